@@ -1,0 +1,113 @@
+/**
+ * `npm test [-- PATH…]`: tidy, type-check, then the fast suites inside private network and mount namespaces without a
+ * default route, with a temporary BERTH_TEST_ROOT; afterwards nothing of ours may be left on the machine.
+ */
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+
+const repository = resolve(import.meta.dirname, '..')
+const insideFlag = '--inside-namespaces'
+
+/** Everything under /sys/fs/cgroup that names berth, so that what the run adds can be told from what stood before. */
+function berthCgroups(): Set<string> {
+  const found = new Set<string>()
+  const visit = (folder: string, depth: number): void => {
+    if (depth > 5 || !existsSync(folder)) return
+    for (const entry of readdirSync(folder, { withFileTypes: true })) {
+      if (!entry.isDirectory()) continue
+      const path = join(folder, entry.name)
+      if (/berth/i.test(entry.name)) found.add(path)
+      visit(path, depth + 1)
+    }
+  }
+  visit('/sys/fs/cgroup', 0)
+  return found
+}
+
+/** Processes other than ours that stand in our private network namespace. */
+function strayProcesses(): string[] {
+  const own = readlinkSync('/proc/self/ns/net')
+  const strays: string[] = []
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    if (Number(pid) === process.pid || Number(pid) === process.ppid) continue
+    try {
+      if (readlinkSync(`/proc/${pid}/ns/net`) !== own) continue
+      strays.push(`${pid} ${readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim()}`)
+    } catch (error) {
+      // The process ended while we looked.
+      if (!(error instanceof Error) || !('code' in error)) throw error
+    }
+  }
+  return strays
+}
+
+function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env): number {
+  const result = spawnSync(command, args, { stdio: 'inherit', cwd: repository, env })
+  if (result.error !== undefined) throw result.error
+  return result.status ?? 1
+}
+
+function outside(paths: readonly string[]): number {
+  const started = Date.now()
+  if (run(process.execPath, ['tools/tidy.ts']) !== 0) return 1
+  if (run(process.execPath, ['node_modules/typescript/bin/tsc', '--noEmit']) !== 0) return 1
+  if (process.getuid?.() !== 0) {
+    console.error('berth: the suites make namespaces, mounts and cgroups: run npm test as root (sudo npm test)')
+    return 1
+  }
+  const before = berthCgroups()
+  const root = mkdtempSync(join(tmpdir(), 'bt-'))
+  const env = { ...process.env, BERTH_TEST_ROOT: root }
+  const node = [process.execPath, '--disable-warning=ExperimentalWarning', import.meta.filename, insideFlag, ...paths]
+  let status = run('unshare', ['--net', '--mount', '--propagation', 'private', '--', ...node], env)
+  const leftCgroups = [...berthCgroups()].filter((path) => !before.has(path))
+  if (leftCgroups.length > 0) {
+    console.error(`berth: the suites left cgroups behind:\n${leftCgroups.join('\n')}`)
+    status = 1
+  }
+  const leftFiles = readdirSync(root)
+  if (leftFiles.length > 0) {
+    console.error(`berth: the suites left files behind in ${root}: ${leftFiles.join(', ')}`)
+    status = 1
+  } else rmSync(root, { recursive: true })
+  console.log(`berth: npm test took ${Math.round((Date.now() - started) / 1000)} s`)
+  return status
+}
+
+function testFiles(paths: readonly string[]): string[] {
+  const roots = paths.length > 0 ? paths : ['src', 'tools', 'bench', 'conformance']
+  const found: string[] = []
+  const visit = (path: string): void => {
+    if (path.endsWith('.ts')) {
+      if (path.endsWith('.test.ts')) found.push(path)
+      return
+    }
+    for (const entry of readdirSync(path, { withFileTypes: true })) {
+      if (entry.isDirectory() || entry.name.endsWith('.test.ts')) visit(join(path, entry.name))
+    }
+  }
+  for (const path of roots) if (existsSync(join(repository, path))) visit(path)
+  return found.sort()
+}
+
+function inside(paths: readonly string[]): number {
+  if (run('ip', ['link', 'set', 'lo', 'up']) !== 0) return 1
+  const files = testFiles(paths)
+  if (files.length === 0) {
+    console.error(`berth: no test file below ${paths.join(', ')}`)
+    return 1
+  }
+  let status = run(process.execPath, ['--disable-warning=ExperimentalWarning', '--test', '--test-concurrency=2', ...files])
+  const strays = strayProcesses()
+  if (strays.length > 0) {
+    console.error(`berth: the suites left processes behind:\n${strays.join('\n')}`)
+    for (const stray of strays) process.kill(Number(stray.split(' ')[0]), 'SIGKILL')
+    status = 1
+  }
+  return status
+}
+
+const args = process.argv.slice(2)
+process.exitCode = args[0] === insideFlag ? inside(args.slice(1)) : outside(args)
