@@ -63,8 +63,8 @@ export interface PodRuntime {
    * Runs a command in a running container to its end. Output is cut off at `maxOutputBytes` each (default 1 MiB).
    * `timeout`: it ran longer than `timeoutMs` and was killed. `conflict`: the container does not run. `invalidArgument`: no such command.
    */
-  execSync(id: string, command: readonly string[], options?: { readonly timeoutMs?: number; readonly maxOutputBytes?: number }): Promise<ExecResult>
-  /** Starts a command with streams. The same faults as `execSync`, except that nothing limits its time. */
+  runCommand(id: string, command: readonly string[], options?: { readonly timeoutMs?: number; readonly maxOutputBytes?: number }): Promise<ExecResult>
+  /** Starts a command with streams. The same faults as `runCommand`, except that nothing limits its time. */
   exec(id: string, options: ExecOptions): Promise<Session>
   /** Joins the streams of the container's first process. `stdin` needs a container created with `stdin: true`. Closing the session leaves the process alone. */
   attach(id: string, options: { readonly stdin: boolean; readonly stdout: boolean; readonly stderr: boolean }): Promise<Session>
