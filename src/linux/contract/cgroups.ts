@@ -1,0 +1,63 @@
+/**
+ * Control groups (cgroups(7)) of both versions behind one vocabulary. A `path` is relative to the root of the hierarchy
+ * (`berth/ab12cd…`); on v1 it stands for the folder of that name in every controller.
+ */
+
+/** `hybrid`: controllers on v1, with an empty v2 tree mounted beside them at `/sys/fs/cgroup/unified`. */
+export type CgroupMode = 'v1' | 'hybrid' | 'v2'
+
+export interface CgroupLimits {
+  /** v1 scale, 2 to 262144, 1024 is the default; converted to `cpu.weight` on v2. */
+  readonly cpuShares?: number
+  /** CPU time per period; -1 lifts the limit. */
+  readonly cpuQuotaUs?: number
+  readonly cpuPeriodUs?: number
+  readonly cpusetCpus?: string
+  readonly cpusetMems?: string
+  /** -1 lifts the limit. */
+  readonly memoryBytes?: bigint
+  /** Memory plus swap, as Docker counts; -1 lifts the limit. */
+  readonly memorySwapBytes?: bigint
+  readonly memoryReservationBytes?: bigint
+  /** -1 lifts the limit. */
+  readonly pids?: bigint
+}
+
+export interface CgroupStats {
+  readonly cpuUsageNs: bigint
+  readonly cpuUserNs: bigint
+  readonly cpuSystemNs: bigint
+  readonly cpuPeriods: bigint
+  readonly cpuThrottledPeriods: bigint
+  readonly cpuThrottledNs: bigint
+  readonly memoryUsageBytes: bigint
+  /** The machine's memory size where no limit is set is the caller's business: undefined here. */
+  readonly memoryLimitBytes: bigint | undefined
+  /** Page cache that can be dropped: `usage - inactiveFile` is the working set Kubernetes and Docker show. */
+  readonly memoryInactiveFileBytes: bigint
+  /** `memory.stat`, as the kernel names its lines. */
+  readonly memoryStat: Readonly<Record<string, bigint>>
+  readonly oomKills: bigint
+  readonly pids: bigint
+  readonly pidsLimit: bigint | undefined
+  readonly io: readonly { readonly major: number; readonly minor: number; readonly readBytes: bigint; readonly writeBytes: bigint; readonly readOperations: bigint; readonly writeOperations: bigint }[]
+}
+
+/** Faults: `notFound`, `invalidArgument` (a value the kernel refuses), `conflict` (not empty). */
+export interface Cgroups {
+  readonly mode: CgroupMode
+  /** Creates the group (and its parents) in every controller. An existing one is no error. */
+  create(path: string, limits?: CgroupLimits): Promise<void>
+  update(path: string, limits: CgroupLimits): Promise<void>
+  /** Moves a process (all of its threads). */
+  add(path: string, pid: number): Promise<void>
+  /** Processes in the group itself and below it. */
+  pids(path: string): Promise<readonly number[]>
+  stats(path: string): Promise<CgroupStats>
+  /** SIGKILL to every process in the group and below. */
+  kill(path: string): Promise<void>
+  freeze(path: string): Promise<void>
+  thaw(path: string): Promise<void>
+  /** Removes the group and the empty groups below it. A missing one is no error. */
+  remove(path: string): Promise<void>
+}

@@ -1,0 +1,40 @@
+/**
+ * Jobs that touch trees we do not trust (layers, container roots, build contexts). A job runs in a worker thread whose
+ * root folder is `root` (unshare(CLONE_FS) + chroot), so that no symlink, `..` or hard link can lead out of it.
+ *
+ * A job module exports `async function job(args, context)`; it is imported before the chroot and must import everything
+ * it needs statically. Inside it uses **synchronous** `node:fs` only (the thread pool's threads stand outside the new
+ * root); paths are absolute from the new root. It may await `context.input` and `context.output`.
+ */
+import type { Readable } from 'node:stream'
+
+/** What a job module's `job` function receives beside its arguments. Bytes move by message with credit, so both directions have backpressure. */
+export interface JobContext {
+  /** The bytes of `options.input`; empty when none was given. */
+  readonly input: AsyncIterable<Uint8Array>
+  /** Sends bytes to the caller's output stream; resolves when there is room for more. */
+  output(chunk: Uint8Array): Promise<void>
+  /** Aborted when the caller gave up. */
+  readonly signal: AbortSignal
+}
+
+export type JobFunction<A, R> = (args: A, context: JobContext) => Promise<R>
+
+export interface JobOptions {
+  readonly input?: Readable
+  readonly signal?: AbortSignal
+}
+
+export interface RunningJob<R> extends AsyncDisposable {
+  /** What the job wrote with `context.output`. Must be consumed (or the job waits). Ends when the job does; fails when the job fails. */
+  readonly output: Readable
+  /** The job's answer (structured clone). Rejects with the Fault the job threw, or `internal`. */
+  readonly result: Promise<R>
+}
+
+export interface ConfinedJobs {
+  /** Runs `job` (URL of its module) with `root` as its root folder, and waits for the answer. Output is discarded. */
+  run<A, R>(root: string, job: URL, args: A, options?: JobOptions): Promise<R>
+  /** As `run`, for a job that produces bytes. */
+  start<A, R>(root: string, job: URL, args: A, options?: JobOptions): RunningJob<R>
+}

@@ -1,0 +1,17 @@
+/**
+ * Sockets of a kind that Node cannot open itself, bridged to streams by one worker that sits in epoll_wait(2).
+ */
+import type { Duplex } from 'node:stream'
+
+/**
+ * A SEQPACKET connection. Reading is by packet: the stream is in object mode on its readable side and each `data` is one
+ * packet (a Buffer). Writing takes bytes and cuts them into packets of at most 8192; `end()` shuts our direction down and
+ * leaves the other open. A reader that takes nothing for `stallMs` while packets wait is cut off with a `resourceExhausted`
+ * fault, because the sender (conmon) would otherwise stand still, and its container with it.
+ */
+export interface PacketSocket extends Duplex {}
+
+export interface Poller {
+  /** Faults: `notFound` (no such socket), `unavailable` (nobody listens). The path may be longer than the 107 bytes of sun_path. */
+  connectSeqpacket(path: string, options?: { readonly stallMs?: number }): Promise<PacketSocket>
+}
