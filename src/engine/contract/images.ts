@@ -1,0 +1,175 @@
+/**
+ * `Images`: what the engine knows about images. An image is its configuration: the id is the digest of the config JSON, so
+ * equal content is one image, however many names it has (OCI image-spec `config.md`; Docker image spec v1.2).
+ *
+ *     const image = await images.pull('busybox:1.36', { onProgress, signal })
+ *     const image = await images.resolve('busybox')          // name, name@digest, id or unique id prefix
+ *     await images.tag(image.id, 'localhost:5000/bb:1')
+ *     await images.untag('localhost:5000/bb:1')              // the last name and no user: layers are freed by the collector
+ *
+ * Names are accepted in every form Docker accepts and stored in full (`docker.io/library/busybox:1.36`); they are shown in
+ * familiar form (`busybox:1.36`). Faults: `notFound` (`No such image: NAME`), `invalidArgument` (`invalid reference format`),
+ * `conflict` (in use; an id prefix that fits several images), `unauthenticated`/`permissionDenied`/`unavailable` from registries.
+ *
+ * Callers ask for the small interface they need (`ImageResolver` to run, `ImageBuilderStore` to build, …), not for `Images`.
+ */
+import type { Readable } from 'node:stream'
+
+/** Digest of an uncompressed layer tar. */
+export type DiffId = string
+/** Identity of a stack of layers: the diff id of the only one, or sha256(parent chain id + ' ' + diff id). */
+export type ChainId = string
+/** `sha256:` and the 64 hex digits of the config JSON. */
+export type ImageId = string
+
+export interface Image {
+  readonly id: ImageId
+  readonly config: ImageConfig
+  /** Familiar names with tag, sorted: `busybox:1.36`. */
+  readonly repoTags: readonly string[]
+  /** Familiar names with manifest digest: `busybox@sha256:…`. */
+  readonly repoDigests: readonly string[]
+  /** Chain id of the topmost layer: the parent for a container's snapshot. Undefined for an image without layers. */
+  readonly topLayer: ChainId | undefined
+  /** Sum of the unpacked layers. */
+  readonly sizeBytes: number
+  /** RFC 3339, from the config; `0001-01-01T00:00:00Z` when the config says nothing. */
+  readonly createdAt: string
+  /** When a name was last given to it here, ms since the epoch. */
+  readonly lastTaggedAtMs: number | undefined
+  /** The image this one was built on here, if known (classic builder). */
+  readonly parentId?: ImageId
+  /** The manifest it came with, when it was pulled, loaded from an OCI layout or pushed. */
+  readonly manifestDigest?: string
+}
+
+/** OCI image configuration JSON, spelled as on the wire. Unknown fields are kept (they take part in the id). */
+export interface ImageConfig {
+  readonly architecture: string
+  readonly os: string
+  readonly variant?: string
+  readonly created?: string
+  readonly author?: string
+  readonly comment?: string
+  readonly config?: ContainerDefaults
+  readonly rootfs: { readonly type: 'layers'; readonly diff_ids: readonly DiffId[] }
+  readonly history?: readonly ImageHistory[]
+}
+
+export interface ImageHistory {
+  readonly created?: string
+  readonly created_by?: string
+  readonly author?: string
+  readonly comment?: string
+  readonly empty_layer?: boolean
+}
+
+/** What a container of the image inherits. Spelled as on the wire. */
+export interface ContainerDefaults {
+  readonly User?: string
+  readonly ExposedPorts?: Readonly<Record<string, object>>
+  readonly Env?: readonly string[]
+  readonly Entrypoint?: readonly string[] | null
+  readonly Cmd?: readonly string[] | null
+  readonly Volumes?: Readonly<Record<string, object>> | null
+  readonly WorkingDir?: string
+  readonly Labels?: Readonly<Record<string, string>> | null
+  readonly StopSignal?: string
+  readonly Shell?: readonly string[]
+  readonly OnBuild?: readonly string[] | null
+  readonly Healthcheck?: HealthcheckConfig
+  readonly ArgsEscaped?: boolean
+}
+
+/** Durations in nanoseconds; 0 or absent: inherit or default. `Test`: `[]` inherit, `['NONE']`, `['CMD', …]`, `['CMD-SHELL', line]`. */
+export interface HealthcheckConfig {
+  readonly Test?: readonly string[]
+  readonly Interval?: number
+  readonly Timeout?: number
+  readonly StartPeriod?: number
+  readonly StartInterval?: number
+  readonly Retries?: number
+}
+
+export interface ImageResolver {
+  /** By name (tag `latest` when none is given), `name@digest`, id, or unique id prefix. `notFound`: `No such image: …`. */
+  resolve(nameOrId: string): Promise<Image>
+}
+
+export interface ImageLister {
+  /** All images, newest first. Built intermediate images (no name, a child) only with `all`. */
+  list(options?: { readonly all?: boolean }): Promise<readonly Image[]>
+}
+
+export interface ImageTagger {
+  tag(id: ImageId, name: string): Promise<void>
+  /**
+   * Removes a name, or with an id all names and the image (more than one name: `conflict` unless `force`). An image whose last
+   * name goes is deleted when nothing is built on it. `usedBy` gives the ids of containers that hold an image; a user is a
+   * `conflict` naming it. Answers what happened, in order, for Docker's `[{Untagged},{Deleted}]`.
+   */
+  remove(nameOrId: string, options?: { readonly force?: boolean; readonly noPrune?: boolean; readonly usedBy?: (id: ImageId) => readonly ImageUser[] }): Promise<readonly ImageRemoval[]>
+  /** Deletes unnamed images (with `all`: every image) that no container and no child uses. */
+  prune(options: { readonly all: boolean; readonly createdBeforeMs?: number; readonly usedBy: (id: ImageId) => readonly ImageUser[]; readonly keep?: (image: Image) => boolean }): Promise<{ readonly removals: readonly ImageRemoval[]; readonly reclaimedBytes: number }>
+}
+
+export interface ImageUser {
+  readonly containerId: string
+  readonly running: boolean
+}
+
+export type ImageRemoval = { readonly untagged: string } | { readonly deleted: string }
+
+export interface RegistryAuth {
+  readonly username?: string
+  readonly password?: string
+  readonly identityToken?: string
+  readonly registryToken?: string
+  readonly serverAddress?: string
+}
+
+/** One step of a transfer, shaped so that Docker's JSON stream and a progress bar can both be drawn from it. */
+export interface TransferProgress {
+  /** Short layer id (12 hex) or tag; absent for overall lines such as `Digest: sha256:…`. */
+  readonly id?: string
+  /** Docker's words: `Pulling fs layer`, `Downloading`, `Extracting`, `Pull complete`, `Already exists`, `Pushed`, `Mounted from …`. */
+  readonly status: string
+  readonly currentBytes?: number
+  readonly totalBytes?: number
+}
+
+export interface TransferOptions {
+  readonly auth?: RegistryAuth
+  /** `linux/amd64`, `linux/arm64/v8`; the host's by default. */
+  readonly platform?: string
+  readonly onProgress?: (progress: TransferProgress) => void
+  readonly signal?: AbortSignal
+}
+
+export interface ImageTransfer {
+  /** Fetches what is missing, verifies every digest, unpacks, names it. Parallel calls for one name share the work. */
+  pull(name: string, options: TransferOptions): Promise<Image>
+  /** Uploads one name. Answers what the registry now holds. */
+  push(name: string, options: TransferOptions): Promise<{ readonly tag: string; readonly digest: string; readonly sizeBytes: number }>
+  /** Checks credentials against a registry (`docker login`). `unauthenticated` when refused. */
+  authenticate(auth: RegistryAuth): Promise<{ readonly identityToken?: string }>
+}
+
+export interface ImageArchives {
+  /** `docker load`: a tar of `docker save` or an OCI layout, gzip or not. Calls back per image with its names. */
+  load(archive: Readable, options: { readonly onLoaded: (image: Image, names: readonly string[]) => void; readonly onProgress?: (progress: TransferProgress) => void; readonly signal?: AbortSignal }): Promise<void>
+  /** `docker save`: one tar readable by Docker (manifest.json, repositories) and as an OCI layout. */
+  save(namesOrIds: readonly string[], options?: { readonly signal?: AbortSignal }): Promise<Readable>
+  /** `docker import`: a root file system tar (gzip or not) becomes a one-layer image. `changes` are Dockerfile lines applied by the caller into `defaults`. */
+  importRoot(archive: Readable, options: { readonly name?: string; readonly message?: string; readonly defaults?: ContainerDefaults; readonly platform?: string; readonly signal?: AbortSignal }): Promise<Image>
+}
+
+export interface ImageBuilderStore {
+  /**
+   * Stores an image whose layers exist in the snapshotter (each diff id of `config.rootfs` has been committed or unpacked).
+   * Identical configs are one image. Names it when `name` is given. `parentId` is remembered for `docker history` and pruning.
+   */
+  put(config: ImageConfig, options?: { readonly name?: string; readonly parentId?: ImageId }): Promise<Image>
+}
+
+export interface Images extends ImageResolver, ImageLister, ImageTagger, ImageTransfer, ImageArchives, ImageBuilderStore {}

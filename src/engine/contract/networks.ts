@@ -1,0 +1,134 @@
+/**
+ * `Networks`: named networks that containers join. A container's *sandbox* is a network namespace of its own, pinned by path,
+ * which outlives the container's processes and Berth itself; an *endpoint* is one sandbox's place in one network: interface,
+ * address, aliases, published ports.
+ *
+ *     const network = await networks.create({ name: 'shop', driver: 'bridge' })
+ *     const sandbox = await networks.openSandbox(containerId, { hostname: 'web-1' })     // before the runtime's create
+ *     const endpoint = await networks.connect(containerId, network.id, { aliases: ['web'], ports: [...] })
+ *     …                                                                                  // spec joins sandbox.netnsPath
+ *     await networks.closeSandbox(containerId)                                            // all endpoints, rules and leases go
+ *
+ * Networks named `bridge`, `host` and `none` exist from the start and cannot be removed; `host` and `none` have no endpoints with
+ * addresses: a container on `host` opens no sandbox, one on `none` opens a sandbox and connects to nothing.
+ *
+ * Published ports and NAT are nftables rules, one atomic transaction per change; there is no proxy process. Leases and rules are
+ * found again after a restart: `recover` is called once with what the engine knows to be alive, and the rest is swept.
+ *
+ * Faults: `notFound` (`network NAME not found`), `alreadyExists` (`network with name NAME already exists`), `conflict` (endpoints
+ * active; a port already allocated; pool overlaps), `permissionDenied` (removing a predefined network), `invalidArgument` (subnet, address, driver),
+ * `resourceExhausted` (no free address or port).
+ */
+
+/** 64 hex digits. */
+export type NetworkId = string
+
+export interface Network {
+  readonly id: NetworkId
+  readonly name: string
+  readonly driver: 'bridge' | 'host' | 'null'
+  readonly scope: 'local'
+  readonly createdAtNs: bigint
+  readonly internal: boolean
+  readonly attachable: boolean
+  readonly enableIPv6: boolean
+  /** Gateway and subnets, e.g. `{ subnet: '172.29.0.0/16', gateway: '172.29.0.1' }`. Empty for host and none. */
+  readonly ipam: { readonly driver: string; readonly options: Readonly<Record<string, string>>; readonly config: readonly IpamPool[] }
+  readonly options: Readonly<Record<string, string>>
+  readonly labels: Readonly<Record<string, string>>
+}
+
+export interface IpamPool {
+  readonly subnet: string
+  readonly ipRange?: string
+  readonly gateway?: string
+  readonly auxiliaryAddresses?: Readonly<Record<string, string>>
+}
+
+export interface NetworkSpec {
+  readonly name: string
+  /** `bridge` unless told otherwise; others are `invalidArgument`. */
+  readonly driver?: string
+  readonly internal?: boolean
+  readonly attachable?: boolean
+  readonly enableIPv6?: boolean
+  readonly ipam?: { readonly driver?: string; readonly options?: Readonly<Record<string, string>>; readonly config?: readonly IpamPool[] }
+  readonly options?: Readonly<Record<string, string>>
+  readonly labels?: Readonly<Record<string, string>>
+}
+
+export interface NetworkCatalog {
+  create(spec: NetworkSpec): Promise<Network>
+  /** By name, id or unique id prefix; a full id wins over a name. */
+  get(nameOrId: string): Promise<Network>
+  list(): Promise<readonly Network[]>
+  /** `conflict` while an endpoint is there: `network NAME id ID has active endpoints`. */
+  remove(nameOrId: string): Promise<Network>
+  /** Who is connected, by container id. */
+  endpoints(networkId: NetworkId): Promise<readonly Endpoint[]>
+}
+
+export interface Sandbox {
+  readonly containerId: string
+  /** Pinned network namespace, to be named in the runtime spec. */
+  readonly netnsPath: string
+}
+
+export interface PortBinding {
+  readonly containerPort: number
+  readonly protocol: 'tcp' | 'udp' | 'sctp'
+  /** Empty or `0.0.0.0`: all addresses. */
+  readonly hostIp: string
+  /** 0: a free one is chosen (and told in the endpoint). */
+  readonly hostPort: number
+  /** With a range, the first free port of `hostPort..hostPortEnd`. */
+  readonly hostPortEnd?: number
+}
+
+export interface EndpointSpec {
+  /** Names under which others on the network find it (container name and short id are added by the engine). */
+  readonly aliases?: readonly string[]
+  /** A wanted address; `conflict` when taken, `invalidArgument` when outside the subnet. */
+  readonly ipv4Address?: string
+  readonly ipv6Address?: string
+  readonly macAddress?: string
+  /** Published on the host. One transaction: either all are published or the connect fails. */
+  readonly ports?: readonly PortBinding[]
+}
+
+export interface Endpoint {
+  /** 64 hex digits. */
+  readonly id: string
+  readonly networkId: NetworkId
+  readonly networkName: string
+  readonly containerId: string
+  readonly aliases: readonly string[]
+  readonly macAddress: string
+  readonly ipv4Address: string
+  readonly ipv4PrefixLength: number
+  readonly gateway: string
+  readonly ipv6Address: string
+  readonly ipv6PrefixLength: number
+  readonly ipv6Gateway: string
+  /** As published: every `hostPort` is set, `hostIp` is `0.0.0.0` where none was wanted. */
+  readonly ports: readonly PortBinding[]
+}
+
+export interface NetworkSandboxes {
+  /** Makes the namespace with `lo` up. Idempotent per container id. `sysctls` are `net.*` only. */
+  openSandbox(containerId: string, options?: { readonly sysctls?: Readonly<Record<string, string>> }): Promise<Sandbox>
+  /** Joins a network: `eth0`, `eth1` … in order of joining; the first gives the default route. */
+  connect(containerId: string, networkId: NetworkId, spec: EndpointSpec): Promise<Endpoint>
+  disconnect(containerId: string, networkId: NetworkId): Promise<void>
+  /** Leaves all networks and removes the namespace. Idempotent. */
+  closeSandbox(containerId: string): Promise<void>
+  /**
+   * What a container's `/etc/resolv.conf` shall say: the engine's own DNS at 127.0.0.11 where a user-defined network gives
+   * names, else the host's (without loopback servers).
+   */
+  resolver(containerId: string): Promise<{ readonly nameservers: readonly string[]; readonly search: readonly string[]; readonly options: readonly string[] }>
+  /** Once, after a restart: sandboxes of these containers stay as they are, all others are swept. Answers the endpoints kept. */
+  recover(containerIds: readonly string[]): Promise<readonly Endpoint[]>
+}
+
+export interface Networks extends NetworkCatalog, NetworkSandboxes {}

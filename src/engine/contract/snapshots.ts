@@ -1,0 +1,100 @@
+/**
+ * `Snapshots`: copy-on-write file systems. A snapshot is either *committed* (a layer stack, immutable, named by its chain id)
+ * or *active* (writable, named by a key of the caller's choice, e.g. a container id). Committed ones are shared by all
+ * images and containers above them; only what an active one changed takes space.
+ *
+ *     await snapshots.prepare(containerId, image.topLayer)          // writable, empty on top of the image
+ *     await snapshots.mount(containerId, '/run/berth/r/abc/rootfs') // overlayfs
+ *     …                                                             // processes write
+ *     const layer = await snapshots.diff(containerId)               // what changed, as a layer blob
+ *     await snapshots.commit(containerId, layer)                    // becomes chain id of (parent, layer.diffId)
+ *     await snapshots.unmount(containerId); await snapshots.remove(containerId)
+ *
+ * Promises: `prepare` and `remove` never copy data; a crash at any instant leaves either the snapshot or nothing (leftovers are
+ * collected on open); a layer archive can name no file outside its root. Implemented with overlayfs on cgroup-independent
+ * kernel calls in a worker; mounts are made in the caller's mount namespace so that every container sees them.
+ *
+ * Faults: `notFound` (parent or key), `alreadyExists` (key, chain id), `conflict` (remove while mounted), `dataLoss` (a layer
+ * whose bytes do not have the promised diff id), `invalidArgument` (a malformed archive, with the entry's name).
+ */
+import type { Readable } from 'node:stream'
+import type { ChainId, DiffId } from './images.ts'
+
+export type SnapshotKey = string
+
+export interface SnapshotReader {
+  /** Whether the layer stack is unpacked here. */
+  has(chainId: ChainId): Promise<boolean>
+  /** Bytes and files an active or committed snapshot adds to its parent. */
+  usage(keyOrChainId: string): Promise<{ readonly sizeBytes: number; readonly inodes: number }>
+  /** What an active snapshot changed, in path order (`docker diff`). */
+  changes(key: SnapshotKey): Promise<readonly SnapshotChange[]>
+}
+
+export interface SnapshotChange {
+  readonly path: string
+  readonly kind: 'modified' | 'added' | 'deleted'
+}
+
+export interface SnapshotMounter {
+  /** A writable snapshot on a committed parent (`undefined`: an empty root). Survives a restart of the machine. */
+  prepare(key: SnapshotKey, parent: ChainId | undefined): Promise<void>
+  /**
+   * Mounts an active snapshot at `target`, an empty folder that exists. `volatile` skips every sync for what may be lost in a
+   * power cut (builds, `--rm`). Mounting what is mounted at the same target already is no error (adoption after a restart).
+   */
+  mount(key: SnapshotKey, target: string, options?: { readonly volatile?: boolean; readonly readonly?: boolean }): Promise<void>
+  /** Idempotent. Lazy, so that a stray process cannot hold it. */
+  unmount(target: string): Promise<void>
+  /** Idempotent; the key may be used again. */
+  remove(key: SnapshotKey): Promise<void>
+  /** The keys of all active snapshots, so that their owner can remove those it no longer knows. */
+  keys(): Promise<readonly SnapshotKey[]>
+}
+
+export interface LayerDescriptor {
+  readonly diffId: DiffId
+  /** Digest of the stored blob: equal to `diffId` for layers made here (kept uncompressed). */
+  readonly digest: string
+  readonly mediaType: string
+  /** Of the blob. */
+  readonly sizeBytes: number
+}
+
+export interface SnapshotCommitter {
+  /** The changes of an active snapshot as a reproducible layer tar in the blob store: entries sorted, parents first, whiteouts. */
+  diff(key: SnapshotKey, options?: { readonly signal?: AbortSignal }): Promise<LayerDescriptor>
+  /**
+   * Turns the active snapshot (unmounted) into a committed one and forgets the key. When that chain id exists already, the active one is
+   * dropped and the existing one stands: equal content is stored once. Answers the chain id.
+   */
+  commit(key: SnapshotKey, layer: LayerDescriptor): Promise<ChainId>
+  /** Unpacks an uncompressed layer tar onto `parent` and verifies that it has `diffId`. A stack that exists is not unpacked again. */
+  unpack(layer: { readonly parent: ChainId | undefined; readonly diffId: DiffId; readonly tar: Readable; readonly signal?: AbortSignal }): Promise<ChainId>
+  /** Deletes committed snapshots for which `inUse` is false and which have no child. Answers the bytes freed. */
+  collect(inUse: (chainId: ChainId) => boolean): Promise<number>
+}
+
+export interface SnapshotArchives {
+  /**
+   * `docker cp` out of an active snapshot, mounted or not: a tar of `path` (its base name is the first entry). Links are
+   * resolved inside the root. `stat` describes the path for the `X-Docker-Container-Path-Stat` header.
+   */
+  readArchive(key: SnapshotKey, path: string, options?: { readonly signal?: AbortSignal }): Promise<{ readonly stat: PathStat; readonly tar: Readable }>
+  statPath(key: SnapshotKey, path: string): Promise<PathStat>
+  /** `docker cp` in: unpacks a tar (gzip or not) below the folder `path`. `noOverwriteDirNonDir`: a file may not replace a folder or the other way round. */
+  writeArchive(key: SnapshotKey, path: string, tar: Readable, options?: { readonly noOverwriteDirNonDir?: boolean; readonly signal?: AbortSignal }): Promise<void>
+  /** `docker export`: the whole root as one tar. */
+  exportRoot(key: SnapshotKey, options?: { readonly signal?: AbortSignal }): Promise<Readable>
+}
+
+export interface PathStat {
+  readonly name: string
+  readonly sizeBytes: number
+  /** As Go's `os.FileMode` prints it in JSON: permission bits plus its own type bits (`1<<31` folder, `1<<27` symlink …). */
+  readonly goMode: number
+  readonly modifiedAtNs: bigint
+  readonly linkTarget: string
+}
+
+export interface Snapshots extends SnapshotReader, SnapshotMounter, SnapshotCommitter, SnapshotArchives {}
