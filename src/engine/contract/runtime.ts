@@ -93,12 +93,13 @@ export interface CreateRequest {
 export type OutputChannel = 'stdout' | 'stderr'
 
 /**
- * Where output goes. The runtime calls `write` as fast as conmon delivers and does not wait: an attached reader that does not
- * read would freeze the container. A sink queues within bounds and closes its attachment when a client is too slow.
- * With a terminal everything is `stdout`. The buffer belongs to the sink.
+ * Where output goes. When `write` answers a promise, the runtime reads nothing more for this attachment until it resolves (the
+ * container's next write then waits too). A sink lets that last only as long as it is willing to freeze the container, then
+ * closes its attachment: an attached reader that never reads must not stop a container for good. With a terminal everything is `stdout`. The
+ * buffer belongs to the sink.
  */
 export interface OutputSink {
-  write(channel: OutputChannel, data: Buffer): void
+  write(channel: OutputChannel, data: Buffer): void | Promise<void>
 }
 
 export interface Attachment extends Disposable {
