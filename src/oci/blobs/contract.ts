@@ -1,0 +1,80 @@
+/**
+ * Blobs: immutable bytes named by their digest, under both the engine and the registry. Functions ask for the smallest
+ * of the capabilities below, not for the whole store.
+ *
+ * Writing goes through an *ingest*, which can be left and resumed (a chunked upload, an interrupted pull):
+ *
+ * ```ts
+ * await using ingest = await blobs.begin()
+ * await ingest.write(body)                         // as often as chunks come; ingest.offset counts the bytes
+ * const { digest } = await ingest.commit({ expect })  // only now is the blob visible, and it is on the disk
+ * ```
+ *
+ * Promises: a blob is visible whole or not at all, also after a power cut; committing bytes that are already there is
+ * no error; concurrent ingests of the same content do not disturb each other. Faults: `invalidArgument` with
+ * `details.reason` `DIGEST_INVALID` for a wrong digest, `notFound`, `conflict` for an ingest already written to by
+ * somebody, `resourceExhausted` when the disk is full, `canceled`.
+ *
+ * Specified by: OCI image-spec `descriptor.md`, distribution-spec (uploads).
+ */
+import type { Readable } from 'node:stream'
+import type { Digest, DigestAlgorithm } from '../digest.ts'
+
+export interface BlobStat {
+  readonly digest: Digest
+  readonly sizeBytes: number
+  /** Milliseconds since the epoch at which the blob was committed last; the collector spares what is young. */
+  readonly committedAtMs: number
+}
+
+export interface BlobReader {
+  /** What is known of a blob; undefined when it is not here. */
+  stat(digest: Digest): Promise<BlobStat | undefined>
+  /** Its bytes, from `start` up to and without `end` (both default to the whole). `notFound` when it is not here, `rangeNotSatisfiable` when the range is not inside. */
+  open(digest: Digest, range?: { readonly start?: number; readonly end?: number }): Promise<Readable>
+  /** Its bytes at once; more than `maxBytes` is `tooLarge`. For manifests and configurations. */
+  read(digest: Digest, options: { readonly maxBytes: number }): Promise<Buffer>
+  /** Where a local file with these bytes stands, for sendfile, loop mounts and confined jobs. It must not be changed. */
+  path(digest: Digest): string
+  /** Every blob, in no order. */
+  list(): AsyncIterable<BlobStat>
+}
+
+export interface Ingest extends AsyncDisposable {
+  readonly id: string
+  /** Bytes taken so far. */
+  readonly offset: number
+  /**
+   * Appends the source's bytes and returns the new offset. When the source fails or `signal` aborts, what arrived
+   * before stays and counts. `conflict` when another write of this ingest is under way. `maxBytes` bounds the whole
+   * ingest: beyond it `tooLarge`.
+   */
+  write(source: AsyncIterable<Uint8Array>, options?: { readonly signal?: AbortSignal; readonly maxBytes?: number }): Promise<number>
+  /**
+   * Makes the bytes a blob. With `expect`, other content is refused (`invalidArgument`, `DIGEST_INVALID`) and the
+   * ingest stays open so that its owner decides; without it the digest is computed (`algorithm`, sha256 by default).
+   */
+  commit(options?: { readonly expect?: Digest; readonly algorithm?: DigestAlgorithm }): Promise<BlobStat>
+  /** Throws the bytes away. No error when that has happened already. */
+  abort(): Promise<void>
+  /** Lets go of the ingest and leaves its bytes to be resumed by id. */
+  release(): Promise<void>
+  /** `await using`: aborts what was neither committed nor released. */
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+export interface BlobIngester {
+  /** Starts an ingest; `id` (letters, digits, `-`, `_`) is made up when none is given. `alreadyExists` when the id is in use. */
+  begin(options?: { readonly id?: string }): Promise<Ingest>
+  /** Takes up an ingest that was released or that a crash left behind. `notFound` for an unknown id, `conflict` while somebody holds it. */
+  resume(id: string): Promise<Ingest>
+  /** Ids of ingests that nobody holds, with their age, so that abandoned ones can be thrown away. */
+  abandoned(): AsyncIterable<{ readonly id: string; readonly sizeBytes: number; readonly touchedAtMs: number }>
+}
+
+export interface BlobRemover {
+  /** Forgets a blob; readers that have it open still finish. `notFound` when it is not here. */
+  remove(digest: Digest): Promise<void>
+}
+
+export interface Blobs extends BlobReader, BlobIngester, BlobRemover {}
