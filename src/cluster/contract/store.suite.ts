@@ -268,13 +268,13 @@ export function storeSuite(name: string, make: () => Promise<Store>): void {
     const pending = iterator.next()
     await store.commit([put('/k', '1')])
     await pending
-    const last = iterator.next()
+    const ended = assert.rejects(iterator.next(), (error) => isFault(error, 'unavailable'))
     await store.close()
-    await assert.rejects(last, (error) => isFault(error, 'unavailable'))
+    await ended
     await assert.rejects(store.commit([put('/k', '2')]), (error) => isFault(error, 'unavailable'))
   })
 
-  test(`${name}: any sequence of commits, compactions, lists and replays agrees with the model`, () =>
+  test(`${name} agrees with the model under any sequence of commits, compactions, lists and replays`, () =>
     fc.assert(
       fc.asyncProperty(steps, (sequence) =>
         withStore(async (store) => {
