@@ -1,0 +1,169 @@
+/**
+ * Stages and what each needs from others: `FROM stage`, `COPY --from=stage`, `RUN --mount=from=stage`. Only what the target
+ * needs is ever built; what does not need each other may be built side by side.
+ * Reference: https://docs.docker.com/build/building/multi-stage/
+ */
+import { nearest, syntaxFault, type Place } from './fault.ts'
+import { parseInstruction, type Instruction } from './instructions.ts'
+import { readLines, type EscapeCharacter } from './lines.ts'
+import { expandWord, WordError, type Scope } from './words.ts'
+
+export type ContentSource =
+  | { readonly kind: 'stage'; readonly index: number }
+  | { readonly kind: 'image'; readonly reference: string }
+  | { readonly kind: 'scratch' }
+
+export interface Stage extends Place {
+  readonly index: number
+  /** Lower case; undefined when the stage has none. */
+  readonly name: string | undefined
+  readonly base: ContentSource
+  readonly platform: string | undefined
+  /** Everything behind the FROM. */
+  readonly instructions: readonly Instruction[]
+  readonly original: string
+}
+
+export interface StagePlan {
+  readonly escape: EscapeCharacter
+  /** All stages of the file, by index. */
+  readonly stages: readonly Stage[]
+  readonly target: Stage
+  /** What the target needs, itself included, in order of the file. */
+  readonly needed: readonly Stage[]
+  /** Values of the ARGs that stand before the first FROM, and of those Docker defines. */
+  readonly globalArgs: ReadonlyMap<string, string>
+  readonly warnings: readonly string[]
+}
+
+export interface PlanOptions {
+  readonly file?: string
+  /** Name or index of the stage to build; the last one by default. */
+  readonly target?: string
+  readonly buildArgs?: ReadonlyMap<string, string | null>
+  /** `linux/amd64` of the machine and, when asked for, of the result. */
+  readonly buildPlatform: string
+  readonly targetPlatform?: string
+}
+
+export function planStages(text: string, options: PlanOptions): StagePlan {
+  const file = options.file ?? 'Dockerfile'
+  const source = readLines(text, file)
+  const instructions = source.instructions.map((each) => parseInstruction(each, source.escape))
+  const globalArgs = new Map(platformArgs(options))
+  const firstFrom = instructions.findIndex(({ kind }) => kind === 'from')
+  const preamble = firstFrom < 0 ? instructions : instructions.slice(0, firstFrom)
+  for (const instruction of preamble) readGlobalArg(instruction, globalArgs, options, source.escape)
+  if (firstFrom < 0) throw syntaxFault({ file, line: instructions.at(-1)?.line ?? 1 }, 'no build stage: the file has no FROM')
+  const stages = splitStages(instructions.slice(firstFrom), globalArgs, source.escape)
+  const target = findTarget(stages, options.target, file)
+  const needed = new Set<number>()
+  const visit = (stage: Stage): void => {
+    if (needed.has(stage.index)) return
+    needed.add(stage.index)
+    for (const index of stageDependencies(stage, stages)) visit(stages[index] ?? stage)
+  }
+  visit(target)
+  return { escape: source.escape, stages, target, needed: stages.filter(({ index }) => needed.has(index)), globalArgs, warnings: source.warnings }
+}
+
+/** Replaces variables; a word that cannot be read becomes a fault of the instruction's line. */
+export function expandAt(at: Place, word: string, scope: Scope, escape: EscapeCharacter): string {
+  try {
+    return expandWord(word, { scope, escape })
+  } catch (error) {
+    if (error instanceof WordError) throw syntaxFault(at, error.message)
+    throw error
+  }
+}
+
+function readGlobalArg(instruction: Instruction, globalArgs: Map<string, string>, options: PlanOptions, escape: EscapeCharacter): void {
+  if (instruction.kind !== 'arg') throw syntaxFault(instruction, `no build stage in current context: only ARG may stand before FROM, not ${instruction.kind.toUpperCase()}`)
+  for (const { name, value } of instruction.args) {
+    const given = options.buildArgs?.get(name)
+    const result = given ?? (value === undefined ? globalArgs.get(name) : expandAt(instruction, value, (each) => globalArgs.get(each), escape))
+    if (result !== undefined) globalArgs.set(name, result)
+  }
+}
+
+/** https://docs.docker.com/reference/dockerfile/#automatic-platform-args-in-the-global-scope */
+function platformArgs(options: PlanOptions): [string, string][] {
+  const parts = (prefix: string, platform: string): [string, string][] => {
+    const [os = '', arch = '', variant = ''] = platform.split('/')
+    return [[`${prefix}PLATFORM`, platform], [`${prefix}OS`, os], [`${prefix}ARCH`, arch], [`${prefix}VARIANT`, variant]]
+  }
+  return [...parts('BUILD', options.buildPlatform), ...parts('TARGET', options.targetPlatform ?? options.buildPlatform)]
+}
+
+function splitStages(instructions: readonly Instruction[], globalArgs: ReadonlyMap<string, string>, escape: EscapeCharacter): Stage[] {
+  const stages: (Stage & { readonly instructions: Instruction[] })[] = []
+  const scope: Scope = (name) => globalArgs.get(name)
+  for (const instruction of instructions) {
+    if (instruction.kind !== 'from') {
+      stages.at(-1)?.instructions.push(instruction)
+      continue
+    }
+    const image = expandAt(instruction, instruction.image, scope, escape)
+    if (image === '') throw syntaxFault(instruction, `base name (${instruction.image}) should not be blank; give its ARG a default before FROM or pass --build-arg`)
+    const platform = instruction.platform === undefined ? undefined : expandAt(instruction, instruction.platform, scope, escape)
+    if (instruction.name !== undefined && stages.some(({ name }) => name === instruction.name)) {
+      throw syntaxFault(instruction, `the stage name '${instruction.name}' is taken by an earlier stage`)
+    }
+    const base = stages.find(({ name }) => name === image.toLowerCase())
+    stages.push({
+      index: stages.length,
+      name: instruction.name,
+      base: image === 'scratch' ? { kind: 'scratch' } : base === undefined ? { kind: 'image', reference: image } : { kind: 'stage', index: base.index },
+      platform: platform === '' ? undefined : platform,
+      instructions: [],
+      file: instruction.file,
+      line: instruction.line,
+      original: instruction.original,
+    })
+  }
+  return stages
+}
+
+function findTarget(stages: readonly Stage[], target: string | undefined, file: string): Stage {
+  const last = stages.at(-1)
+  if (last === undefined) throw syntaxFault({ file, line: 1 }, 'no build stage: the file has no FROM')
+  if (target === undefined || target === '') return last
+  const found = stages.find(({ name, index }) => name === target.toLowerCase() || String(index) === target)
+  if (found !== undefined) return found
+  const names = stages.flatMap(({ name }) => name ?? [])
+  const meant = nearest(target, names)
+  throw syntaxFault(last, `failed to reach build target ${target} in ${file}; ${meant === undefined ? `its stages are ${names.join(', ') || 'unnamed'}` : `did you mean ${meant}?`}`)
+}
+
+/** What `--from=NAME` means inside `stage`: an earlier stage by name or index, else an image. */
+export function contentSource(from: string, stage: Stage, stages: readonly Stage[], at: Place): ContentSource {
+  const byName = stages.slice(0, stage.index).find(({ name }) => name === from.toLowerCase())
+  if (byName !== undefined) return { kind: 'stage', index: byName.index }
+  if (/^\d+$/.test(from)) {
+    const index = Number(from)
+    if (index < stage.index) return { kind: 'stage', index }
+    throw syntaxFault(at, `invalid from flag value ${from}: this is stage ${stage.index}; expected an earlier stage (0 to ${stage.index - 1}), a stage's name or an image`)
+  }
+  if (from.toLowerCase() === stage.name) throw syntaxFault(at, `invalid from flag value ${from}: a stage cannot copy from itself`)
+  return from === 'scratch' ? { kind: 'scratch' } : { kind: 'image', reference: from }
+}
+
+/** The `--from` names of one instruction. */
+export function fromNames(instruction: Instruction): readonly string[] {
+  if (instruction.kind === 'copy' || instruction.kind === 'add') return instruction.from === undefined ? [] : [instruction.from]
+  if (instruction.kind === 'run') return instruction.mounts.flatMap((mount) => (mount.type !== 'tmpfs' && mount.from !== undefined ? [mount.from] : []))
+  return []
+}
+
+/** Indexes of the stages that must be built before `stage` can be. */
+export function stageDependencies(stage: Stage, stages: readonly Stage[]): readonly number[] {
+  const found = new Set<number>()
+  if (stage.base.kind === 'stage') found.add(stage.base.index)
+  for (const instruction of stage.instructions) {
+    for (const from of fromNames(instruction)) {
+      const source = contentSource(from, stage, stages, instruction)
+      if (source.kind === 'stage') found.add(source.index)
+    }
+  }
+  return [...found]
+}
