@@ -27,10 +27,10 @@ export interface AnyMeta {
   readonly uid?: string
   /** Opaque to clients. Ours are decimal store revisions, comparable as bigint within one server. */
   readonly resourceVersion?: string
-  readonly generation?: bigint | number
+  readonly generation?: number
   readonly creationTimestamp?: string
   readonly deletionTimestamp?: string
-  readonly deletionGracePeriodSeconds?: bigint | number
+  readonly deletionGracePeriodSeconds?: number
   readonly labels?: Readonly<Record<string, string>>
   readonly annotations?: Readonly<Record<string, string>>
   readonly ownerReferences?: readonly AnyOwnerReference[]
