@@ -14,6 +14,7 @@
  * Callers ask for the small interface they need (`ImageResolver` to run, `ImageBuilderStore` to build, …), not for `Images`.
  */
 import type { Readable } from 'node:stream'
+import type { ContainerDefaults, HealthcheckConfig, ImageConfig, ImageHistory } from '#oci/image-config.ts'
 
 /** Digest of an uncompressed layer tar. */
 export type DiffId = string
@@ -43,53 +44,7 @@ export interface Image {
   readonly manifestDigest?: string
 }
 
-/** OCI image configuration JSON, spelled as on the wire. Unknown fields are kept (they take part in the id). */
-export interface ImageConfig {
-  readonly architecture: string
-  readonly os: string
-  readonly variant?: string
-  readonly created?: string
-  readonly author?: string
-  readonly comment?: string
-  readonly config?: ContainerDefaults
-  readonly rootfs: { readonly type: 'layers'; readonly diff_ids: readonly DiffId[] }
-  readonly history?: readonly ImageHistory[]
-}
-
-export interface ImageHistory {
-  readonly created?: string
-  readonly created_by?: string
-  readonly author?: string
-  readonly comment?: string
-  readonly empty_layer?: boolean
-}
-
-/** What a container of the image inherits. Spelled as on the wire. */
-export interface ContainerDefaults {
-  readonly User?: string
-  readonly ExposedPorts?: Readonly<Record<string, object>>
-  readonly Env?: readonly string[]
-  readonly Entrypoint?: readonly string[] | null
-  readonly Cmd?: readonly string[] | null
-  readonly Volumes?: Readonly<Record<string, object>> | null
-  readonly WorkingDir?: string
-  readonly Labels?: Readonly<Record<string, string>> | null
-  readonly StopSignal?: string
-  readonly Shell?: readonly string[]
-  readonly OnBuild?: readonly string[] | null
-  readonly Healthcheck?: HealthcheckConfig
-  readonly ArgsEscaped?: boolean
-}
-
-/** Durations in nanoseconds; 0 or absent: inherit or default. `Test`: `[]` inherit, `['NONE']`, `['CMD', …]`, `['CMD-SHELL', line]`. */
-export interface HealthcheckConfig {
-  readonly Test?: readonly string[]
-  readonly Interval?: number
-  readonly Timeout?: number
-  readonly StartPeriod?: number
-  readonly StartInterval?: number
-  readonly Retries?: number
-}
+export type { ContainerDefaults, HealthcheckConfig, ImageConfig, ImageHistory }
 
 export interface ImageResolver {
   /** By name (tag `latest` when none is given), `name@digest`, id, or unique id prefix. `notFound`: `No such image: …`. */

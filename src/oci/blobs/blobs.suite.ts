@@ -1,0 +1,166 @@
+/** What every driver of `Blobs` must do; run by each driver's test with a fresh, empty store per case. */
+import assert from 'node:assert/strict'
+import { Readable } from 'node:stream'
+import { describe, test } from 'node:test'
+import { isFault } from '#base/fault.ts'
+import { digestOf } from '../digest.ts'
+import type { BlobReader, Blobs } from './contract.ts'
+
+export interface BlobsUnderTest extends AsyncDisposable {
+  readonly blobs: Blobs
+  /** Opens the same store anew, as after a crash of the process. */
+  reopen(): Promise<Blobs>
+}
+
+async function* pieces(...parts: (string | Buffer)[]): AsyncGenerator<Buffer> {
+  for (const part of parts) yield Buffer.from(part)
+}
+
+async function* failing(first: string): AsyncGenerator<Buffer> {
+  yield Buffer.from(first)
+  throw new Error('the sender went away')
+}
+
+async function contentOf(blobs: BlobReader, digest: ReturnType<typeof digestOf>, range?: { start?: number; end?: number }): Promise<string> {
+  const chunks: Buffer[] = []
+  for await (const chunk of await blobs.open(digest, range)) chunks.push(chunk)
+  return Buffer.concat(chunks).toString()
+}
+
+async function put(blobs: Blobs, text: string): Promise<ReturnType<typeof digestOf>> {
+  await using ingest = await blobs.begin()
+  await ingest.write(pieces(text))
+  return (await ingest.commit()).digest
+}
+
+export function blobsSuite(name: string, make: () => Promise<BlobsUnderTest>): void {
+  describe(`blobs: ${name}`, () => {
+    test('what is committed can be read whole and in ranges', async () => {
+      await using store = await make()
+      const digest = await put(store.blobs, 'hello blob')
+      assert.equal(digest, digestOf('hello blob'))
+      assert.equal((await store.blobs.stat(digest))?.sizeBytes, 10)
+      assert.equal(await contentOf(store.blobs, digest), 'hello blob')
+      assert.equal(await contentOf(store.blobs, digest, { start: 6 }), 'blob')
+      assert.equal(await contentOf(store.blobs, digest, { start: 1, end: 3 }), 'el')
+      await assert.rejects(store.blobs.open(digest, { start: 11 }), (error) => isFault(error, 'rangeNotSatisfiable'))
+      assert.equal((await store.blobs.read(digest, { maxBytes: 10 })).toString(), 'hello blob')
+      await assert.rejects(store.blobs.read(digest, { maxBytes: 9 }), (error) => isFault(error, 'tooLarge'))
+    })
+
+    test('the empty blob is a blob', async () => {
+      await using store = await make()
+      const digest = await put(store.blobs, '')
+      assert.equal(await contentOf(store.blobs, digest), '')
+      assert.deepEqual((await Array.fromAsync(store.blobs.list())).map((blob) => blob.digest), [digest])
+    })
+
+    test('what is not here is notFound, and stat says undefined', async () => {
+      await using store = await make()
+      const digest = digestOf('nowhere')
+      assert.equal(await store.blobs.stat(digest), undefined)
+      await assert.rejects(store.blobs.open(digest), (error) => isFault(error, 'notFound'))
+      await assert.rejects(store.blobs.read(digest, { maxBytes: 1 }), (error) => isFault(error, 'notFound'))
+      await assert.rejects(store.blobs.remove(digest), (error) => isFault(error, 'notFound'))
+      await assert.rejects(store.blobs.resume('nobody'), (error) => isFault(error, 'notFound'))
+    })
+
+    test('nothing is visible before the commit, and a wrong digest commits nothing', async () => {
+      await using store = await make()
+      await using ingest = await store.blobs.begin()
+      assert.equal(await ingest.write(pieces('abc', 'def')), 6)
+      assert.deepEqual(await Array.fromAsync(store.blobs.list()), [])
+      await assert.rejects(ingest.commit({ expect: digestOf('other') }), (error) => isFault(error, 'invalidArgument') && error.details['reason'] === 'DIGEST_INVALID')
+      assert.deepEqual(await Array.fromAsync(store.blobs.list()), [])
+      assert.equal((await ingest.commit({ expect: digestOf('abcdef') })).sizeBytes, 6)
+      assert.equal(await contentOf(store.blobs, digestOf('abcdef')), 'abcdef')
+    })
+
+    test('an ingest that was released is resumed with its bytes and its hash', async () => {
+      await using store = await make()
+      const first = await store.blobs.begin({ id: 'upload-1' })
+      await first.write(pieces('one,'))
+      await assert.rejects(store.blobs.begin({ id: 'upload-1' }), (error) => isFault(error, 'alreadyExists'))
+      await assert.rejects(store.blobs.resume('upload-1'), (error) => isFault(error, 'conflict'))
+      await first.release()
+      assert.deepEqual((await Array.fromAsync(store.blobs.abandoned())).map(({ id, sizeBytes }) => ({ id, sizeBytes })), [{ id: 'upload-1', sizeBytes: 4 }])
+      await using second = await store.blobs.resume('upload-1')
+      assert.equal(second.offset, 4)
+      await second.write(pieces('two'))
+      assert.equal((await second.commit()).digest, digestOf('one,two'))
+      assert.deepEqual(await Array.fromAsync(store.blobs.abandoned()), [])
+    })
+
+    test('a crash leaves committed blobs whole and ingests to be resumed', async () => {
+      await using store = await make()
+      const digest = await put(store.blobs, 'kept')
+      const left = await store.blobs.begin({ id: 'cut' })
+      await left.write(pieces('before the crash '))
+      const after = await store.reopen()
+      assert.equal(await contentOf(after, digest), 'kept')
+      await using taken = await after.resume('cut')
+      await taken.write(pieces('and after'))
+      assert.equal((await taken.commit()).digest, digestOf('before the crash and after'))
+      await left.release()
+    })
+
+    test('a source that fails leaves what arrived, and writing goes on', async () => {
+      await using store = await make()
+      await using ingest = await store.blobs.begin()
+      await assert.rejects(ingest.write(failing('part ')), /went away/)
+      assert.equal(ingest.offset, 5)
+      await ingest.write(pieces('two'))
+      assert.equal((await ingest.commit()).digest, digestOf('part two'))
+    })
+
+    test('a bound is kept, a canceled write ends, two writes at once conflict', async () => {
+      await using store = await make()
+      await using ingest = await store.blobs.begin()
+      await assert.rejects(ingest.write(pieces('12345'), { maxBytes: 4 }), (error) => isFault(error, 'tooLarge'))
+      const controller = new AbortController()
+      const endless = new Readable({ read() {} })
+      const writing = ingest.write(endless, { signal: controller.signal })
+      await assert.rejects(ingest.write(pieces('x')), (error) => isFault(error, 'conflict'))
+      controller.abort()
+      await assert.rejects(writing, (error) => isFault(error, 'canceled'))
+      assert.equal(endless.destroyed, true)
+    })
+
+    test('aborting leaves nothing behind', async () => {
+      await using store = await make()
+      {
+        await using ingest = await store.blobs.begin({ id: 'gone' })
+        await ingest.write(pieces('x'))
+      }
+      await assert.rejects(store.blobs.resume('gone'), (error) => isFault(error, 'notFound'))
+      assert.deepEqual(await Array.fromAsync(store.blobs.abandoned()), [])
+    })
+
+    test('the same content twice, also at once, is one blob', async () => {
+      await using store = await make()
+      const digests = await Promise.all(['same', 'same', 'same'].map((text) => put(store.blobs, text)))
+      assert.equal(new Set(digests).size, 1)
+      assert.equal((await Array.fromAsync(store.blobs.list())).length, 1)
+    })
+
+    test('a removed blob is gone, but a reader that has it open finishes', async () => {
+      await using store = await make()
+      const digest = await put(store.blobs, 'x'.repeat(300_000))
+      const reader = await store.blobs.open(digest)
+      await store.blobs.remove(digest)
+      assert.equal(await store.blobs.stat(digest), undefined)
+      let length = 0
+      for await (const chunk of reader) length += chunk.length
+      assert.equal(length, 300_000)
+    })
+
+    test('sha512 names a blob as well', async () => {
+      await using store = await make()
+      await using ingest = await store.blobs.begin()
+      await ingest.write(pieces('long'))
+      const expect = digestOf('long', 'sha512')
+      assert.equal((await ingest.commit({ expect })).digest, expect)
+      assert.equal(await contentOf(store.blobs, expect), 'long')
+    })
+  })
+}

@@ -1,0 +1,350 @@
+/**
+ * Blobs as files: `<root>/blobs/<algorithm>/<hex>`, ingests as `<root>/ingests/<id>`. A blob is an ingest that was
+ * synced, renamed and whose folder was synced: whole or absent, whatever the instant of a crash. The hash runs along
+ * with the bytes in bounded chunks; an ingest taken up after a crash is hashed again from its file.
+ */
+import { createHash, randomUUID } from 'node:crypto'
+import type { Hash } from 'node:crypto'
+import { createReadStream, fsync } from 'node:fs'
+import type { FileHandle } from 'node:fs/promises'
+import { access, mkdir, open, opendir, rename, stat, unlink, utimes } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { promisify } from 'node:util'
+import { present } from '#base/assert.ts'
+import { Fault, systemErrorCode } from '#base/fault.ts'
+import type { Digest, DigestAlgorithm } from '../digest.ts'
+import { digestAlgorithm, digestFromHex, isDigest } from '../digest.ts'
+import type { BlobStat, Blobs, Ingest } from './contract.ts'
+
+const ingestIdShape = /^[A-Za-z0-9_-]{1,128}$/
+/** Larger source chunks are hashed in steps of this size, so that the main thread is never held for long. */
+const hashStepBytes = 1024 * 1024
+const algorithms: readonly DigestAlgorithm[] = ['sha256', 'sha512']
+
+/** Opens (and makes, where needed) a blob store below `root`. */
+export async function openFileBlobs(root: string): Promise<Blobs> {
+  const blobFolder = join(root, 'blobs')
+  const ingestFolder = join(root, 'ingests')
+  for (const folder of [...algorithms.map((algorithm) => join(blobFolder, algorithm)), ingestFolder]) await mkdir(folder, { recursive: true, mode: 0o700 })
+  return new FileBlobs(blobFolder, ingestFolder)
+}
+
+class FileBlobs implements Blobs {
+  readonly #blobFolder: string
+  readonly #ingestFolder: string
+  readonly #held = new Set<string>()
+
+  constructor(blobFolder: string, ingestFolder: string) {
+    this.#blobFolder = blobFolder
+    this.#ingestFolder = ingestFolder
+  }
+
+  path(digest: Digest): string {
+    const algorithm = digestAlgorithm(digest)
+    return join(this.#blobFolder, algorithm, digest.slice(algorithm.length + 1))
+  }
+
+  async stat(digest: Digest): Promise<BlobStat | undefined> {
+    try {
+      const found = await stat(this.path(digest))
+      return { digest, sizeBytes: found.size, committedAtMs: found.mtimeMs }
+    } catch (error) {
+      if (systemErrorCode(error) === 'ENOENT') return undefined
+      throw error
+    }
+  }
+
+  async open(digest: Digest, range: { readonly start?: number; readonly end?: number } = {}): Promise<Readable> {
+    const handle = await this.#openFile(digest)
+    try {
+      const { size } = await handle.stat()
+      const start = range.start ?? 0
+      const end = range.end ?? size
+      if (start < 0 || start > end || end > size) throw new Fault('rangeNotSatisfiable', `blob ${digest}: bytes ${start} to ${end} are not inside its ${size} bytes`)
+      if (start === end) {
+        await handle.close()
+        return emptyStream()
+      }
+      return handle.createReadStream({ start, end: end - 1, highWaterMark: 256 * 1024 })
+    } catch (error) {
+      await handle.close()
+      throw error
+    }
+  }
+
+  async read(digest: Digest, options: { readonly maxBytes: number }): Promise<Buffer> {
+    await using handle = await this.#openFile(digest)
+    const { size } = await handle.stat()
+    if (size > options.maxBytes) throw new Fault('tooLarge', `blob ${digest} holds ${size} bytes, at most ${options.maxBytes} are read here`)
+    return await handle.readFile()
+  }
+
+  async #openFile(digest: Digest): Promise<FileHandle> {
+    try {
+      return await open(this.path(digest), 'r')
+    } catch (error) {
+      if (systemErrorCode(error) === 'ENOENT') throw new Fault('notFound', `blob ${digest} is not here`, { details: { reason: 'BLOB_UNKNOWN' } })
+      throw error
+    }
+  }
+
+  async *list(): AsyncGenerator<BlobStat> {
+    for (const algorithm of algorithms) {
+      for await (const entry of await opendir(join(this.#blobFolder, algorithm))) {
+        const name = `${algorithm}:${entry.name}`
+        if (!isDigest(name)) continue
+        const found = await this.stat(name)
+        if (found !== undefined) yield found
+      }
+    }
+  }
+
+  async remove(digest: Digest): Promise<void> {
+    try {
+      await unlink(this.path(digest))
+    } catch (error) {
+      if (systemErrorCode(error) === 'ENOENT') throw new Fault('notFound', `blob ${digest} is not here`, { details: { reason: 'BLOB_UNKNOWN' } })
+      throw error
+    }
+  }
+
+  async begin(options: { readonly id?: string } = {}): Promise<Ingest> {
+    const id = options.id ?? randomUUID()
+    const path = this.#ingestPath(id)
+    try {
+      const handle = await open(path, 'wx', 0o600)
+      return this.#hold(id, handle, createHash('sha256'), 0)
+    } catch (error) {
+      throw systemErrorCode(error) === 'EEXIST' ? new Fault('alreadyExists', `ingest '${id}' exists already`) : asDiskFault(error)
+    }
+  }
+
+  async resume(id: string): Promise<Ingest> {
+    const path = this.#ingestPath(id)
+    if (this.#held.has(id)) throw new Fault('conflict', `ingest '${id}' is being written by somebody else`)
+    this.#held.add(id)
+    try {
+      const handle = await open(path, 'r+')
+      const { hash, length } = await hashFile(path, 'sha256')
+      return this.#hold(id, handle, hash, length)
+    } catch (error) {
+      this.#held.delete(id)
+      if (systemErrorCode(error) === 'ENOENT') throw new Fault('notFound', `there is no ingest '${id}': it was committed, aborted, or never begun`, { details: { reason: 'BLOB_UPLOAD_UNKNOWN' } })
+      throw error
+    }
+  }
+
+  async *abandoned(): AsyncGenerator<{ readonly id: string; readonly sizeBytes: number; readonly touchedAtMs: number }> {
+    for await (const entry of await opendir(this.#ingestFolder)) {
+      if (this.#held.has(entry.name)) continue
+      try {
+        const found = await stat(join(this.#ingestFolder, entry.name))
+        yield { id: entry.name, sizeBytes: found.size, touchedAtMs: found.mtimeMs }
+      } catch (error) {
+        if (systemErrorCode(error) !== 'ENOENT') throw error
+      }
+    }
+  }
+
+  #ingestPath(id: string): string {
+    if (!ingestIdShape.test(id)) throw new Fault('notFound', `'${id}' is no ingest id: expected 1 to 128 letters, digits, '-' or '_'`, { details: { reason: 'BLOB_UPLOAD_UNKNOWN' } })
+    return join(this.#ingestFolder, id)
+  }
+
+  #hold(id: string, handle: FileHandle, hash: Hash, offset: number): Ingest {
+    this.#held.add(id)
+    return new FileIngest({
+      id, handle, hash, offset,
+      path: join(this.#ingestFolder, id),
+      blobPath: (digest) => this.path(digest),
+      letGo: () => this.#held.delete(id),
+    })
+  }
+}
+
+interface IngestParts {
+  readonly id: string
+  readonly path: string
+  readonly handle: FileHandle
+  readonly hash: Hash
+  readonly offset: number
+  readonly blobPath: (digest: Digest) => string
+  readonly letGo: () => void
+}
+
+class FileIngest implements Ingest {
+  readonly #parts: IngestParts
+  #hash: Hash
+  #offset: number
+  #writing = false
+  #state: 'open' | 'committed' | 'aborted' | 'released' = 'open'
+
+  constructor(parts: IngestParts) {
+    this.#parts = parts
+    this.#hash = parts.hash
+    this.#offset = parts.offset
+  }
+
+  get id(): string {
+    return this.#parts.id
+  }
+
+  get offset(): number {
+    return this.#offset
+  }
+
+  async write(source: AsyncIterable<Uint8Array>, options: { readonly signal?: AbortSignal; readonly maxBytes?: number } = {}): Promise<number> {
+    this.#mustBeOpen()
+    if (this.#writing) throw new Fault('conflict', `ingest '${this.id}' is being written already`)
+    this.#writing = true
+    const iterator = source[Symbol.asyncIterator]()
+    const { signal } = options
+    let stop: (() => void) | undefined
+    const stopped = new Promise<never>((_resolve, reject) => {
+      stop = () => reject(new Fault('canceled', `writing ingest '${this.id}' was canceled`, { cause: signal?.reason }))
+    })
+    stopped.catch((error: unknown) => error)
+    if (signal?.aborted === true) stop?.()
+    else if (stop !== undefined) signal?.addEventListener('abort', stop, { once: true })
+    let finished = false
+    try {
+      for (;;) {
+        const step = signal === undefined ? await iterator.next() : await Promise.race([iterator.next(), stopped])
+        if (step.done === true) break
+        if (options.maxBytes !== undefined && this.#offset + step.value.length > options.maxBytes) {
+          throw new Fault('tooLarge', `ingest '${this.id}' would grow beyond the ${options.maxBytes} bytes allowed`, { details: { reason: 'SIZE_INVALID' } })
+        }
+        await this.#append(step.value)
+      }
+      finished = true
+      return this.#offset
+    } finally {
+      this.#writing = false
+      if (stop !== undefined) signal?.removeEventListener('abort', stop)
+      if (!finished) await endSource(source, iterator)
+    }
+  }
+
+  async #append(chunk: Uint8Array): Promise<void> {
+    for (let at = 0; at < chunk.length; at += hashStepBytes) {
+      const step = chunk.subarray(at, at + hashStepBytes)
+      try {
+        await writeFully(this.#parts.handle, step, this.#offset)
+      } catch (error) {
+        await this.#parts.handle.truncate(this.#offset)
+        throw asDiskFault(error)
+      }
+      this.#hash.update(step)
+      this.#offset += step.length
+    }
+  }
+
+  async commit(options: { readonly expect?: Digest; readonly algorithm?: DigestAlgorithm } = {}): Promise<BlobStat> {
+    this.#mustBeOpen()
+    if (this.#writing) throw new Fault('conflict', `ingest '${this.id}' is still being written`)
+    const algorithm = options.expect === undefined ? (options.algorithm ?? 'sha256') : digestAlgorithm(options.expect)
+    const digest = await this.#digest(algorithm)
+    if (options.expect !== undefined && options.expect !== digest) {
+      throw new Fault('invalidArgument', `the ${this.#offset} bytes received have the digest ${digest}, not ${options.expect} as promised`, { details: { reason: 'DIGEST_INVALID' } })
+    }
+    const target = this.#parts.blobPath(digest)
+    if (await exists(target)) {
+      const now = (await this.#parts.handle.stat()).mtime
+      await utimes(target, now, now)
+      await this.#finish('aborted')
+    } else {
+      await this.#parts.handle.sync().catch((error: unknown) => Promise.reject(asDiskFault(error)))
+      await this.#parts.handle.chmod(0o400)
+      await rename(this.#parts.path, target)
+      await syncFolder(join(target, '..'))
+      await this.#finish('committed')
+    }
+    const found = await stat(target)
+    return { digest, sizeBytes: found.size, committedAtMs: found.mtimeMs }
+  }
+
+  async #digest(algorithm: DigestAlgorithm): Promise<Digest> {
+    if (algorithm === 'sha256') return digestFromHex(this.#hash.copy().digest('hex'))
+    const { hash } = await hashFile(this.#parts.path, algorithm)
+    return digestFromHex(hash.digest('hex'), algorithm)
+  }
+
+  async abort(): Promise<void> {
+    if (this.#state === 'open') await this.#finish('aborted')
+  }
+
+  async release(): Promise<void> {
+    if (this.#state === 'open') await this.#finish('released')
+  }
+
+  async #finish(state: 'committed' | 'aborted' | 'released'): Promise<void> {
+    this.#state = state
+    await this.#parts.handle.close()
+    if (state === 'aborted') await unlink(this.#parts.path)
+    this.#parts.letGo()
+  }
+
+  #mustBeOpen(): void {
+    if (this.#state !== 'open') throw new Fault('conflict', `ingest '${this.id}' is ${this.#state}`)
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.abort()
+  }
+}
+
+/** Stops a source nobody reads any more. A stream is destroyed: its iterator's `return` would wait for a pending `next`. */
+async function endSource(source: AsyncIterable<Uint8Array>, iterator: AsyncIterator<Uint8Array>): Promise<void> {
+  if ('destroy' in source && typeof source.destroy === 'function') source.destroy()
+  else await iterator.return?.()
+}
+
+async function writeFully(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, position + done)
+    done += bytesWritten
+  }
+}
+
+function asDiskFault(error: unknown): unknown {
+  const code = systemErrorCode(error)
+  if (code === 'ENOSPC' || code === 'EDQUOT') return new Fault('resourceExhausted', 'no space left on device: free some room below the state folder, or prune images', { cause: error })
+  return error
+}
+
+async function hashFile(path: string, algorithm: DigestAlgorithm): Promise<{ hash: Hash; length: number }> {
+  const hash = createHash(algorithm)
+  let length = 0
+  for await (const chunk of createReadStream(path, { highWaterMark: hashStepBytes })) {
+    const bytes: Buffer = chunk
+    hash.update(bytes)
+    length += bytes.length
+  }
+  return { hash, length }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await access(path)
+    return true
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return false
+    throw error
+  }
+}
+
+const fsyncDescriptor = promisify(fsync)
+
+async function syncFolder(path: string): Promise<void> {
+  await using handle = await open(path, 'r')
+  await fsyncDescriptor(present(handle.fd, 'folder descriptor'))
+}
+
+function emptyStream(): Readable {
+  return new Readable({
+    read() {
+      this.push(null)
+    },
+  })
+}
