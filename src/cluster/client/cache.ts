@@ -1,8 +1,9 @@
 /** An indexed map of the objects of one kind: what an informer fills and controllers read. Objects are never copied. */
-import type { AnyObject, ObjectRef } from '../contract/client.ts'
+import type { StoredObject } from '#schema/kind.ts'
+import type { ObjectRef } from '../contract/client.ts'
 
 /** `namespace/name`, or `name` for cluster-scoped objects: the key of caches and work queues. */
-export function objectKey(object: AnyObject): string {
+export function objectKey(object: StoredObject): string {
   const { namespace, name = '' } = object.metadata ?? {}
   return namespace === undefined || namespace === '' ? name : `${namespace}/${name}`
 }
@@ -35,7 +36,7 @@ interface Index<T> {
   readonly buckets: Map<string, Map<string, T>>
 }
 
-export class ObjectCache<T extends AnyObject> implements ReadCache<T> {
+export class ObjectCache<T extends StoredObject> implements ReadCache<T> {
   readonly #objects = new Map<string, T>()
   readonly #indexes = new Map<string, Index<T>>()
 

@@ -5,7 +5,7 @@
 import type { Clock } from '#base/clock.ts'
 import type { Logger } from '#base/log.ts'
 import { TaskGroup } from '#base/task.ts'
-import type { AnyObject } from '../contract/client.ts'
+import type { StoredObject } from '#schema/kind.ts'
 import { isFault } from '#base/fault.ts'
 import type { Change, Informer } from './informer.ts'
 import type { Reconcile } from './work-queue.ts'
@@ -44,7 +44,7 @@ export class Controller implements AsyncDisposable {
   }
 
   /** Every change of `informer` puts the keys that `keys` answers into the queue. */
-  watch<T extends AnyObject>(informer: Informer<T>, keys: (change: Change<T>) => Iterable<string>): this {
+  watch<T extends StoredObject>(informer: Informer<T>, keys: (change: Change<T>) => Iterable<string>): this {
     this.reads(informer)
     informer.onChange((change) => {
       for (const key of keys(change)) this.queue.add(key)
@@ -53,7 +53,7 @@ export class Controller implements AsyncDisposable {
   }
 
   /** The reconciler reads this cache too, so work must wait for it. */
-  reads<T extends AnyObject>(informer: Informer<T>): this {
+  reads<T extends StoredObject>(informer: Informer<T>): this {
     this.#informers.add(informer)
     return this
   }

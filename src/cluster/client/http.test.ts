@@ -8,15 +8,13 @@ import { test } from 'node:test'
 import * as x509 from '@peculiar/x509'
 import { systemClock } from '#base/clock.ts'
 import { isFault } from '#base/fault.ts'
-import type { AnyMeta, ClientKind } from '../contract/client.ts'
+import type { Stored } from '#schema/kind.ts'
+import { defineKind } from '#schema/kind.ts'
+import { int32, object } from '#schema/vocabulary.ts'
 import type { HttpClient } from './http.ts'
 import { createHttpClient } from './http.ts'
 
-interface Thing {
-  readonly metadata: AnyMeta
-  readonly spec?: { readonly size?: number }
-}
-const Thing: ClientKind<Thing, Thing> = { group: 'test.io', version: 'v1', kind: 'Thing', plural: 'things', namespaced: true }
+const Thing = defineKind({ group: 'test.io', version: 'v1', kind: 'Thing', plural: 'things', namespaced: true, fields: { spec: object('test.v1.ThingSpec', { size: int32().omitEmpty() }).omitEmpty() } })
 
 async function selfSigned(): Promise<{ cert: string; key: string }> {
   x509.cryptoProvider.set(webcrypto)
@@ -69,7 +67,7 @@ async function withServer(answer: (response: ServerResponse, asked: Asked, count
 function json(response: ServerResponse, status: number, body: unknown, headers: Record<string, string> = {}): void {
   response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(body))
 }
-const stored: Thing & { apiVersion: string; kind: string } = { apiVersion: 'test.io/v1', kind: 'Thing', metadata: { namespace: 'default', name: 'a', resourceVersion: '7' } }
+const stored: Stored<typeof Thing> = { apiVersion: 'test.io/v1', kind: 'Thing', metadata: { namespace: 'default', name: 'a', resourceVersion: '7', uid: 'u', creationTimestamp: '2026-01-01T00:00:00Z' } }
 
 test('verbs become the requests of the API conventions', async () => {
   await withServer(

@@ -13,7 +13,8 @@ import { Agent, request } from 'node:https'
 import type { Clock } from '#base/clock.ts'
 import { sleep } from '#base/clock.ts'
 import { Fault, isFault } from '#base/fault.ts'
-import type { AnyObject, CallOptions, Client, ClientKind, ListResult, StoredOf, WatchEvent } from '../contract/client.ts'
+import type { Stored, StoredObject, SubmittedObject } from '#schema/kind.ts'
+import type { CallOptions, Client, ClientKind, ListResult, WatchEvent } from '../contract/client.ts'
 import { collectionPath, deleteBody, getQuery, listQuery, objectPath, watchQuery, writeQuery } from './paths.ts'
 import { faultOfStatus } from './status-fault.ts'
 
@@ -174,7 +175,7 @@ class Wire {
     })
   }
 
-  async *watch<K extends ClientKind>(kind: K, path: string, callerSignal: AbortSignal | undefined): AsyncIterable<WatchEvent<StoredOf<K>>> {
+  async *watch<K extends ClientKind>(kind: K, path: string, callerSignal: AbortSignal | undefined): AsyncIterable<WatchEvent<Stored<K>>> {
     const { clock, watchIdleMs = 130_000 } = this.#options
     const cut = new AbortController()
     const signal = callerSignal === undefined ? cut.signal : AbortSignal.any([callerSignal, cut.signal])
@@ -230,23 +231,23 @@ function parseBody(bytes: Buffer, contentType: string | undefined): unknown {
 }
 
 /** Objects carry their type on the wire; callers may leave it out. */
-function typed(kind: ClientKind, object: AnyObject): object {
+function typed(kind: ClientKind, object: SubmittedObject): object {
   return { apiVersion: kind.group === '' ? kind.version : `${kind.group}/${kind.version}`, kind: kind.kind, ...object }
 }
 
-function isObject(value: unknown): value is AnyObject & { readonly metadata: object } {
+function isObject(value: unknown): value is StoredObject {
   return typeof value === 'object' && value !== null && 'metadata' in value && typeof value.metadata === 'object' && value.metadata !== null
 }
 
 /** The server has validated what it stores; here we make sure that it is an object of that kind at all. */
-function storedOf<K extends ClientKind>(kind: K, value: unknown): StoredOf<K> {
+function storedOf<K extends ClientKind>(kind: K, value: unknown): Stored<K> {
   if (!isObject(value) || (value.kind !== undefined && value.kind !== kind.kind)) {
     throw new Fault('unavailable', `the server answered something that is no ${kind.kind}`)
   }
-  return value as StoredOf<K>
+  return value as unknown as Stored<K>
 }
 
-function listOf<K extends ClientKind>(kind: K, value: unknown): ListResult<StoredOf<K>> {
+function listOf<K extends ClientKind>(kind: K, value: unknown): ListResult<Stored<K>> {
   if (!isObject(value) || !('items' in value) || !(Array.isArray(value.items) || value.items === null)) {
     throw new Fault('unavailable', `the server answered something that is no list of ${kind.plural}`)
   }
@@ -260,7 +261,7 @@ function listOf<K extends ClientKind>(kind: K, value: unknown): ListResult<Store
   }
 }
 
-function watchEventOf<K extends ClientKind>(kind: K, event: unknown, path: string): WatchEvent<StoredOf<K>> {
+function watchEventOf<K extends ClientKind>(kind: K, event: unknown, path: string): WatchEvent<Stored<K>> {
   if (typeof event !== 'object' || event === null || !('type' in event) || !('object' in event)) {
     throw new Fault('unavailable', `GET ${path}: the watch sent something that is no event`)
   }

@@ -2,16 +2,20 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Fault } from '#base/fault.ts'
+import { defineKind } from '#schema/kind.ts'
+import type { Stored } from '#schema/kind.ts'
 import { virtualClock } from '#sim/clock.ts'
-import type { AnyMeta, ClientKind, ReadClient, WatchEvent } from '../contract/client.ts'
+import type { ReadClient, WatchEvent } from '../contract/client.ts'
 import { createInformer } from './informer.ts'
 
-interface Thing {
-  readonly metadata: AnyMeta
-}
-const Thing: ClientKind<Thing, Thing> = { group: 'test', version: 'v1', kind: 'Thing', plural: 'things', namespaced: true }
+const Thing = defineKind({ group: 'test', version: 'v1', kind: 'Thing', plural: 'things', namespaced: true, fields: {} })
+type Thing = Stored<typeof Thing>
 
-const thing = (name: string, resourceVersion: string, uid = `uid-${name}`, labels: Record<string, string> = {}): Thing => ({ metadata: { namespace: 'default', name, resourceVersion, uid, labels } })
+const thing = (name: string, resourceVersion: string, uid = `uid-${name}`, labels: Record<string, string> = {}): Thing => ({
+  apiVersion: 'test/v1',
+  kind: 'Thing',
+  metadata: { namespace: 'default', name, resourceVersion, uid, labels, creationTimestamp: '2026-01-01T00:00:00Z' },
+})
 
 type Step = { readonly list: readonly Thing[]; readonly at: string } | { readonly watch: readonly WatchEvent<Thing>[]; readonly then: 'end' | 'hang' | Fault }
 

@@ -10,7 +10,8 @@
 import type { Clock } from '#base/clock.ts'
 import { sleep } from '#base/clock.ts'
 import { isFault } from '#base/fault.ts'
-import type { AnyObject, ClientKind, ReadClient, StoredOf, WatchEvent } from '../contract/client.ts'
+import type { Stored, StoredObject } from '#schema/kind.ts'
+import type { ClientKind, ReadClient, WatchEvent } from '../contract/client.ts'
 import type { IndexFunction, ReadCache } from './cache.ts'
 import { ObjectCache, objectKey } from './cache.ts'
 
@@ -36,7 +37,7 @@ export interface InformerOptions {
   readonly onError?: (error: unknown) => void
 }
 
-export interface Informer<T extends AnyObject> extends ReadCache<T> {
+export interface Informer<T extends StoredObject> extends ReadCache<T> {
   readonly kind: ClientKind
   /** True once the first list is in the cache. */
   readonly synced: boolean
@@ -51,14 +52,14 @@ export interface Informer<T extends AnyObject> extends ReadCache<T> {
   run(signal: AbortSignal): Promise<void>
 }
 
-export function createInformer<K extends ClientKind>(kind: K, options: InformerOptions): Informer<StoredOf<K>> {
+export function createInformer<K extends ClientKind>(kind: K, options: InformerOptions): Informer<Stored<K>> {
   return new KindInformer(kind, options)
 }
 
-class KindInformer<K extends ClientKind> extends ObjectCache<StoredOf<K>> implements Informer<StoredOf<K>> {
+class KindInformer<K extends ClientKind> extends ObjectCache<Stored<K>> implements Informer<Stored<K>> {
   readonly kind: K
   readonly #options: InformerOptions
-  readonly #handlers: ChangeHandler<StoredOf<K>>[] = []
+  readonly #handlers: ChangeHandler<Stored<K>>[] = []
   readonly #synced = Promise.withResolvers<void>()
   #isSynced = false
   #resourceVersion = ''
@@ -92,7 +93,7 @@ class KindInformer<K extends ClientKind> extends ObjectCache<StoredOf<K>> implem
     }
   }
 
-  onChange(handler: ChangeHandler<StoredOf<K>>): void {
+  onChange(handler: ChangeHandler<Stored<K>>): void {
     this.#handlers.push(handler)
     for (const key of this.keys()) handler({ key, previous: undefined, current: this.getKey(key) })
   }
@@ -130,7 +131,7 @@ class KindInformer<K extends ClientKind> extends ObjectCache<StoredOf<K>> implem
    */
   async #relist(signal: AbortSignal): Promise<void> {
     const { client, namespace, labelSelector, fieldSelector } = this.#options
-    const found = new Map<string, StoredOf<K>>()
+    const found = new Map<string, Stored<K>>()
     let resourceVersion = ''
     let from: string | undefined
     do {
@@ -164,7 +165,7 @@ class KindInformer<K extends ClientKind> extends ObjectCache<StoredOf<K>> implem
     if (!signal.aborted && this.#resourceVersion === startedWith) await this.#pause(signal)
   }
 
-  #apply(event: WatchEvent<StoredOf<K>>): void {
+  #apply(event: WatchEvent<Stored<K>>): void {
     if (event.type === 'BOOKMARK') {
       this.#resourceVersion = event.resourceVersion
       return
@@ -175,18 +176,18 @@ class KindInformer<K extends ClientKind> extends ObjectCache<StoredOf<K>> implem
     else this.#put(objectKey(object), object)
   }
 
-  #put(key: string, object: StoredOf<K>): void {
+  #put(key: string, object: Stored<K>): void {
     const previous = this.set(key, object)
     this.#tell({ key, previous, current: object })
   }
 
   /** `last`, the state the server deleted, tells more than the one in the cache. */
-  #remove(key: string, last?: StoredOf<K>): void {
+  #remove(key: string, last?: Stored<K>): void {
     const previous = this.delete(key)
     if (previous !== undefined) this.#tell({ key, previous: last ?? previous, current: undefined })
   }
 
-  #tell(change: Change<StoredOf<K>>): void {
+  #tell(change: Change<Stored<K>>): void {
     for (const handler of this.#handlers) handler(change)
   }
 }

@@ -19,59 +19,22 @@
  * `resourceExhausted` and `unavailable` (try again later), `timeout`, `canceled`.
  */
 
-/** The part of `metadata` that code working on any kind reads. Every kind's own metadata is wider. */
-export interface AnyMeta {
-  readonly name?: string
-  readonly generateName?: string
-  readonly namespace?: string
-  readonly uid?: string
-  /** Opaque to clients. Ours are decimal store revisions, comparable as bigint within one server. */
-  readonly resourceVersion?: string
-  readonly generation?: number
-  readonly creationTimestamp?: string
-  readonly deletionTimestamp?: string
-  readonly deletionGracePeriodSeconds?: number
-  readonly labels?: Readonly<Record<string, string>>
-  readonly annotations?: Readonly<Record<string, string>>
-  readonly ownerReferences?: readonly AnyOwnerReference[]
-  readonly finalizers?: readonly string[]
-}
-
-export interface AnyOwnerReference {
-  readonly apiVersion: string
-  readonly kind: string
-  readonly name: string
-  readonly uid: string
-  readonly controller?: boolean
-  readonly blockOwnerDeletion?: boolean
-}
-
-/** An API object of whatever kind. */
-export interface AnyObject {
-  readonly apiVersion?: string
-  readonly kind?: string
-  readonly metadata?: AnyMeta
-}
+import type { Stored, StoredObject, Submitted, SubmittedObject } from '#schema/kind.ts'
 
 /**
- * What a client needs to know of a kind: where it lives, and (phantom, never set) its stored and submitted types.
+ * What a client needs to know of a kind: where it lives, and (phantom, never set) its submitted and stored types.
  * Every `KindDefinition` of `#schema` satisfies it.
  */
-export interface ClientKind<Stored = AnyObject, Submitted = AnyObject> {
+export interface ClientKind {
   /** `''` is the core group. */
   readonly group: string
   readonly version: string
   readonly kind: string
   readonly plural: string
   readonly namespaced: boolean
-  readonly $stored?: Stored
-  readonly $submitted?: Submitted
+  readonly '~in'?: SubmittedObject
+  readonly '~out'?: StoredObject
 }
-
-/** The type that reading `K` gives: defaults filled in. */
-export type StoredOf<K extends ClientKind> = NonNullable<K['$stored']>
-/** The type that writing `K` takes: what has a default may be left out. */
-export type SubmittedOf<K extends ClientKind> = NonNullable<K['$submitted']>
 
 /** Names one object. `namespace` is left out exactly where the kind is cluster-scoped. */
 export interface ObjectRef {
@@ -157,27 +120,27 @@ export type WatchEvent<T> =
   | { readonly type: 'BOOKMARK'; readonly resourceVersion: string }
 
 export interface ReadClient {
-  get<K extends ClientKind>(kind: K, ref: ObjectRef, options?: GetOptions): Promise<StoredOf<K>>
-  list<K extends ClientKind>(kind: K, options?: ListOptions): Promise<ListResult<StoredOf<K>>>
+  get<K extends ClientKind>(kind: K, ref: ObjectRef, options?: GetOptions): Promise<Stored<K>>
+  list<K extends ClientKind>(kind: K, options?: ListOptions): Promise<ListResult<Stored<K>>>
   /**
    * Asks for bookmarks always. Iteration ends quietly when the server ends the watch or `signal` aborts, and throws
    * `expired` when the revision is gone or the watcher was too slow: list again. The connection opens with the first
    * `next()`.
    */
-  watch<K extends ClientKind>(kind: K, options: WatchOptions): AsyncIterable<WatchEvent<StoredOf<K>>>
+  watch<K extends ClientKind>(kind: K, options: WatchOptions): AsyncIterable<WatchEvent<Stored<K>>>
 }
 
 export interface Client extends ReadClient {
   /** The namespace is taken from `object.metadata.namespace`. Answers the stored object. */
-  create<K extends ClientKind>(kind: K, object: SubmittedOf<K>, options?: WriteOptions): Promise<StoredOf<K>>
+  create<K extends ClientKind>(kind: K, object: Submitted<K>, options?: WriteOptions): Promise<Stored<K>>
   /**
    * POSTs to a subresource: `pods/binding`, `pods/eviction`, `serviceaccounts/token`. Answers what the server answers
    * (a Status for a binding).
    */
   createSubresource(kind: ClientKind, ref: ObjectRef, subresource: string, body: object, options?: WriteOptions): Promise<unknown>
   /** Guarded by `object.metadata.resourceVersion` when it is there (`conflict`), else unconditional. */
-  update<K extends ClientKind>(kind: K, object: SubmittedOf<K>, options?: UpdateOptions): Promise<StoredOf<K>>
-  patch<K extends ClientKind>(kind: K, ref: ObjectRef, patch: unknown, options: PatchOptions): Promise<StoredOf<K>>
+  update<K extends ClientKind>(kind: K, object: Submitted<K>, options?: UpdateOptions): Promise<Stored<K>>
+  patch<K extends ClientKind>(kind: K, ref: ObjectRef, patch: unknown, options: PatchOptions): Promise<Stored<K>>
   /** Resolves once the deletion is accepted: with finalizers or a grace period the object stays for a while. */
   delete<K extends ClientKind>(kind: K, ref: ObjectRef, options?: DeleteOptions): Promise<void>
 }
