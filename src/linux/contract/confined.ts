@@ -7,6 +7,7 @@
  * root); paths are absolute from the new root. It may await `context.input` and `context.output`.
  */
 import type { Readable } from 'node:stream'
+import type { RawFiles } from './raw-files.ts'
 
 /** What a job module's `job` function receives beside its arguments. Bytes move by message with credit, so both directions have backpressure. */
 export interface JobContext {
@@ -16,6 +17,8 @@ export interface JobContext {
   output(chunk: Uint8Array): Promise<void>
   /** Aborted when the caller gave up. */
   readonly signal: AbortSignal
+  /** What Node's `fs` cannot do: device nodes, extended attributes, exact times. */
+  readonly files: RawFiles
 }
 
 export type JobFunction<A, R> = (args: A, context: JobContext) => Promise<R>
