@@ -49,6 +49,8 @@ export interface ObjectShape {
   readonly atomic: boolean
   /** Strategic merge: `$retainKeys` is expected on this object (unions). */
   readonly retainKeys: boolean
+  /** Reported by components, not asked for by people (status): what is missing is zero, and nothing in it is `Required`. */
+  readonly reported: boolean
   readonly doc: string
   /** Last step of defaulting: sees the object with its fields' defaults in place, returns the object to use. */
   readonly complete?: (value: JsonObject) => JsonObject

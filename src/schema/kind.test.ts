@@ -21,7 +21,7 @@ test('defineKind derives apiVersion, list kind, singular and the whole object', 
   assert.equal(erased.singular, 'ship')
   assert.deepEqual(Object.keys(objectShape(erased.schema).fields), ['kind', 'apiVersion', 'metadata', 'spec'])
   assert.equal(objectShape(erased.schema).name, 'port.v1.Ship')
-  assert.equal(erased.generation, true)
+  assert.equal(erased.generation, false)
 })
 
 test('submitted objects may leave out what the server or a default fills in; stored objects have it', () => {

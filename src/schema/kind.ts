@@ -60,6 +60,9 @@ export interface KindRules {
   readonly prepareForCreate?: (object: JsonObject) => JsonObject
 }
 
+/** What discovery lists for an ordinary resource. */
+const allVerbs: readonly string[] = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch']
+
 export type NameFormat = 'dnsSubdomain' | 'dnsLabel' | 'dns1035Label' | 'pathSegment'
 
 export interface KindIdentity {
@@ -80,8 +83,11 @@ export interface KindOptions<F extends Fields, N extends boolean> extends KindId
   readonly nameFormat?: NameFormat
   /** Field selector paths beyond metadata.name and metadata.namespace. */
   readonly selectable?: readonly string[]
-  /** Fields whose change does not count as a change of the desired state. Default: status. Empty spec kinds carry no generation. */
+  /** Whether metadata.generation counts changes outside metadata and status. Default: false. */
   readonly generation?: boolean
+  readonly verbs?: readonly string[]
+  /** Last step of defaulting; sees the whole object. */
+  readonly complete?: (object: JsonObject) => JsonObject
   readonly doc?: string
   /** Short OpenAPI name; default `<group's first word or core>.<version>.<Kind>`. */
   readonly typeName?: string
@@ -103,6 +109,7 @@ export interface KindDefinition<I, O> extends KindIdentity, KindRules {
   readonly selectable: readonly string[]
   /** Whether metadata.generation counts changes outside metadata and status. */
   readonly generation: boolean
+  readonly verbs: readonly string[]
   /** The whole object, `apiVersion`, `kind` and `metadata` included. */
   readonly schema: AnyField
 }
@@ -143,7 +150,7 @@ export function defineKind<const F extends Fields, const N extends boolean>(opti
     apiVersion: string().always().doc('Group and version of the kind.'),
     metadata: objectMeta.always().proto(1).doc('Names, labels, owners, versions.'),
   }
-  const schema = object(options.typeName ?? typeNameOf(options), { ...typeMeta, ...options.fields }, { doc: options.doc })
+  const schema = object(options.typeName ?? typeNameOf(options), { ...typeMeta, ...options.fields }, { doc: options.doc, complete: options.complete })
   return Object.freeze({
     group: options.group,
     version: options.version,
@@ -158,7 +165,8 @@ export function defineKind<const F extends Fields, const N extends boolean>(opti
     subresources: options.subresources ?? {},
     nameFormat: options.nameFormat ?? 'dnsSubdomain',
     selectable: options.selectable ?? [],
-    generation: options.generation ?? 'spec' in options.fields,
+    generation: options.generation ?? false,
+    verbs: options.verbs ?? allVerbs,
     validate: options.validate,
     validateUpdate: options.validateUpdate,
     prepareForCreate: options.prepareForCreate,

@@ -52,14 +52,15 @@ export const raw = (name: 'FieldsV1' | 'RawExtension'): Field<JsonObject, JsonOb
 export interface ObjectOptions {
   readonly atomic?: boolean
   readonly retainKeys?: boolean
+  readonly reported?: boolean
   readonly doc?: string
   readonly complete?: (value: JsonObject) => JsonObject
   readonly check?: ObjectCheck
 }
 /** `name` is the type's short OpenAPI name, e.g. `core.v1.Container`. */
 export function object<const F extends Fields>(name: string, fields: F, options: ObjectOptions = {}): Field<InOf<F>, OutOf<F>> {
-  const { atomic = false, retainKeys = false, doc = '', ...rules } = options
-  const shape: ObjectShape = { type: 'object', name, fields: Object.freeze(fields), atomic, retainKeys, doc, ...rules }
+  const { atomic = false, retainKeys = false, reported = false, doc = '', ...rules } = options
+  const shape: ObjectShape = { type: 'object', name, fields: Object.freeze(fields), atomic, retainKeys, reported, doc, ...rules }
   return field(shape)
 }
 

@@ -1,5 +1,5 @@
 /** ConfigMap, core/v1: configuration that is not secret, for environment variables and files of pods. */
-import type { Stored } from '#schema/kind.ts'
+import type { Stored, Submitted } from '#schema/kind.ts'
 import { defineKind } from '#schema/kind.ts'
 import { bool, bytes, mapOf, string } from '#schema/vocabulary.ts'
 
@@ -10,11 +10,11 @@ export const ConfigMap = defineKind({
   plural: 'configmaps',
   shortNames: ['cm'],
   namespaced: true,
-  doc: 'Configuration data for pods to consume.',
   fields: {
-    immutable: bool().optional().proto(4).doc('True freezes data and binaryData for good.'),
-    data: mapOf(string(), { keyFormat: 'configMapKey' }).omitEmpty().proto(2).doc('UTF-8 values by key.'),
-    binaryData: mapOf(bytes(), { keyFormat: 'configMapKey' }).omitEmpty().proto(3).doc('Binary values by key, base64 in JSON. Keys may not repeat those of data.'),
+    immutable: bool().optional().proto(4),
+    data: mapOf(string(), { keyFormat: 'configMapKey' }).omitEmpty().proto(2),
+    binaryData: mapOf(bytes(), { keyFormat: 'configMapKey' }).omitEmpty().proto(3),
   },
 })
 export interface ConfigMap extends Stored<typeof ConfigMap> {}
+export interface SubmittedConfigMap extends Submitted<typeof ConfigMap> {}

@@ -1,0 +1,65 @@
+/** ReplicaSet, apps/v1: keeps a number of pods of one template running. */
+import type { Stored, Submitted } from '#schema/kind.ts'
+import { defineKind } from '#schema/kind.ts'
+import type { Out } from '#schema/vocabulary.ts'
+import { int32, int64, listBy, object, oneOf, string, time } from '#schema/vocabulary.ts'
+import { podTemplateSpec } from '../../core/v1/pod-template.ts'
+import { labelSelector } from '../../meta/v1/label-selector.ts'
+
+export const replicaSetSpec = object(
+  'apps.v1.ReplicaSetSpec',
+  {
+    replicas: int32(0).optional().default(1).proto(1),
+    minReadySeconds: int32(0).omitEmpty().proto(4),
+    selector: labelSelector.immutable().proto(2),
+    template: podTemplateSpec.always().proto(3),
+  },
+)
+export interface ReplicaSetSpec extends Out<typeof replicaSetSpec> {}
+
+export const replicaSetCondition = object(
+  'apps.v1.ReplicaSetCondition',
+  {
+    type: string().always().proto(1),
+    status: oneOf('True', 'False', 'Unknown').always().proto(2),
+    lastTransitionTime: time().omitEmpty().proto(3),
+    reason: string().omitEmpty().proto(4),
+    message: string().omitEmpty().proto(5),
+  },
+  { reported: true },
+)
+export interface ReplicaSetCondition extends Out<typeof replicaSetCondition> {}
+
+export const replicaSetStatus = object(
+  'apps.v1.ReplicaSetStatus',
+  {
+    replicas: int32().proto(1),
+    fullyLabeledReplicas: int32().omitEmpty().proto(2),
+    readyReplicas: int32().omitEmpty().proto(4),
+    availableReplicas: int32().omitEmpty().proto(5),
+    terminatingReplicas: int32().optional().proto(7),
+    observedGeneration: int64().omitEmpty().proto(3),
+    conditions: listBy(['type'], replicaSetCondition, { patchKey: 'type' }).omitEmpty().proto(6),
+  },
+  { reported: true },
+)
+export interface ReplicaSetStatus extends Out<typeof replicaSetStatus> {}
+
+export const ReplicaSet = defineKind({
+  group: 'apps',
+  version: 'v1',
+  kind: 'ReplicaSet',
+  plural: 'replicasets',
+  shortNames: ['rs'],
+  categories: ['all'],
+  namespaced: true,
+  generation: true,
+  subresources: { status: true, scale: { replicas: 'spec.replicas', statusReplicas: 'status.replicas', selector: 'spec.selector' } },
+  selectable: ['status.replicas'],
+  fields: {
+    spec: replicaSetSpec.proto(2),
+    status: replicaSetStatus.always().proto(3),
+  },
+})
+export interface ReplicaSet extends Stored<typeof ReplicaSet> {}
+export interface SubmittedReplicaSet extends Submitted<typeof ReplicaSet> {}

@@ -1,0 +1,18 @@
+/** Binding, core/v1: how a scheduler puts a pod on a node (`pods/binding`). */
+import type { Stored, Submitted } from '#schema/kind.ts'
+import { defineKind } from '#schema/kind.ts'
+import { objectReference } from './object-reference.ts'
+
+export const Binding = defineKind({
+  group: '',
+  version: 'v1',
+  kind: 'Binding',
+  plural: 'bindings',
+  namespaced: true,
+  verbs: ['create'],
+  fields: {
+    target: objectReference.proto(2),
+  },
+})
+export interface Binding extends Stored<typeof Binding> {}
+export interface SubmittedBinding extends Submitted<typeof Binding> {}

@@ -1,0 +1,58 @@
+/** Namespace, core/v1: a scope for names. */
+import type { Stored, Submitted } from '#schema/kind.ts'
+import { defineKind } from '#schema/kind.ts'
+import type { Out } from '#schema/vocabulary.ts'
+import { listBy, listOf, object, oneOf, string, time } from '#schema/vocabulary.ts'
+import { nameLabel, withKubernetesFinalizer } from './namespace-defaults.ts'
+
+export const namespaceSpec = object(
+  'core.v1.NamespaceSpec',
+  {
+    finalizers: listOf(string()).omitEmpty().proto(1),
+  },
+)
+export interface NamespaceSpec extends Out<typeof namespaceSpec> {}
+
+export const namespaceCondition = object(
+  'core.v1.NamespaceCondition',
+  {
+    type: string().proto(1),
+    status: oneOf('True', 'False', 'Unknown').proto(2),
+    lastTransitionTime: time().omitEmpty().proto(4),
+    reason: string().omitEmpty().proto(5),
+    message: string().omitEmpty().proto(6),
+  },
+  { reported: true },
+)
+export interface NamespaceCondition extends Out<typeof namespaceCondition> {}
+
+export const namespaceStatus = object(
+  'core.v1.NamespaceStatus',
+  {
+    phase: oneOf('Active', 'Terminating').omitEmpty().default('Active').proto(1),
+    conditions: listBy(['type'], namespaceCondition, { patchKey: 'type' }).omitEmpty().proto(2),
+  },
+  { reported: true },
+)
+export interface NamespaceStatus extends Out<typeof namespaceStatus> {}
+
+export const Namespace = defineKind({
+  group: '',
+  version: 'v1',
+  kind: 'Namespace',
+  plural: 'namespaces',
+  shortNames: ['ns'],
+  namespaced: false,
+  nameFormat: 'dnsLabel',
+  verbs: ['create', 'delete', 'get', 'list', 'patch', 'update', 'watch'],
+  complete: nameLabel,
+  prepareForCreate: withKubernetesFinalizer,
+  subresources: { status: true, others: { finalize: { group: '', version: 'v1', kind: 'Namespace', verbs: ['update'] } } },
+  selectable: ['status.phase'],
+  fields: {
+    spec: namespaceSpec.always().proto(2),
+    status: namespaceStatus.always().proto(3),
+  },
+})
+export interface Namespace extends Stored<typeof Namespace> {}
+export interface SubmittedNamespace extends Submitted<typeof Namespace> {}

@@ -1,0 +1,176 @@
+/** NodeStatus, core/v1: what is observed of a node. */
+import type { Out } from '#schema/vocabulary.ts'
+import { bool, int32, int64, listBy, listOf, object, oneOf, string, time } from '#schema/vocabulary.ts'
+import { capacityOf } from './node-defaults.ts'
+import { resourceList } from './resources.ts'
+
+export const nodeCondition = object(
+  'core.v1.NodeCondition',
+  {
+    type: string().proto(1),
+    status: oneOf('True', 'False', 'Unknown').proto(2),
+    lastHeartbeatTime: time().omitEmpty().proto(3),
+    lastTransitionTime: time().omitEmpty().proto(4),
+    reason: string().omitEmpty().proto(5),
+    message: string().omitEmpty().proto(6),
+  },
+  { reported: true },
+)
+export interface NodeCondition extends Out<typeof nodeCondition> {}
+
+export const nodeAddress = object(
+  'core.v1.NodeAddress',
+  {
+    type: string().proto(1),
+    address: string().proto(2),
+  },
+  { reported: true },
+)
+export interface NodeAddress extends Out<typeof nodeAddress> {}
+
+export const daemonEndpoint = object(
+  'core.v1.DaemonEndpoint',
+  {
+    Port: int32().proto(1),
+  },
+  { reported: true },
+)
+export interface DaemonEndpoint extends Out<typeof daemonEndpoint> {}
+
+export const nodeDaemonEndpoints = object(
+  'core.v1.NodeDaemonEndpoints',
+  {
+    kubeletEndpoint: daemonEndpoint.always().proto(1),
+  },
+)
+export interface NodeDaemonEndpoints extends Out<typeof nodeDaemonEndpoints> {}
+
+export const nodeSwapStatus = object(
+  'core.v1.NodeSwapStatus',
+  {
+    capacity: int64().optional().proto(1),
+  },
+  { reported: true },
+)
+export interface NodeSwapStatus extends Out<typeof nodeSwapStatus> {}
+
+export const nodeSystemInfo = object(
+  'core.v1.NodeSystemInfo',
+  {
+    machineID: string().proto(1),
+    systemUUID: string().proto(2),
+    bootID: string().proto(3),
+    kernelVersion: string().proto(4),
+    osImage: string().proto(5),
+    containerRuntimeVersion: string().proto(6),
+    kubeletVersion: string().proto(7),
+    kubeProxyVersion: string().proto(8),
+    operatingSystem: string().proto(9),
+    architecture: string().proto(10),
+    swap: nodeSwapStatus.optional().proto(11),
+  },
+  { reported: true },
+)
+export interface NodeSystemInfo extends Out<typeof nodeSystemInfo> {}
+
+export const containerImage = object(
+  'core.v1.ContainerImage',
+  {
+    names: listOf(string()).omitEmpty().proto(1),
+    sizeBytes: int64().omitEmpty().proto(2),
+  },
+  { reported: true },
+)
+export interface ContainerImage extends Out<typeof containerImage> {}
+
+export const attachedVolume = object(
+  'core.v1.AttachedVolume',
+  {
+    name: string().proto(1),
+    devicePath: string().proto(2),
+  },
+  { reported: true },
+)
+export interface AttachedVolume extends Out<typeof attachedVolume> {}
+
+export const configMapNodeConfigSource = object(
+  'core.v1.ConfigMapNodeConfigSource',
+  {
+    namespace: string().proto(1),
+    name: string().proto(2),
+    uid: string().omitEmpty().proto(3),
+    resourceVersion: string().omitEmpty().proto(4),
+    kubeletConfigKey: string().proto(5),
+  },
+)
+export interface ConfigMapNodeConfigSource extends Out<typeof configMapNodeConfigSource> {}
+
+export const nodeConfigSource = object(
+  'core.v1.NodeConfigSource',
+  {
+    configMap: configMapNodeConfigSource.optional().proto(2),
+  },
+)
+export interface NodeConfigSource extends Out<typeof nodeConfigSource> {}
+
+export const nodeConfigStatus = object(
+  'core.v1.NodeConfigStatus',
+  {
+    assigned: nodeConfigSource.optional().proto(1),
+    active: nodeConfigSource.optional().proto(2),
+    lastKnownGood: nodeConfigSource.optional().proto(3),
+    error: string().omitEmpty().proto(4),
+  },
+  { reported: true },
+)
+export interface NodeConfigStatus extends Out<typeof nodeConfigStatus> {}
+
+export const nodeRuntimeHandlerFeatures = object(
+  'core.v1.NodeRuntimeHandlerFeatures',
+  {
+    recursiveReadOnlyMounts: bool().optional().proto(1),
+    userNamespaces: bool().optional().proto(2),
+  },
+  { reported: true },
+)
+export interface NodeRuntimeHandlerFeatures extends Out<typeof nodeRuntimeHandlerFeatures> {}
+
+export const nodeRuntimeHandler = object(
+  'core.v1.NodeRuntimeHandler',
+  {
+    name: string().always().proto(1),
+    features: nodeRuntimeHandlerFeatures.optional().proto(2),
+  },
+  { reported: true },
+)
+export interface NodeRuntimeHandler extends Out<typeof nodeRuntimeHandler> {}
+
+export const nodeFeatures = object(
+  'core.v1.NodeFeatures',
+  {
+    supplementalGroupsPolicy: bool().optional().proto(1),
+  },
+)
+export interface NodeFeatures extends Out<typeof nodeFeatures> {}
+
+export const nodeStatus = object(
+  'core.v1.NodeStatus',
+  {
+    capacity: resourceList.omitEmpty().proto(1),
+    allocatable: resourceList.omitEmpty().defaultWhen(capacityOf).proto(2),
+    phase: oneOf('Pending', 'Running', 'Terminated').omitEmpty().proto(3),
+    conditions: listBy(['type'], nodeCondition, { patchKey: 'type' }).omitEmpty().proto(4),
+    addresses: listBy(['type'], nodeAddress, { patchKey: 'type' }).omitEmpty().proto(5),
+    daemonEndpoints: nodeDaemonEndpoints.always().proto(6),
+    nodeInfo: nodeSystemInfo.always().proto(7),
+    images: listOf(containerImage).omitEmpty().proto(8),
+    volumesInUse: listOf(string()).omitEmpty().proto(9),
+    volumesAttached: listOf(attachedVolume).omitEmpty().proto(10),
+    config: nodeConfigStatus.optional().proto(11),
+    runtimeHandlers: listOf(nodeRuntimeHandler).omitEmpty().proto(12),
+    features: nodeFeatures.optional().proto(13),
+    declaredFeatures: listOf(string()).omitEmpty().proto(14),
+  },
+  { reported: true },
+)
+export interface NodeStatus extends Out<typeof nodeStatus> {}

@@ -1,0 +1,35 @@
+/** Compute resources, core/v1: what containers ask for and may use. Quantities are parsed by `#schema/quantity.ts`. */
+import type { Out } from '#schema/vocabulary.ts'
+import { listBy, mapOf, object, quantity, string } from '#schema/vocabulary.ts'
+
+/** Quantities by resource name: cpu, memory, ephemeral-storage, pods, hugepages-… */
+export const resourceList = mapOf(quantity())
+export type ResourceList = Out<typeof resourceList>
+
+export const resourceClaim = object(
+  'core.v1.ResourceClaim',
+  {
+    name: string().proto(1),
+    request: string().omitEmpty().proto(2),
+  },
+)
+export interface ResourceClaim extends Out<typeof resourceClaim> {}
+
+export const resourceRequirements = object(
+  'core.v1.ResourceRequirements',
+  {
+    limits: resourceList.omitEmpty().proto(1),
+    requests: resourceList.omitEmpty().proto(2),
+    claims: listBy(['name'], resourceClaim).omitEmpty().proto(3),
+  },
+)
+export interface ResourceRequirements extends Out<typeof resourceRequirements> {}
+
+export const volumeResourceRequirements = object(
+  'core.v1.VolumeResourceRequirements',
+  {
+    limits: resourceList.omitEmpty().proto(1),
+    requests: resourceList.omitEmpty().proto(2),
+  },
+)
+export interface VolumeResourceRequirements extends Out<typeof volumeResourceRequirements> {}

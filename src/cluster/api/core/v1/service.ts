@@ -1,0 +1,124 @@
+/** Service, core/v1: one name and address for a set of pods. */
+import type { Stored, Submitted } from '#schema/kind.ts'
+import { defineKind } from '#schema/kind.ts'
+import type { Out } from '#schema/vocabulary.ts'
+import { bool, dnsLabel, int32, intOrString, listBy, listOf, mapOf, object, oneOf, string } from '#schema/vocabulary.ts'
+import { completeServiceSpec, targetPortFor } from './service-defaults.ts'
+import { condition } from '../../meta/v1/condition.ts'
+
+export const servicePort = object(
+  'core.v1.ServicePort',
+  {
+    name: dnsLabel().omitEmpty().proto(1),
+    protocol: oneOf('TCP', 'UDP', 'SCTP').omitEmpty().default('TCP').proto(2),
+    appProtocol: string().optional().proto(6),
+    port: int32(1, 65535).proto(3),
+    targetPort: intOrString().omitEmpty().default(targetPortFor).proto(4),
+    nodePort: int32(0, 65535).omitEmpty().proto(5),
+  },
+)
+export interface ServicePort extends Out<typeof servicePort> {}
+
+export const clientIPConfig = object(
+  'core.v1.ClientIPConfig',
+  {
+    timeoutSeconds: int32(1, 86400).optional().proto(1),
+  },
+)
+export interface ClientIPConfig extends Out<typeof clientIPConfig> {}
+
+export const sessionAffinityConfig = object(
+  'core.v1.SessionAffinityConfig',
+  {
+    clientIP: clientIPConfig.optional().proto(1),
+  },
+)
+export interface SessionAffinityConfig extends Out<typeof sessionAffinityConfig> {}
+
+export const serviceSpec = object(
+  'core.v1.ServiceSpec',
+  {
+    ports: listBy(['port', 'protocol'], servicePort, { patchKey: 'port' }).omitEmpty().proto(1),
+    selector: mapOf(string(), { atomic: true }).omitEmpty().proto(2),
+    clusterIP: string().omitEmpty().proto(3),
+    clusterIPs: listOf(string()).omitEmpty().proto(18),
+    type: oneOf('ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName').omitEmpty().default('ClusterIP').proto(4),
+    externalIPs: listOf(string()).omitEmpty().proto(5),
+    sessionAffinity: oneOf('ClientIP', 'None').omitEmpty().default('None').proto(7),
+    loadBalancerIP: string().omitEmpty().proto(8),
+    loadBalancerSourceRanges: listOf(string()).omitEmpty().proto(9),
+    externalName: string().omitEmpty().proto(10),
+    externalTrafficPolicy: oneOf('Cluster', 'Local').omitEmpty().proto(11),
+    healthCheckNodePort: int32().omitEmpty().proto(12),
+    publishNotReadyAddresses: bool().omitEmpty().proto(13),
+    sessionAffinityConfig: sessionAffinityConfig.optional().proto(14),
+    ipFamilies: listOf(oneOf('IPv4', 'IPv6')).omitEmpty().proto(19),
+    ipFamilyPolicy: oneOf('SingleStack', 'PreferDualStack', 'RequireDualStack').optional().proto(17),
+    allocateLoadBalancerNodePorts: bool().optional().proto(20),
+    loadBalancerClass: string().optional().proto(21),
+    internalTrafficPolicy: oneOf('Cluster', 'Local').optional().proto(22),
+    trafficDistribution: string().optional().proto(23),
+  },
+  { complete: completeServiceSpec },
+)
+export interface ServiceSpec extends Out<typeof serviceSpec> {}
+
+export const portStatus = object(
+  'core.v1.PortStatus',
+  {
+    port: int32().proto(1),
+    protocol: oneOf('TCP', 'UDP', 'SCTP').proto(2),
+    error: string().optional().proto(3),
+  },
+  { reported: true },
+)
+export interface PortStatus extends Out<typeof portStatus> {}
+
+export const loadBalancerIngress = object(
+  'core.v1.LoadBalancerIngress',
+  {
+    ip: string().omitEmpty().proto(1),
+    hostname: string().omitEmpty().proto(2),
+    ipMode: oneOf('VIP', 'Proxy').optional().proto(3),
+    ports: listOf(portStatus).omitEmpty().proto(4),
+  },
+)
+export interface LoadBalancerIngress extends Out<typeof loadBalancerIngress> {}
+
+export const loadBalancerStatus = object(
+  'core.v1.LoadBalancerStatus',
+  {
+    ingress: listOf(loadBalancerIngress).omitEmpty().proto(1),
+  },
+  { reported: true },
+)
+export interface LoadBalancerStatus extends Out<typeof loadBalancerStatus> {}
+
+export const serviceStatus = object(
+  'core.v1.ServiceStatus',
+  {
+    loadBalancer: loadBalancerStatus.always().proto(1),
+    conditions: listBy(['type'], condition, { patchKey: 'type' }).omitEmpty().proto(2),
+  },
+  { reported: true },
+)
+export interface ServiceStatus extends Out<typeof serviceStatus> {}
+
+export const Service = defineKind({
+  group: '',
+  version: 'v1',
+  kind: 'Service',
+  plural: 'services',
+  shortNames: ['svc'],
+  categories: ['all'],
+  namespaced: true,
+  nameFormat: 'dns1035Label',
+  subresources: { status: true, others: { proxy: { group: '', version: 'v1', kind: 'ServiceProxyOptions', verbs: ['create', 'delete', 'get', 'patch', 'update'] } } },
+  selectable: ['spec.clusterIP', 'spec.type'],
+  fields: {
+    spec: serviceSpec.always().proto(2),
+    status: serviceStatus.always().proto(3),
+  },
+})
+export interface Service extends Stored<typeof Service> {}
+export interface SubmittedService extends Submitted<typeof Service> {}

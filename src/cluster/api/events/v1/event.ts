@@ -1,0 +1,44 @@
+/** Event, events.k8s.io/v1: the newer view of the events of core/v1. */
+import type { Stored, Submitted } from '#schema/kind.ts'
+import { defineKind } from '#schema/kind.ts'
+import type { Out } from '#schema/vocabulary.ts'
+import { int32, microTime, object, string, time } from '#schema/vocabulary.ts'
+import { eventSource } from '../../core/v1/event.ts'
+import { objectReference } from '../../core/v1/object-reference.ts'
+
+export const eventSeries = object(
+  'events.v1.EventSeries',
+  {
+    count: int32().proto(1),
+    lastObservedTime: microTime().proto(2),
+  },
+)
+export interface EventSeries extends Out<typeof eventSeries> {}
+
+export const Event = defineKind({
+  group: 'events.k8s.io',
+  version: 'v1',
+  kind: 'Event',
+  plural: 'events',
+  shortNames: ['ev'],
+  namespaced: true,
+  selectable: ['regarding.kind', 'regarding.namespace', 'regarding.name', 'regarding.uid', 'reason', 'reportingController', 'type'],
+  fields: {
+    eventTime: microTime().proto(2),
+    series: eventSeries.optional().proto(3),
+    reportingController: string().omitEmpty().proto(4),
+    reportingInstance: string().omitEmpty().proto(5),
+    action: string().omitEmpty().proto(6),
+    reason: string().omitEmpty().proto(7),
+    regarding: objectReference.always().proto(8),
+    related: objectReference.optional().proto(9),
+    note: string().omitEmpty().proto(10),
+    type: string().omitEmpty().proto(11),
+    deprecatedSource: eventSource.always().proto(12),
+    deprecatedFirstTimestamp: time().omitEmpty().proto(13),
+    deprecatedLastTimestamp: time().omitEmpty().proto(14),
+    deprecatedCount: int32().omitEmpty().proto(15),
+  },
+})
+export interface Event extends Stored<typeof Event> {}
+export interface SubmittedEvent extends Submitted<typeof Event> {}
