@@ -143,6 +143,7 @@ export function makeAnew(container: Container): void {
   container.restarts += 1
   container.phase = 'waiting'
   container.postStart = 'none'
+  delete container.waiting
   delete container.exit
   delete container.instance
   delete container.retryAtMs

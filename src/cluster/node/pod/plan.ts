@@ -18,6 +18,10 @@ export interface PodPlan {
   /** Present once the pod is being deleted: the grace that the deletion asked for. */
   readonly deletionGraceMs?: number
   readonly activeDeadlineMs?: number
+  /** The API says that the pod has ended for good: nothing of it is started any more. */
+  readonly finalPhase?: 'Succeeded' | 'Failed'
+  /** `metadata.generation`, answered as observedGeneration. */
+  readonly generation?: number
   /** The pod uses the node's network, and so its address. */
   readonly hostNetwork: boolean
   /** Condition types that must be True before the pod is Ready, and what others have written for them. */

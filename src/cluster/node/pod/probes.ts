@@ -32,20 +32,23 @@ export function advanceProbes(container: Container, plan: ContainerPlan, options
   for (const kind of activeProbes(container, plan, ending)) {
     const probe = plan.probes[kind]
     if (probe === undefined || container.instance === undefined) continue
-    const state = (container.probes[kind] ??= firstProbe(probe, container.instance.startedAtMs ?? nowMs))
+    const state = (container.probes[kind] ??= firstProbe(container, probe, kind === 'readiness' && container.ready))
     if (state.inFlight || state.nextAtMs > nowMs) continue
     state.inFlight = true
-    state.nextAtMs = Math.max(state.nextAtMs + probe.periodMs, nowMs + Math.min(probe.periodMs, 1000))
+    // Late (a restarted agent, a slow probe): the next one is due a period from now, not in a burst.
+    state.nextAtMs = state.nextAtMs + probe.periodMs > nowMs ? state.nextAtMs + probe.periodMs : nowMs + probe.periodMs
     effects.push({ kind: 'probe', container: container.name, containerId: container.instance.id, probe: kind })
   }
   container.ready =
     (container.phase === 'running' || container.phase === 'stopping') &&
     container.started &&
-    (plan.probes.readiness === undefined ? container.phase === 'running' : container.probes.readiness?.verdict === 'success' || (container.probes.readiness === undefined && container.ready))
+    (plan.probes.readiness === undefined || container.probes.readiness?.verdict === 'success')
 }
 
-function firstProbe(probe: ProbePlan, startedAtMs: number): ProbeState {
-  return { nextAtMs: startedAtMs + probe.initialDelayMs, inFlight: false, streak: 0, streakOf: 'success', verdict: 'unknown' }
+/** A container that was ready when the agent was restarted stays so until its probe says otherwise. */
+function firstProbe(container: Container, plan: ProbePlan, wasReady: boolean): ProbeState {
+  const nextAtMs = (container.instance?.startedAtMs ?? 0) + plan.initialDelayMs
+  return { nextAtMs, inFlight: false, streak: 0, streakOf: 'success', verdict: wasReady ? 'success' : 'unknown' }
 }
 
 const titles: Record<ProbeKind, string> = { startup: 'Startup', liveness: 'Liveness', readiness: 'Readiness' }

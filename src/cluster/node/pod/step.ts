@@ -67,7 +67,7 @@ function decideEnding(state: PodState, nowMs: number): void {
   if (plan.deletionGraceMs !== undefined) return beginEnding(state, 'deleted', nowMs, plan.deletionGraceMs)
   if (state.ending !== undefined) return
   if (plan.activeDeadlineMs !== undefined && nowMs >= state.startTimeMs + plan.activeDeadlineMs) return beginEnding(state, 'deadline', nowMs, plan.graceMs)
-  if (finalVerdict(state) !== undefined) beginEnding(state, 'finished', nowMs, plan.graceMs)
+  if (plan.finalPhase !== undefined || finalVerdict(state) !== undefined) beginEnding(state, 'finished', nowMs, plan.graceMs)
 }
 
 function settle(job: Job, error: string | undefined, nowMs: number): void {
@@ -212,7 +212,7 @@ function foldImage(state: PodState, event: Extract<PodEvent, { kind: 'image' | '
   container.phase = 'waiting'
   if (event.kind === 'image') {
     container.imageId = event.imageId
-    container.waiting = { reason: 'ContainerCreating' }
+    delete container.waiting
     delete container.pullBackOff
     effects.push({ kind: 'record', type: 'Normal', reason: 'Pulled', message: event.message, container: container.name })
     return
