@@ -4,7 +4,7 @@
  * so that nothing runs twice: a container that the API knows and the runtime does not has ended.
  */
 import type { ContainerStatus, SandboxStatus } from '../../contract/runtime.ts'
-import type { PodStatus } from '../../api/core/v1/pod.ts'
+import type { PodStatus } from '../../api/core/v1/pod-status.ts'
 import { makeAnew } from './advance.ts'
 import type { ContainerPlan, PodPlan } from './plan.ts'
 import type { Container, Exit, PodState } from './state.ts'

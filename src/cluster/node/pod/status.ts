@@ -4,7 +4,8 @@
  * show (Kubernetes, "Pod Lifecycle").
  */
 import { rfc3339Seconds } from '#base/clock.ts'
-import type { PodCondition, PodStatus, ContainerState as ApiContainerState, ContainerStatus as ApiContainerStatus } from '../../api/core/v1/pod.ts'
+import type { ContainerState as ApiContainerState, ContainerStatus as ApiContainerStatus } from '../../api/core/v1/container-status.ts'
+import type { PodCondition, PodStatus } from '../../api/core/v1/pod-status.ts'
 import { finalVerdict, willRestart } from './advance.ts'
 import type { ContainerPlan } from './plan.ts'
 import type { Container, Exit, PodState } from './state.ts'
@@ -48,7 +49,7 @@ export function podStatus(state: PodState, context: StatusContext): PodStatus {
 }
 
 function endingReason(state: PodState): { reason?: string; message?: string } {
-  if (state.ending?.why !== 'deadline') return {}
+  if (state.ending?.why !== 'deadline' || !isOver(state)) return {}
   return { reason: 'DeadlineExceeded', message: 'Pod was active on the node longer than the specified deadline' }
 }
 
@@ -59,7 +60,7 @@ function isOver(state: PodState): boolean {
 
 export function podPhase(state: PodState): Phase {
   if (state.plan.finalPhase !== undefined) return state.plan.finalPhase
-  if (state.ending?.why === 'deadline') return 'Failed'
+  if (isOver(state) && state.ending?.why === 'deadline') return 'Failed'
   if (isOver(state)) return finalVerdict(state) === 'succeeded' || appsSucceeded(state) ? 'Succeeded' : 'Failed'
   let waiting = 0
   for (const plan of state.plan.containers) {

@@ -78,8 +78,8 @@ function settle(job: Job, error: string | undefined, nowMs: number): void {
     delete job.backOff
     return
   }
-  // Mounts wait for objects that somebody is about to create: half a second, doubled up to two minutes.
-  const delayMs = Math.min(120_000, job.backOff === undefined ? 500 : job.backOff.delayMs * 2)
+  // Mounts wait for objects that somebody is about to create: half a second, doubled up to ten.
+  const delayMs = Math.min(10_000, job.backOff === undefined ? 500 : job.backOff.delayMs * 2)
   job.phase = 'idle'
   job.backOff = { delayMs, sinceMs: nowMs }
   job.retryAtMs = nowMs + delayMs
