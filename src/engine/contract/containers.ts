@@ -325,6 +325,8 @@ export interface ExecState {
 
 export interface ContainerExecs {
   createExec(ref: string, spec: ExecSpec): Promise<{ readonly execId: string }>
+  /** Refuses, without side effects, what `startExec` would refuse by state: asked before a connection is taken over for streams. */
+  requireStartableExec(execId: string): ExecState
   /** Resolves when it runs. A session when output or stdin is attached. */
   startExec(execId: string): Promise<{ readonly session: StreamSession | undefined; readonly exited: Promise<number> }>
   resizeExec(execId: string, size: TerminalSize): Promise<void>

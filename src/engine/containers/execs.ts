@@ -1,0 +1,173 @@
+/** Further processes in running containers (`docker exec`): made, started once, remembered for five minutes after they ended. */
+import type { Clock } from '#base/clock.ts'
+import { Fault } from '#base/fault.ts'
+import type { Logger } from '#base/log.ts'
+import { randomHex, type Random } from '#base/random.ts'
+import type { ExecSpec, ExecState, StreamSession } from '../contract/containers.ts'
+import type { EventPublisher } from '../contract/events.ts'
+import type { ProcessSpec } from '../contract/runtime-spec.ts'
+import type { RunningExec, Runtime, TerminalSize } from '../contract/runtime.ts'
+import { capabilitiesOf } from './capabilities.ts'
+import { eventAttributes } from './event-attributes.ts'
+import { rootfsPath, type Entry, type EntryPaths } from './entry.ts'
+import type { HostFacts } from './host.ts'
+import { lookUpIdentity } from './identity.ts'
+import { OutputQueue } from './output-queue.ts'
+import { execFault } from './runtime-failure.ts'
+import { processEnv, rlimitsOf } from './spec.ts'
+
+export interface ExecTableOptions {
+  readonly runtime: Pick<Runtime, 'exec'>
+  readonly events: EventPublisher
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+  readonly host: HostFacts
+  readonly paths: EntryPaths
+  readonly entry: (id: string) => Entry | undefined
+}
+
+interface Exec {
+  readonly id: string
+  readonly containerId: string
+  readonly spec: ExecSpec
+  phase: 'created' | 'running' | 'ended'
+  pid: number
+  exitCode: number | undefined
+  running: RunningExec | undefined
+  size: TerminalSize | undefined
+}
+
+const keptForMs = 5 * 60_000
+
+export class ExecTable {
+  readonly #options: ExecTableOptions
+  readonly #execs = new Map<string, Exec>()
+
+  constructor(options: ExecTableOptions) {
+    this.#options = options
+  }
+
+  create(entry: Entry, spec: ExecSpec): { readonly execId: string } {
+    requireExecutable(entry)
+    if (spec.command.length === 0) throw new Fault('invalidArgument', 'No exec command specified')
+    const id = randomHex(this.#options.random, 64)
+    this.#execs.set(id, { id, containerId: entry.id, spec, phase: 'created', pid: 0, exitCode: undefined, running: undefined, size: spec.consoleSize })
+    entry.execIds.add(id)
+    this.#publish(entry, `exec_create: ${spec.command.join(' ')}`, { execID: id })
+    return { execId: id }
+  }
+
+  /** What must hold before the client's connection is taken over for streams. */
+  requireStartable(execId: string): ExecState {
+    const exec = this.#get(execId)
+    const entry = this.#options.entry(exec.containerId)
+    if (entry === undefined) throw new Fault('notFound', `No such container: ${exec.containerId}`)
+    requireExecutable(entry)
+    if (exec.phase === 'running') throw new Fault('conflict', `Error: Exec command ${execId} is already running`)
+    if (exec.phase === 'ended') throw new Fault('conflict', `Error: Exec command ${execId} has already run`)
+    return this.inspect(execId)
+  }
+
+  async start(execId: string): Promise<{ readonly session: StreamSession | undefined; readonly exited: Promise<number> }> {
+    this.requireStartable(execId)
+    const exec = this.#get(execId)
+    const entry = this.#options.entry(exec.containerId)
+    if (entry === undefined) throw new Fault('notFound', `No such container: ${exec.containerId}`)
+    exec.phase = 'running'
+    const attached = exec.spec.attachOutput !== false || exec.spec.stdin === true
+    const queue = attached ? new OutputQueue({ clock: this.#options.clock, onClosed: () => exec.running?.attachment?.close() }) : undefined
+    try {
+      const process = await this.#processOf(entry, exec)
+      exec.running = await this.#options.runtime.exec(entry.id, { execId, process, stdin: exec.spec.stdin ?? false, sink: queue })
+    } catch (error) {
+      const fault = execFault(error, exec.spec.command[0] ?? '')
+      const exitCode = fault.details['exitCode']
+      this.#end(exec, entry, typeof exitCode === 'number' ? exitCode : 126)
+      throw fault
+    }
+    const { running } = exec
+    exec.pid = running.pid
+    this.#publish(entry, `exec_start: ${exec.spec.command.join(' ')}`, { execID: execId })
+    if (queue !== undefined) void running.attachment?.closed.then(() => queue.end())
+    const exited = running.exited.then((exitCode) => {
+      this.#end(exec, entry, exitCode)
+      return exitCode
+    })
+    exited.catch((error: unknown) => this.#options.log.warn({ container: entry.id, exec: execId, error: String(error) }, 'lost an exec'))
+    return { session: queue === undefined ? undefined : this.#session(queue, running), exited }
+  }
+
+  async resize(execId: string, size: TerminalSize): Promise<void> {
+    const exec = this.#get(execId)
+    // The client may come before the process runs: the size is then that of its start.
+    exec.size = size
+    await exec.running?.resize(size)
+  }
+
+  inspect(execId: string): ExecState {
+    const { id, containerId, spec, phase, pid, exitCode } = this.#get(execId)
+    return { id, containerId, spec, running: phase === 'running', pid, exitCode }
+  }
+
+  #get(execId: string): Exec {
+    const exec = this.#execs.get(execId)
+    if (exec === undefined) throw new Fault('notFound', `No such exec instance: ${execId}`)
+    return exec
+  }
+
+  async #processOf(entry: Entry, exec: Exec): Promise<ProcessSpec> {
+    const { host, paths } = this.#options
+    const { spec } = exec
+    const { security = {}, resources = {} } = entry.record.spec
+    const identity = await lookUpIdentity(rootfsPath(paths, entry.id), spec.user || entry.effective.user, security.groupAdd ?? [])
+    const capabilities = capabilitiesOf({ privileged: spec.privileged === true || security.privileged === true, add: security.capAdd ?? [], drop: security.capDrop ?? [] }, host.unavailableCapabilities)
+    const root = identity.uid === 0
+    const own = new Set((spec.env ?? []).map((line) => line.split('=', 1)[0]))
+    const env = [...entry.effective.env.filter((line) => !own.has(line.split('=', 1)[0])), ...(spec.env ?? []).filter((line) => line.includes('='))]
+    return {
+      terminal: spec.tty ?? false,
+      ...(exec.size === undefined ? {} : { consoleSize: { height: exec.size.rows, width: exec.size.columns } }),
+      user: { uid: identity.uid, gid: identity.gid, additionalGids: identity.additionalGids },
+      args: spec.command,
+      env: processEnv({ env, hostname: entry.effective.hostname, tty: spec.tty ?? false, home: identity.home }),
+      cwd: spec.workingDir || entry.effective.workingDir,
+      capabilities: { bounding: capabilities, effective: root ? capabilities : [], permitted: root ? capabilities : [] },
+      rlimits: rlimitsOf(resources.ulimits ?? [], host.rlimitCeilings),
+      noNewPrivileges: security.noNewPrivileges ?? false,
+    }
+  }
+
+  #session(queue: OutputQueue, { attachment }: RunningExec): StreamSession {
+    const close = (): void => queue.discard()
+    attachment?.stdin?.on('error', (error) => this.#options.log.debug({ error: error.message }, 'the process closed its input'))
+    return { output: queue, stdin: attachment?.stdin, close, [Symbol.dispose]: close }
+  }
+
+  #end(exec: Exec, entry: Entry, exitCode: number): void {
+    exec.phase = 'ended'
+    exec.pid = 0
+    exec.exitCode = exitCode
+    exec.running = undefined
+    entry.execIds.delete(exec.id)
+    this.#publish(entry, 'exec_die', { execID: exec.id, exitCode: String(exitCode) })
+    this.#options.clock.after(keptForMs, () => this.#execs.delete(exec.id), { background: true })
+  }
+
+  #publish(entry: Entry, action: string, attributes: Readonly<Record<string, string>>): void {
+    this.#options.events.publish({ type: 'container', action, actor: { id: entry.id, attributes: { ...eventAttributes(entry), ...attributes } }, namespace: entry.record.spec.namespace })
+  }
+}
+
+function requireExecutable({ record, id }: Entry): void {
+  switch (record.lifecycle.status) {
+    case 'running':
+      return
+    case 'paused':
+      throw new Fault('conflict', `Container ${record.name} is paused, unpause the container before exec`)
+    case 'restarting':
+      throw new Fault('conflict', `Container ${id} is restarting, wait until the container is running`)
+    default:
+      throw new Fault('conflict', `Container ${id} is not running`)
+  }
+}

@@ -1,0 +1,283 @@
+/**
+ * Brings one container up and clears it away again: file system, network, files, spec, runtime. Everything that does not depend on
+ * one another runs at the same time, because `docker run` waits for it. Whatever a failed launch had made is taken back.
+ */
+import { mkdir, rmdir, stat } from 'node:fs/promises'
+import { unreachable } from '#base/assert.ts'
+import { Fault, systemErrorCode } from '#base/fault.ts'
+import type { Logger } from '#base/log.ts'
+import type { ContainerNetworking, NamespaceMode, ResolvedMount } from '../contract/containers.ts'
+import type { EventPublisher } from '../contract/events.ts'
+import type { Endpoint, EndpointSpec, Networks, PortBinding } from '../contract/networks.ts'
+import type { Runtime } from '../contract/runtime.ts'
+import type { SnapshotMounter } from '../contract/snapshots.ts'
+import type { VolumeMounts } from '../contract/volumes.ts'
+import { devicesOf } from './devices.ts'
+import { logPathOf, networkFilePaths, rootfsPath, type Entry, type EntryPaths } from './entry.ts'
+import type { HostFacts } from './host.ts'
+import { lookUpIdentity, resolveInRoot } from './identity.ts'
+import { hostsText, resolvConfText, writeNetworkFiles, type NetworkFiles } from './network-files.ts'
+import { startFault } from './runtime-failure.ts'
+import { runtimeSpecOf } from './spec.ts'
+
+export interface LauncherOptions {
+  readonly runtime: Pick<Runtime, 'create' | 'start' | 'delete'>
+  readonly snapshots: Pick<SnapshotMounter, 'mount' | 'unmount'>
+  readonly networks: Networks
+  readonly volumes: VolumeMounts
+  readonly events: EventPublisher
+  readonly log: Logger
+  readonly host: HostFacts
+  readonly paths: EntryPaths
+  /** Path of the instance's cgroups, e.g. `/berth`. */
+  readonly cgroupRoot: string
+  /** The binary for `--init`, when there is one. */
+  readonly initPath: string | undefined
+  /** Another container, for `container:` modes. */
+  readonly find: (ref: string) => Entry
+}
+
+interface Networking {
+  readonly netnsPath: string | undefined
+  readonly files: Partial<NetworkFiles>
+}
+
+export class Launcher {
+  readonly #options: LauncherOptions
+
+  constructor(options: LauncherOptions) {
+    this.#options = options
+  }
+
+  /** Answers the pid of the running process. A Fault carries `details.exitCode` (125, 126 or 127). */
+  async launch(entry: Entry): Promise<number> {
+    await entry.cleaning
+    try {
+      return await this.#bringUp(entry)
+    } catch (error) {
+      throw startFault(error, entry.effective.args[0])
+    }
+  }
+
+  async #bringUp(entry: Entry): Promise<number> {
+    const { runtime, host, paths, cgroupRoot } = this.#options
+    const { record, effective, id } = entry
+    const { spec } = record
+    const rootfs = rootfsPath(paths, id)
+    const [, networking, mounts, devices] = await allSettledOrThrow([this.#mountRoot(entry, rootfs), this.#openNetwork(entry), this.#mountVolumes(entry), devicesOf(spec)])
+    const identity = await lookUpIdentity(rootfs, effective.user, spec.security?.groupAdd ?? [])
+    await makeWorkingDir(rootfs, effective.workingDir)
+    if (record.lifecycle.startedAtNs === 0n) await this.#copyUp(entry, rootfs)
+    const logPath = logPathOf(paths, record)
+    const { pid } = await runtime.create({
+      id,
+      stdin: spec.process?.stdin ?? 'none',
+      logPath,
+      spec: runtimeSpecOf({
+        spec,
+        effective,
+        identity,
+        rootfs,
+        mounts,
+        files: networking.files,
+        netnsPath: networking.netnsPath,
+        joined: this.#joinedNamespaces(entry),
+        cgroupsPath: `${cgroupRoot}/${spec.cgroupParent ?? 'docker'}/${id}`,
+        devices,
+        initPath: spec.init === true ? this.#options.initPath : undefined,
+        host,
+      }),
+    })
+    if (entry.hub.wanted) await entry.hub.connect()
+    await runtime.start(id)
+    return pid
+  }
+
+  async #mountRoot({ id, record }: Entry, rootfs: string): Promise<void> {
+    await mkdir(rootfs, { recursive: true })
+    await this.#options.snapshots.mount(id, rootfs, { volatile: record.spec.autoRemove === true })
+  }
+
+  async #mountVolumes({ id, record }: Entry): Promise<readonly (ResolvedMount & { readonly options?: readonly string[] })[]> {
+    const { volumes } = this.#options
+    const asked = record.spec.mounts ?? []
+    return Promise.all(
+      record.mounts.map(async (mount) => {
+        const request = asked.find(({ target }) => target === mount.target)
+        switch (mount.type) {
+          case 'volume':
+            return { ...mount, source: await volumes.mount(mount.name ?? '', id) }
+          case 'bind':
+            await checkSource(mount.source, request?.type === 'bind' && request.createSource === true)
+            return { ...mount, ...(request?.type === 'bind' && request.nonRecursive === true ? { options: ['bind'] } : {}) }
+          case 'tmpfs':
+            return { ...mount, options: request?.type === 'tmpfs' ? (request.options ?? []) : [] }
+          default:
+            return unreachable(mount.type)
+        }
+      }),
+    )
+  }
+
+  /** What the image holds where a new volume is mounted becomes the volume's first content. */
+  async #copyUp({ record }: Entry, rootfs: string): Promise<void> {
+    for (const mount of record.mounts) {
+      if (mount.type !== 'volume' || mount.name === undefined) continue
+      const request = (record.spec.mounts ?? []).find(({ target }) => target === mount.target)
+      if (request?.type === 'volume' && request.noCopy === true) continue
+      await this.#options.volumes.copyUp(mount.name, rootfs, mount.target)
+    }
+  }
+
+  async #openNetwork(entry: Entry): Promise<Networking> {
+    const wanted: ContainerNetworking = entry.record.spec.network ?? { mode: 'networks', endpoints: [{ network: 'bridge' }] }
+    switch (wanted.mode) {
+      case 'networks':
+      case 'none':
+        return this.#openSandbox(entry, wanted)
+      case 'host':
+        return { netnsPath: undefined, files: await this.#writeFiles(entry, { nameservers: [], search: [], options: [] }, true) }
+      case 'container': {
+        const other = this.#options.find(wanted.ref)
+        if (other.netnsPath === undefined && other.record.lifecycle.pid === 0) throw new Fault('conflict', `cannot join network of a non running container: ${other.id}`)
+        return { netnsPath: other.netnsPath ?? `/proc/${other.record.lifecycle.pid}/ns/net`, files: networkFilePaths(this.#options.paths, other.id) }
+      }
+      case 'sandbox':
+        return {
+          netnsPath: wanted.netnsPath === 'host' ? undefined : wanted.netnsPath,
+          files: { ...(wanted.hostsPath === undefined ? {} : { hosts: wanted.hostsPath }), ...(wanted.hostnamePath === undefined ? {} : { hostname: wanted.hostnamePath }), ...(wanted.resolvConfPath === undefined ? {} : { resolvConf: wanted.resolvConfPath }) },
+        }
+      default:
+        return unreachable(wanted)
+    }
+  }
+
+  async #openSandbox(entry: Entry, wanted: Extract<ContainerNetworking, { mode: 'networks' | 'none' }>): Promise<Networking> {
+    const { networks } = this.#options
+    const { id, record } = entry
+    const sysctls = Object.fromEntries(Object.entries(record.spec.sysctls ?? {}).filter(([name]) => name.startsWith('net.')))
+    const { netnsPath } = await networks.openSandbox(id, Object.keys(sysctls).length > 0 ? { sysctls } : {})
+    entry.netnsPath = netnsPath
+    const endpoints: Endpoint[] = []
+    if (wanted.mode === 'networks') {
+      for (const [index, { network, spec }] of wanted.endpoints.entries()) {
+        endpoints.push(await this.join(entry, network, { ...spec, ports: index === 0 ? portsOf(wanted, entry.effective.exposedPorts) : [] }))
+        entry.endpoints = [...endpoints]
+      }
+    }
+    return { netnsPath, files: await this.#writeFiles(entry, await networks.resolver(id), false) }
+  }
+
+  /** Connects a container that has its sandbox to a network, under its own names. */
+  async join({ id, record, effective }: Entry, network: string, spec: EndpointSpec): Promise<Endpoint> {
+    const { networks, events } = this.#options
+    const { id: networkId, name, driver } = await networks.get(network)
+    const names = name === 'bridge' ? [] : [record.name, id.slice(0, 12), ...(effective.hostname === id.slice(0, 12) ? [] : [effective.hostname])]
+    const endpoint = await networks.connect(id, networkId, { ...spec, aliases: [...new Set([...(spec.aliases ?? []), ...names])] })
+    events.publish({ type: 'network', action: 'connect', actor: { id: networkId, attributes: { container: id, name, type: driver } }, namespace: record.spec.namespace })
+    return endpoint
+  }
+
+  /** Renews /etc/hosts after a running container joined or left a network. */
+  async refreshHosts(entry: Entry): Promise<void> {
+    const files = networkFilePaths(this.#options.paths, entry.id)
+    await writeNetworkFiles(files, { hosts: hostsText(entry.effective.hostname, entry.record.spec, entry.endpoints) })
+  }
+
+  async #writeFiles(entry: Entry, given: { readonly nameservers: readonly string[]; readonly search: readonly string[]; readonly options: readonly string[] }, hostNetwork: boolean): Promise<NetworkFiles> {
+    const { spec } = entry.record
+    const files = networkFilePaths(this.#options.paths, entry.id)
+    const ownResolver = !hostNetwork || (spec.dns?.servers ?? []).length > 0
+    await writeNetworkFiles(files, {
+      hosts: hostsText(entry.effective.hostname, spec, entry.endpoints),
+      hostname: `${entry.effective.hostname}\n`,
+      ...(ownResolver ? { resolvConf: resolvConfText(spec.dns, given) } : {}),
+    })
+    return ownResolver ? files : { ...files, resolvConf: '/etc/resolv.conf' }
+  }
+
+  #joinedNamespaces({ record }: Entry): { readonly pid?: string; readonly ipc?: string; readonly uts?: string } {
+    const pathOf = (mode: NamespaceMode | undefined, kind: 'pid' | 'ipc' | 'uts'): string | undefined => {
+      if (mode === undefined || mode === 'host' || mode === 'private') return undefined
+      if ('path' in mode) return mode.path
+      const { pid } = this.#options.find(mode.container).record.lifecycle
+      if (pid === 0) throw new Fault('conflict', `cannot join ${kind.toUpperCase()} of a non running container: ${mode.container}`)
+      return `/proc/${pid}/ns/${kind}`
+    }
+    const [pid, ipc, uts] = [pathOf(record.spec.pidMode, 'pid'), pathOf(record.spec.ipcMode, 'ipc'), pathOf(record.spec.utsMode, 'uts')]
+    return { ...(pid === undefined ? {} : { pid }), ...(ipc === undefined ? {} : { ipc }), ...(uts === undefined ? {} : { uts }) }
+  }
+
+  /**
+   * Releases what the run held. Published ports go first and are waited for, so that whoever was told of the exit can take them;
+   * the rest goes on in `entry.cleaning`.
+   */
+  async cleanUp(entry: Entry): Promise<void> {
+    const { networks, log } = this.#options
+    const { id, endpoints } = entry
+    const ownsSandbox = entry.netnsPath !== undefined
+    entry.endpoints = []
+    entry.netnsPath = undefined
+    const closing = ownsSandbox ? networks.closeSandbox(id) : Promise.resolve()
+    for (const { networkId, networkName } of endpoints) {
+      this.#options.events.publish({ type: 'network', action: 'disconnect', actor: { id: networkId, attributes: { container: id, name: networkName, type: 'bridge' } }, namespace: entry.record.spec.namespace })
+    }
+    const complain = (what: string) => (error: unknown) => log.warn({ container: id, error: String(error) }, `could not ${what}`)
+    entry.cleaning = Promise.all([closing.catch(complain('close the network sandbox')), this.#clearRuntime(entry).catch(complain('clear the runtime away'))]).then(() => undefined)
+    if (endpoints.some(({ ports }) => ports.length > 0)) await closing.catch(complain('release the published ports'))
+  }
+
+  async #clearRuntime({ id, record }: Entry): Promise<void> {
+    const { runtime, snapshots, volumes, paths } = this.#options
+    await runtime.delete(id, { force: true })
+    const rootfs = rootfsPath(paths, id)
+    await snapshots.unmount(rootfs)
+    await Promise.all(record.mounts.map((mount) => (mount.type === 'volume' && mount.name !== undefined ? volumes.unmount(mount.name, id) : undefined)))
+    try {
+      await rmdir(rootfs)
+    } catch (error) {
+      if (systemErrorCode(error) !== 'ENOENT') throw error
+    }
+  }
+}
+
+/** Waits for all, also when one fails: what the others made must be known before it can be taken back. */
+async function allSettledOrThrow<T extends readonly unknown[]>(tasks: { readonly [K in keyof T]: Promise<T[K]> }): Promise<T> {
+  await Promise.allSettled(tasks)
+  return (await Promise.all(tasks)) as unknown as T
+}
+
+async function checkSource(source: string, create: boolean): Promise<void> {
+  try {
+    await stat(source)
+  } catch (error) {
+    if (systemErrorCode(error) !== 'ENOENT') throw error
+    if (!create) throw new Fault('invalidArgument', `invalid mount config for type "bind": bind source path does not exist: ${source}`)
+    await mkdir(source, { recursive: true })
+  }
+}
+
+async function makeWorkingDir(rootfs: string, path: string): Promise<void> {
+  if (path === '/') return
+  try {
+    await mkdir(await resolveInRoot(rootfs, path), { recursive: true })
+  } catch (error) {
+    const code = systemErrorCode(error)
+    if (code !== 'EEXIST' && code !== 'ENOTDIR') throw error
+    throw new Fault('invalidArgument', `Cannot mkdir: ${path} is not a directory`)
+  }
+}
+
+/** What `-p` and `-P` ask for. */
+function portsOf(wanted: Extract<ContainerNetworking, { mode: 'networks' }>, exposed: readonly string[]): PortBinding[] {
+  const ports = [...(wanted.ports ?? [])]
+  if (wanted.publishAll !== true) return ports
+  for (const port of exposed) {
+    const [number = '', protocol = 'tcp'] = port.split('/')
+    if (protocol !== 'tcp' && protocol !== 'udp' && protocol !== 'sctp') continue
+    const containerPort = Number(number)
+    if (!ports.some((binding) => binding.containerPort === containerPort && binding.protocol === protocol)) ports.push({ containerPort, protocol, hostIp: '', hostPort: 0 })
+  }
+  return ports
+}
+

@@ -1,0 +1,682 @@
+/**
+ * The containers of one engine: a table of entries, the pure life cycle (lifecycle.ts) and a runner that stores each new state and
+ * performs its effects. Commands on one container run one after another; exits come in from the runtime and take their turn.
+ */
+import { mkdir } from 'node:fs/promises'
+import { unreachable } from '#base/assert.ts'
+import type { Clock } from '#base/clock.ts'
+import { asFault, Fault, isFault } from '#base/fault.ts'
+import type { Logger } from '#base/log.ts'
+import { randomHex, type Random } from '#base/random.ts'
+import { KeyedSerial, TaskGroup } from '#base/task.ts'
+import type * as contract from '../contract/containers.ts'
+import type { EventPublisher } from '../contract/events.ts'
+import type { Image, ImageResolver } from '../contract/images.ts'
+import type { EndpointSpec, Networks } from '../contract/networks.ts'
+import type { ContainerExit, Runtime, RuntimeStats, TerminalSize } from '../contract/runtime.ts'
+import type { PathStat, SnapshotArchives, SnapshotChange, SnapshotMounter, SnapshotReader } from '../contract/snapshots.ts'
+import type { VolumeCatalog, VolumeMounts } from '../contract/volumes.ts'
+import { readCriLog } from './cri-log.ts'
+import { requireCommand, wantedMounts } from './effective.ts'
+import { effectiveOfRecord, logPathOf, policyOf, rootfsPath, viewOf, type Entry, type EntryPaths } from './entry.ts'
+import { eventAttributes } from './event-attributes.ts'
+import { ExecTable } from './execs.ts'
+import type { HostFacts } from './host.ts'
+import { Launcher } from './launch.ts'
+import { isLive, newLifecycle, onLost, step, type Command, type Effect, type Lifecycle, type Stepped } from './lifecycle.ts'
+import { checkedName, inventName } from './names.ts'
+import { psArguments, selectProcesses } from './process-table.ts'
+import { RecordFiles, type ContainerRecord } from './record.ts'
+import { resolveMounts, releaseVolumes } from './resolve-mounts.ts'
+import { signalNumber } from './signals.ts'
+import { checkResources, resourcesOf } from './spec.ts'
+import { StreamHub } from './stream-hub.ts'
+import { capabilitiesOf } from './capabilities.ts'
+import { Waits } from './waits.ts'
+
+export interface ContainersOptions {
+  readonly runtime: Runtime
+  readonly images: ImageResolver
+  readonly snapshots: SnapshotMounter & SnapshotReader & SnapshotArchives
+  readonly networks: Networks
+  readonly volumes: VolumeCatalog & VolumeMounts
+  readonly events: EventPublisher
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+  readonly host: HostFacts
+  /** Holds `containers/<id>/`; survives a restart of the machine. */
+  readonly stateDir: string
+  /** Holds `r/<id>` (mounted roots); may be lost with the machine. */
+  readonly runDir: string
+  readonly cgroupRoot: string
+  readonly initPath?: string
+  /** Runs the host's `ps` and answers what it prints. */
+  readonly ps: (args: readonly string[]) => Promise<string>
+}
+
+type ChangeCause = 'created' | 'started' | 'exited' | 'removed' | 'changed'
+
+/** Opens the containers of a state folder: what still runs is adopted, what ended meanwhile is settled. */
+export async function openContainers(options: ContainersOptions): Promise<contract.Containers & AsyncDisposable> {
+  await mkdir(`${options.runDir}/r`, { recursive: true, mode: 0o711 })
+  const manager = new ContainerManager(options)
+  await manager.open()
+  return manager
+}
+
+const defaultGraceSeconds = 10
+
+class ContainerManager implements contract.Containers, AsyncDisposable {
+  readonly #options: ContainersOptions
+  readonly #paths: EntryPaths
+  readonly #entries = new Map<string, Entry>()
+  readonly #names = new Map<string, string>()
+  readonly #serial = new KeyedSerial<string>()
+  readonly #waits = new Waits()
+  readonly #execs: ExecTable
+  readonly #launcher: Launcher
+  readonly #tasks: TaskGroup
+  readonly #listeners = new Set<(container: contract.Container, cause: ChangeCause) => void>()
+  readonly #unsaved = new Map<string, Promise<void>>()
+  #exitWatch: Disposable | undefined
+
+  constructor(options: ContainersOptions) {
+    this.#options = options
+    this.#paths = { records: new RecordFiles(`${options.stateDir}/containers`), runDir: options.runDir }
+    this.#tasks = new TaskGroup((error) => options.log.error({ error: String(error) }, 'a container task failed'))
+    this.#launcher = new Launcher({ ...options, paths: this.#paths, initPath: options.initPath, find: (ref) => this.#find(ref) })
+    this.#execs = new ExecTable({ ...options, paths: this.#paths, entry: (id) => this.#entries.get(id) })
+  }
+
+  // ---- opening and closing ---------------------------------------------------------------------------------------------
+
+  async open(): Promise<void> {
+    const { runtime, networks, snapshots, volumes, log } = this.#options
+    const records = await this.#paths.records.readAll((folder, error) => log.error({ container: folder, error: String(error) }, 'skipped an unreadable container record'))
+    for (const record of records) this.#add(record)
+    const ids = records.map(({ id }) => id)
+    this.#exitWatch = runtime.onExit((exit) => this.#onExit(exit))
+    for (const { id, mounts } of records) for (const { name } of mounts) if (name !== undefined) await volumes.acquire(name, id).catch((error: unknown) => log.warn({ container: id, volume: name, error: String(error) }, 'a volume of a container is gone'))
+    const [found, endpoints] = await Promise.all([runtime.recover(ids), networks.recover(ids)])
+    for (const recovered of found) {
+      const entry = this.#find(recovered.id)
+      entry.endpoints = endpoints.filter(({ containerId }) => containerId === entry.id)
+      const { state, pid = 0, exit } = recovered
+      if (state === 'running' || state === 'paused') {
+        const { netnsPath } = ownsSandbox(entry) ? await networks.openSandbox(entry.id) : { netnsPath: undefined }
+        entry.netnsPath = netnsPath
+        const startedAtNs = entry.record.lifecycle.startedAtNs || this.#options.clock.nowNs()
+        await this.#store(entry, { ...entry.record.lifecycle, status: state, pid, startedAtNs }, 'changed')
+      } else if (state === 'exited' && exit !== undefined && isLive(entry.record.lifecycle.status)) this.#onExit(exit)
+      else this.#tasks.spawn(() => this.#serial.run(entry.id, () => this.#settleLost(entry)))
+    }
+    const known = new Set(ids)
+    for (const key of await snapshots.keys()) if (/^[0-9a-f]{64}$/.test(key) && !known.has(key)) await snapshots.remove(key)
+  }
+
+  async #settleLost(entry: Entry): Promise<void> {
+    if (entry.record.lifecycle.status !== 'created') await this.#launcher.cleanUp(entry)
+    await this.#apply(entry, onLost(entry.record.lifecycle, this.#now(entry)))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#exitWatch?.[Symbol.dispose]()
+    for (const entry of this.#entries.values()) entry.restartTimer?.cancel()
+    await this.#tasks.close()
+    await Promise.all([...this.#entries.values()].map(({ cleaning }) => cleaning))
+    await Promise.all(this.#unsaved.values())
+  }
+
+  // ---- catalog --------------------------------------------------------------------------------------------------------
+
+  async inspect(ref: string): Promise<contract.Container> {
+    return viewOf(this.#find(ref), this.#paths)
+  }
+
+  list(query: { readonly namespace?: contract.ContainerNamespace | 'all' } = {}): readonly contract.Container[] {
+    const namespace = query.namespace ?? 'docker'
+    return [...this.#entries.values()]
+      .filter(({ record }) => namespace === 'all' || record.spec.namespace === namespace)
+      .sort((a, b) => (a.record.createdAtNs < b.record.createdAtNs ? 1 : -1))
+      .map((entry) => viewOf(entry, this.#paths))
+  }
+
+  onChange(listener: (container: contract.Container, cause: ChangeCause) => void): Disposable {
+    this.#listeners.add(listener)
+    return { [Symbol.dispose]: () => this.#listeners.delete(listener) }
+  }
+
+  #find(ref: string): Entry {
+    const bare = ref.startsWith('/') ? ref.slice(1) : ref
+    const exact = this.#entries.get(bare) ?? this.#entries.get(this.#names.get(bare) ?? '')
+    if (exact !== undefined) return exact
+    const byPrefix = /^[0-9a-f]+$/.test(bare) ? [...this.#entries.keys()].filter((id) => id.startsWith(bare)) : []
+    if (byPrefix.length > 1) throw new Fault('invalidArgument', `Multiple IDs found with provided prefix: ${bare}`)
+    const entry = this.#entries.get(byPrefix[0] ?? '')
+    if (entry === undefined) throw new Fault('notFound', `No such container: ${ref}`)
+    return entry
+  }
+
+  #add(record: ContainerRecord): Entry {
+    const { clock, runtime, log, host } = this.#options
+    const stdin = record.spec.process?.stdin ?? 'none'
+    const entry: Entry = {
+      id: record.id,
+      record,
+      effective: effectiveOfRecord(record, host),
+      hub: new StreamHub({ clock, runtime, id: record.id, hasStdin: stdin !== 'none', endStdinWithClient: stdin === 'once', onStdinError: (error) => log.debug({ container: record.id, error: error.message }, 'the container closed its input') }),
+      execIds: new Set(),
+      endpoints: [],
+      netnsPath: undefined,
+      restartTimer: undefined,
+      cleaning: Promise.resolve(),
+      ended: Promise.withResolvers(),
+    }
+    this.#entries.set(record.id, entry)
+    this.#names.set(record.name, record.id)
+    return entry
+  }
+
+  // ---- the runner -----------------------------------------------------------------------------------------------------
+
+  #now(entry: Entry): { readonly ns: bigint; readonly policy: ReturnType<typeof policyOf>; readonly id: string } {
+    return { ns: this.#options.clock.nowNs(), policy: policyOf(entry), id: entry.id }
+  }
+
+  /** Steps the life cycle and performs what follows. Only ever called in the container's turn. */
+  async #dispatch(entry: Entry, command: Command): Promise<void> {
+    await this.#apply(entry, step(entry.record.lifecycle, command, this.#now(entry)))
+  }
+
+  async #apply(entry: Entry, { state, effects }: Stepped): Promise<void> {
+    const before = entry.record.lifecycle.status
+    if (state !== entry.record.lifecycle) {
+      const cause = state.status === 'running' && before !== 'paused' ? 'started' : isLive(before) && !isLive(state.status) ? 'exited' : 'changed'
+      await this.#store(entry, state, cause)
+    }
+    for (const effect of effects) await this.#perform(entry, effect)
+  }
+
+  async #perform(entry: Entry, effect: Effect): Promise<void> {
+    const { clock, runtime } = this.#options
+    switch (effect.kind) {
+      case 'launch':
+        return this.#launch(entry)
+      case 'freeze':
+        return runtime.pause(entry.id)
+      case 'thaw':
+        return runtime.resume(entry.id)
+      case 'cleanUp':
+        entry.ended.resolve()
+        return this.#launcher.cleanUp(entry)
+      case 'scheduleRestart':
+        entry.restartTimer = clock.after(effect.delayMs, () => this.#tasks.spawn(() => this.#inTurn(entry, { kind: 'restartDue' })), { background: true })
+        return undefined
+      case 'cancelRestart':
+        entry.restartTimer?.cancel()
+        entry.restartTimer = undefined
+        return undefined
+      case 'settleExit':
+        this.#waits.settle(entry.id, { exitCode: effect.exitCode, ...(effect.error === undefined ? {} : { error: effect.error }) }, effect.running ? ['next-exit'] : ['next-exit', 'not-running'])
+        return undefined
+      case 'publish':
+        this.#publish(entry, effect.action, effect.attributes)
+        return undefined
+      case 'removeAll':
+        return this.#removeAll(entry, { volumes: policyOf(entry).autoRemove })
+      default:
+        return unreachable(effect)
+    }
+  }
+
+  #inTurn(entry: Entry, command: Command): Promise<void> {
+    return this.#serial.run(entry.id, () => this.#dispatch(entry, command))
+  }
+
+  async #launch(entry: Entry): Promise<void> {
+    entry.ended = Promise.withResolvers()
+    try {
+      const pid = await this.#launcher.launch(entry)
+      await this.#dispatch(entry, { kind: 'started', pid })
+    } catch (error) {
+      const fault = asFault(error)
+      const exitCode = fault.details['exitCode']
+      entry.hub.end()
+      const restarting = entry.record.lifecycle.status === 'restarting'
+      await this.#dispatch(entry, { kind: 'startFailed', exitCode: typeof exitCode === 'number' ? exitCode : 125, error: fault.message })
+      if (!restarting) throw fault
+      this.#options.log.warn({ container: entry.id, error: fault.message }, 'a restart failed')
+    }
+  }
+
+  #onExit(exit: ContainerExit): void {
+    const entry = this.#entries.get(exit.id)
+    if (entry === undefined || this.#tasks.signal.aborted) return
+    const { exitCode, oomKilled, finishedAtNs } = exit
+    this.#tasks.spawn(() => this.#inTurn(entry, { kind: 'exited', exitCode, oomKilled, finishedAtNs }))
+  }
+
+  /** Replaces the record in memory at once and on disk soon: a crash in between is mended by what the runtime remembers. */
+  async #store(entry: Entry, lifecycle: Lifecycle, cause: ChangeCause): Promise<void> {
+    entry.record = { ...entry.record, lifecycle }
+    this.#saveSoon(entry)
+    this.#notify(entry, cause)
+  }
+
+  #notify(entry: Entry, cause: ChangeCause): void {
+    if (this.#listeners.size === 0) return
+    const view = viewOf(entry, this.#paths)
+    for (const listener of this.#listeners) listener(view, cause)
+  }
+
+  #saveSoon(entry: Entry): void {
+    const { id } = entry
+    if (this.#unsaved.has(id) || entry.record.lifecycle.status === 'removing') return
+    const saving = (async () => {
+      await Promise.resolve()
+      const { record } = entry
+      try {
+        if (this.#entries.get(id) === entry) await this.#paths.records.write(record, { durable: false })
+      } catch (error) {
+        this.#options.log.error({ container: id, error: String(error) }, 'could not store the state of a container')
+      }
+      this.#unsaved.delete(id)
+      if (entry.record !== record && this.#entries.get(id) === entry) this.#saveSoon(entry)
+    })()
+    this.#unsaved.set(id, saving)
+  }
+
+  async #saveNow(entry: Entry): Promise<void> {
+    await this.#unsaved.get(entry.id)
+    await this.#paths.records.write(entry.record, { durable: entry.record.spec.autoRemove !== true })
+  }
+
+  #publish(entry: Entry, action: string, attributes: Readonly<Record<string, string>> = {}): void {
+    this.#options.events.publish({ type: 'container', action, actor: { id: entry.id, attributes: { ...eventAttributes(entry), ...attributes } }, namespace: entry.record.spec.namespace })
+  }
+
+  /** The name and the id are free at once; the disk is cleared behind that. */
+  async #removeAll(entry: Entry, { volumes: withVolumes }: { readonly volumes: boolean }): Promise<void> {
+    const { snapshots, volumes, log } = this.#options
+    const { id, record } = entry
+    await this.#unsaved.get(id)
+    this.#entries.delete(id)
+    if (this.#names.get(record.name) === id) this.#names.delete(record.name)
+    this.#publish(entry, 'destroy')
+    this.#notify(entry, 'removed')
+    this.#waits.settle(id, { exitCode: record.lifecycle.exitCode }, ['removed', 'not-running', 'next-exit'])
+    entry.hub.finish()
+    const clear = async (): Promise<void> => {
+      await entry.cleaning
+      if (record.lifecycle.startedAtNs === 0n) await snapshots.unmount(rootfsPath(this.#paths, id))
+      await snapshots.remove(id)
+      await this.#paths.records.remove(id)
+    }
+    await releaseVolumes(record, volumes, withVolumes, log)
+    this.#tasks.spawn(() => clear().catch((error: unknown) => log.error({ container: id, error: String(error) }, 'could not clear a removed container away')))
+  }
+
+  // ---- creation ---------------------------------------------------------------------------------------------------------
+
+  async create(spec: contract.ContainerSpec): Promise<{ readonly id: string; readonly warnings: readonly string[] }> {
+    const { images, random, clock, host } = this.#options
+    const id = randomHex(random, 64)
+    checkResources(spec.resources ?? {}, host)
+    capabilitiesOf({ privileged: false, add: spec.security?.capAdd ?? [], drop: spec.security?.capDrop ?? [] }, host.unavailableCapabilities)
+    if (spec.stopSignal) signalNumber(spec.stopSignal)
+    const name = spec.name === undefined || spec.name === '' ? inventName(random, (taken) => this.#names.has(taken)) : checkedName(spec.name)
+    this.#reserve(name, id)
+    try {
+      const image = await images.resolve(spec.image)
+      const record = await this.#prepare({ id, name, spec, image, createdAtNs: clock.nowNs() })
+      const entry = this.#add(record)
+      this.#publish(entry, 'create')
+      this.#notify(entry, 'created')
+      return { id, warnings: this.#warningsFor(spec) }
+    } catch (error) {
+      if (this.#names.get(name) === id) this.#names.delete(name)
+      throw error
+    }
+  }
+
+  #reserve(name: string, id: string): void {
+    const holder = this.#names.get(name)
+    if (holder !== undefined) throw new Fault('conflict', `Conflict. The container name "/${name}" is already in use by container "${holder}". You have to remove (or rename) that container to be able to reuse that name.`)
+    this.#names.set(name, id)
+  }
+
+  #warningsFor({ resources = {} }: contract.ContainerSpec): string[] {
+    const { rlimitCeilings } = this.#options.host
+    return (resources.ulimits ?? []).flatMap(({ name, hard }) => {
+      const ceiling = rlimitCeilings.get(`RLIMIT_${name.toUpperCase()}`)
+      return ceiling !== undefined && (hard > ceiling || hard < 0) ? [`This machine cannot raise ulimit ${name} above ${ceiling}; the container gets ${ceiling}.`] : []
+    })
+  }
+
+  async #prepare({ id, name, spec, image, createdAtNs }: { readonly id: string; readonly name: string; readonly spec: contract.ContainerSpec; readonly image: Image; readonly createdAtNs: bigint }): Promise<ContainerRecord> {
+    const { volumes, snapshots, log, host } = this.#options
+    const defaults = image.config.config ?? {}
+    const wanted = wantedMounts(spec, defaults)
+    const base = { id, name, createdAtNs, spec, imageId: image.id, topLayer: image.topLayer, defaults, lifecycle: newLifecycle }
+    requireCommand(effectiveOfRecord({ ...base, mounts: [], anonymousVolumes: [] }, host))
+    const { mounts, anonymousVolumes } = await resolveMounts(wanted, id, volumes)
+    const record: ContainerRecord = { ...base, mounts, anonymousVolumes }
+    try {
+      const durable = spec.autoRemove !== true
+      await Promise.all([snapshots.prepare(id, image.topLayer), this.#paths.records.make(id, { durable }).then(() => this.#paths.records.write(record, { durable }))])
+      return record
+    } catch (error) {
+      await releaseVolumes(record, volumes, true, log)
+      await snapshots.remove(id)
+      await this.#paths.records.remove(id)
+      throw error
+    }
+  }
+
+  // ---- life -------------------------------------------------------------------------------------------------------------
+
+  async start(ref: string): Promise<'started' | 'already'> {
+    const entry = this.#find(ref)
+    return this.#serial.run(entry.id, async () => {
+      if (entry.record.lifecycle.status === 'running') return 'already'
+      await this.#dispatch(entry, { kind: 'start' })
+      return 'started'
+    })
+  }
+
+  async stop(ref: string, options: { readonly signal?: string; readonly graceSeconds?: number } = {}): Promise<'stopped' | 'already'> {
+    const entry = this.#find(ref)
+    const { status } = entry.record.lifecycle
+    if (!isLive(status) && status !== 'restarting') return 'already'
+    await this.#halt(entry, { ...options, forRestart: false })
+    this.#publish(entry, 'stop')
+    return 'stopped'
+  }
+
+  async restart(ref: string, options: { readonly signal?: string; readonly graceSeconds?: number } = {}): Promise<void> {
+    const entry = this.#find(ref)
+    const { status } = entry.record.lifecycle
+    if (isLive(status) || status === 'restarting') await this.#halt(entry, { ...options, forRestart: true })
+    await this.#serial.run(entry.id, () => this.#dispatch(entry, { kind: 'start' }))
+    this.#publish(entry, 'restart')
+  }
+
+  /** The stop signal, the grace, then SIGKILL. Resolves when it no longer runs. */
+  async #halt(entry: Entry, { signal, graceSeconds, forRestart }: { readonly signal?: string; readonly graceSeconds?: number; readonly forRestart: boolean }): Promise<void> {
+    const number = signalNumber(signal || entry.effective.stopSignal)
+    const grace = graceSeconds ?? entry.record.spec.stopTimeoutSeconds ?? defaultGraceSeconds
+    const gone = this.#waits.register(entry.id, 'not-running')
+    await this.#serial.run(entry.id, async () => {
+      await this.#dispatch(entry, { kind: 'stopWanted', forRestart })
+      await this.#signal(entry, number)
+    })
+    if (!this.#waitable(entry)) return
+    if (grace < 0) {
+      await gone
+      return
+    }
+    const overdue = Promise.withResolvers<'overdue'>()
+    using timer = this.#options.clock.after(grace * 1000, () => overdue.resolve('overdue'))
+    void timer
+    if ((await Promise.race([gone, overdue.promise])) !== 'overdue') return
+    await this.#serial.run(entry.id, () => this.#signal(entry, signalNumber('KILL')))
+    await gone
+  }
+
+  #waitable({ record }: Entry): boolean {
+    return isLive(record.lifecycle.status)
+  }
+
+  /** Sends a signal if it still runs; a paused one is thawed, or it could not act on it. */
+  async #signal(entry: Entry, number: number): Promise<void> {
+    const { status } = entry.record.lifecycle
+    if (!isLive(status)) return
+    try {
+      await this.#options.runtime.signal(entry.id, number)
+    } catch (error) {
+      // It ended by itself: its exit is on the way.
+      if (!isFault(error, 'notFound') && !isFault(error, 'conflict')) throw error
+    }
+    this.#publish(entry, 'kill', { signal: String(number) })
+    if (status === 'paused') await this.#dispatch(entry, { kind: 'unpause' })
+  }
+
+  async kill(ref: string, signal: string): Promise<void> {
+    const entry = this.#find(ref)
+    const number = signalNumber(signal === '' ? 'KILL' : signal)
+    const ends = number === 9 || number === signalNumber(entry.effective.stopSignal)
+    const gone = number === 9 ? this.#waits.register(entry.id, 'not-running') : undefined
+    await this.#serial.run(entry.id, async () => {
+      if (!isLive(entry.record.lifecycle.status)) throw new Fault('conflict', `Cannot kill container: ${ref}: Container ${entry.id} is not running`)
+      if (ends) await this.#dispatch(entry, { kind: 'stopWanted', forRestart: false })
+      await this.#signal(entry, number)
+    })
+    await gone
+  }
+
+  async pause(ref: string): Promise<void> {
+    await this.#inTurn(this.#find(ref), { kind: 'pause' })
+  }
+
+  async unpause(ref: string): Promise<void> {
+    await this.#inTurn(this.#find(ref), { kind: 'unpause' })
+  }
+
+  async rename(ref: string, newName: string): Promise<void> {
+    const entry = this.#find(ref)
+    const name = checkedName(newName)
+    await this.#serial.run(entry.id, async () => {
+      const oldName = entry.record.name
+      if (name === oldName) throw new Fault('invalidArgument', 'Renaming a container with the same name as its current name')
+      this.#reserve(name, entry.id)
+      entry.record = { ...entry.record, name }
+      await this.#saveNow(entry)
+      this.#names.delete(oldName)
+      this.#publish(entry, 'rename', { oldName: `/${oldName}` })
+      this.#notify(entry, 'changed')
+    })
+  }
+
+  async update(ref: string, change: { readonly resources?: contract.ContainerResources; readonly restart?: contract.RestartPolicy }): Promise<{ readonly warnings: readonly string[] }> {
+    const entry = this.#find(ref)
+    await this.#serial.run(entry.id, async () => {
+      const { spec } = entry.record
+      const resources = { ...spec.resources, ...change.resources }
+      checkResources(resources, this.#options.host)
+      if (change.restart !== undefined && change.restart.name !== 'no' && spec.autoRemove === true) throw new Fault('conflict', 'Restart policy cannot be updated because AutoRemove is enabled for the container')
+      if (change.resources !== undefined && isLive(entry.record.lifecycle.status)) await this.#options.runtime.update(entry.id, resourcesOf(resources, this.#options.host))
+      entry.record = { ...entry.record, spec: { ...spec, resources, ...(change.restart === undefined ? {} : { restart: change.restart }) } }
+      await this.#saveNow(entry)
+      this.#publish(entry, 'update')
+      this.#notify(entry, 'changed')
+    })
+    return { warnings: [] }
+  }
+
+  async remove(ref: string, options: { readonly force?: boolean; readonly volumes?: boolean } = {}): Promise<void> {
+    const entry = this.#find(ref)
+    if (options.force === true && (isLive(entry.record.lifecycle.status) || entry.record.lifecycle.status === 'restarting')) await this.#halt(entry, { signal: 'KILL', graceSeconds: -1, forRestart: false })
+    await this.#serial.run(entry.id, async () => {
+      // `--rm` was faster.
+      if (!this.#entries.has(entry.id)) {
+        if (options.force === true) return
+        throw new Fault('notFound', `No such container: ${ref}`)
+      }
+      const { state } = step(entry.record.lifecycle, { kind: 'remove' }, this.#now(entry))
+      entry.record = { ...entry.record, lifecycle: state }
+      await this.#removeAll(entry, { volumes: options.volumes === true || policyOf(entry).autoRemove })
+    })
+  }
+
+  async wait(ref: string, condition: contract.WaitCondition, signal?: AbortSignal): Promise<{ readonly result: Promise<contract.WaitResult> }> {
+    const { id, record } = this.#find(ref)
+    const { status, exitCode } = record.lifecycle
+    if (condition === 'not-running' && !isLive(status) && status !== 'restarting') return { result: Promise.resolve({ exitCode }) }
+    return { result: this.#waits.register(id, condition, signal) }
+  }
+
+  async connectNetwork(ref: string, network: string, spec: EndpointSpec = {}): Promise<void> {
+    const entry = this.#find(ref)
+    await this.#serial.run(entry.id, async () => {
+      const wanted = entry.record.spec.network ?? { mode: 'networks', endpoints: [{ network: 'bridge' }] }
+      if (wanted.mode !== 'networks' && wanted.mode !== 'none') throw new Fault('invalidArgument', `container sharing network namespace with another container or host cannot be connected to any other network`)
+      const { name } = await this.#options.networks.get(network)
+      if (entry.endpoints.some(({ networkName }) => networkName === name)) throw new Fault('permissionDenied', `endpoint with name ${entry.record.name} already exists in network ${name}`)
+      if (isLive(entry.record.lifecycle.status)) {
+        entry.endpoints = [...entry.endpoints, await this.#launcher.join(entry, network, spec)]
+        await this.#launcher.refreshHosts(entry)
+      }
+      const endpoints = wanted.mode === 'none' ? [] : wanted.endpoints
+      const network_ = { ...wanted, mode: 'networks' as const, endpoints: [...endpoints, { network: name, spec }] }
+      entry.record = { ...entry.record, spec: { ...entry.record.spec, network: network_ } }
+      await this.#saveNow(entry)
+      this.#notify(entry, 'changed')
+    })
+  }
+
+  async disconnectNetwork(ref: string, network: string): Promise<void> {
+    const entry = this.#find(ref)
+    const { networks, events } = this.#options
+    await this.#serial.run(entry.id, async () => {
+      const wanted = entry.record.spec.network ?? { mode: 'networks', endpoints: [{ network: 'bridge' }] }
+      const { id: networkId, name, driver } = await networks.get(network)
+      if (wanted.mode !== 'networks' || !wanted.endpoints.some((endpoint) => [name, networkId, network].includes(endpoint.network))) throw new Fault('conflict', `container ${entry.id} is not connected to network ${name}`)
+      if (isLive(entry.record.lifecycle.status)) {
+        await networks.disconnect(entry.id, networkId)
+        entry.endpoints = entry.endpoints.filter((endpoint) => endpoint.networkId !== networkId)
+        await this.#launcher.refreshHosts(entry)
+        events.publish({ type: 'network', action: 'disconnect', actor: { id: networkId, attributes: { container: entry.id, name, type: driver } }, namespace: entry.record.spec.namespace })
+      }
+      const endpoints = wanted.endpoints.filter((endpoint) => ![name, networkId, network].includes(endpoint.network))
+      entry.record = { ...entry.record, spec: { ...entry.record.spec, network: endpoints.length > 0 ? { ...wanted, endpoints } : { mode: 'none' } } }
+      await this.#saveNow(entry)
+      this.#notify(entry, 'changed')
+    })
+  }
+
+  // ---- streams ----------------------------------------------------------------------------------------------------------
+
+  async attach(ref: string, options: { readonly stdin: boolean; readonly stdout: boolean; readonly stderr: boolean; readonly stream: boolean; readonly logs: boolean }): Promise<contract.StreamSession> {
+    const entry = this.#find(ref)
+    const { status } = entry.record.lifecycle
+    if (status === 'paused') throw new Fault('conflict', `Container ${entry.id} is paused, unpause the container before attach.`)
+    if (status === 'restarting') throw new Fault('conflict', `Container ${entry.id} is restarting, wait until the container is running`)
+    this.#publish(entry, 'attach')
+    const controller = new AbortController()
+    const history = options.logs ? await this.logs(ref, { stdout: options.stdout, stderr: options.stderr, follow: false, signal: controller.signal }) : undefined
+    if (!options.stream) return sessionOf(history, undefined, controller)
+    return sessionOf(history, await entry.hub.join(options, status === 'running'), controller)
+  }
+
+  async resize(ref: string, size: TerminalSize): Promise<void> {
+    const entry = this.#find(ref)
+    if (!isLive(entry.record.lifecycle.status)) throw new Fault('conflict', `Container ${entry.id} is not running`)
+    await this.#options.runtime.resize(entry.id, size)
+    this.#publish(entry, 'resize', { height: String(size.rows), width: String(size.columns) })
+  }
+
+  async logs(ref: string, query: contract.LogQuery): Promise<AsyncIterable<contract.LogEntry>> {
+    const entry = this.#find(ref)
+    const path = logPathOf(this.#paths, entry.record)
+    if (path === undefined) throw new Fault('unimplemented', 'configured logging driver does not support reading')
+    const live = isLive(entry.record.lifecycle.status)
+    return readCriLog(path, query, live ? entry.ended.promise : undefined)
+  }
+
+  // ---- exec -------------------------------------------------------------------------------------------------------------
+
+  async createExec(ref: string, spec: contract.ExecSpec): Promise<{ readonly execId: string }> {
+    return this.#execs.create(this.#find(ref), spec)
+  }
+
+  startExec(execId: string): Promise<{ readonly session: contract.StreamSession | undefined; readonly exited: Promise<number> }> {
+    return this.#execs.start(execId)
+  }
+
+  resizeExec(execId: string, size: TerminalSize): Promise<void> {
+    return this.#execs.resize(execId, size)
+  }
+
+  inspectExec(execId: string): contract.ExecState {
+    return this.#execs.inspect(execId)
+  }
+
+  requireStartableExec(execId: string): contract.ExecState {
+    return this.#execs.requireStartable(execId)
+  }
+
+  // ---- insight and files --------------------------------------------------------------------------------------------------
+
+  async stats(ref: string): Promise<RuntimeStats | undefined> {
+    const entry = this.#find(ref)
+    if (!isLive(entry.record.lifecycle.status)) return undefined
+    try {
+      return await this.#options.runtime.stats(entry.id)
+    } catch (error) {
+      if (isFault(error, 'notFound')) return undefined
+      throw error
+    }
+  }
+
+  async top(ref: string, psArgs: string): Promise<{ readonly titles: readonly string[]; readonly processes: readonly (readonly string[])[] }> {
+    const entry = this.#find(ref)
+    if (!isLive(entry.record.lifecycle.status)) throw new Fault('conflict', `Container ${entry.id} is not running`)
+    const [output, pids] = await Promise.all([this.#options.ps(psArguments(psArgs)), this.#options.runtime.processes(entry.id)])
+    this.#publish(entry, 'top')
+    return selectProcesses(output, new Set(pids))
+  }
+
+  changes(ref: string): Promise<readonly SnapshotChange[]> {
+    return this.#options.snapshots.changes(this.#find(ref).id)
+  }
+
+  async sizes(ref: string): Promise<{ readonly writableBytes: number; readonly totalBytes: number }> {
+    const { id, record } = this.#find(ref)
+    const { sizeBytes } = await this.#options.snapshots.usage(id)
+    const image = await this.#options.images.resolve(record.imageId).catch((error: unknown) => {
+      if (isFault(error, 'notFound')) return undefined
+      throw error
+    })
+    return { writableBytes: sizeBytes, totalBytes: sizeBytes + (image?.sizeBytes ?? 0) }
+  }
+
+  statPath(ref: string, path: string): Promise<PathStat> {
+    return this.#options.snapshots.statPath(this.#find(ref).id, path)
+  }
+
+  readArchive(ref: string, path: string, options?: { readonly signal?: AbortSignal }): ReturnType<SnapshotArchives['readArchive']> {
+    const entry = this.#find(ref)
+    this.#publish(entry, 'archive-path')
+    return this.#options.snapshots.readArchive(entry.id, path, options)
+  }
+
+  async writeArchive(ref: string, path: string, tar: Parameters<SnapshotArchives['writeArchive']>[2], options?: { readonly noOverwriteDirNonDir?: boolean; readonly signal?: AbortSignal }): Promise<void> {
+    const entry = this.#find(ref)
+    await this.#options.snapshots.writeArchive(entry.id, path, tar, options)
+    this.#publish(entry, 'extract-to-dir')
+  }
+
+  exportRoot(ref: string, options?: { readonly signal?: AbortSignal }): ReturnType<SnapshotArchives['exportRoot']> {
+    const entry = this.#find(ref)
+    this.#publish(entry, 'export')
+    return this.#options.snapshots.exportRoot(entry.id, options)
+  }
+}
+
+function ownsSandbox({ record }: Entry): boolean {
+  const mode = record.spec.network?.mode ?? 'networks'
+  return mode === 'networks' || mode === 'none'
+}
+
+function sessionOf(history: AsyncIterable<contract.LogEntry> | undefined, live: contract.StreamSession | undefined, controller: AbortController): contract.StreamSession {
+  async function* output(): AsyncGenerator<contract.OutputChunk> {
+    if (history !== undefined) yield* history
+    if (live !== undefined) yield* live.output
+  }
+  const close = (): void => {
+    controller.abort()
+    live?.close()
+  }
+  return { output: history === undefined && live !== undefined ? live.output : output(), stdin: live?.stdin, close, [Symbol.dispose]: close }
+}

@@ -1,0 +1,118 @@
+/**
+ * What is kept of a container on disk: `<state>/containers/<id>/record.json`, one JSON object with `formatVersion`, replaced
+ * atomically (write, fsync, rename, fsync of the folder). A version newer than ours is refused by name.
+ */
+import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { Fault, systemErrorCode } from '#base/fault.ts'
+import { parseJson } from '#base/http.ts'
+import type { ContainerSpec, ResolvedMount } from '../contract/containers.ts'
+import type { ChainId, ContainerDefaults, ImageId } from '../contract/images.ts'
+import type { Lifecycle } from './lifecycle.ts'
+
+export interface ContainerRecord {
+  readonly id: string
+  readonly name: string
+  readonly createdAtNs: bigint
+  readonly spec: ContainerSpec
+  readonly imageId: ImageId
+  readonly topLayer: ChainId | undefined
+  /** The image's defaults at creation: the image itself may go. */
+  readonly defaults: ContainerDefaults
+  readonly mounts: readonly ResolvedMount[]
+  /** Names of volumes that go with the container. */
+  readonly anonymousVolumes: readonly string[]
+  readonly lifecycle: Lifecycle
+}
+
+const formatVersion = 1
+
+export function serialiseRecord(record: ContainerRecord): string {
+  return `${JSON.stringify({ formatVersion, ...record }, (_key, value: unknown) => (typeof value === 'bigint' ? `${value}n` : value))}\n`
+}
+
+export function parseRecord(text: string, where: string): ContainerRecord {
+  const parsed = parseJson(text, where)
+  if (typeof parsed !== 'object' || parsed === null || !('formatVersion' in parsed)) throw new Fault('dataLoss', `${where} is no container record: it lacks 'formatVersion'`)
+  if (parsed.formatVersion !== formatVersion) {
+    throw new Fault('unimplemented', `${where} has formatVersion ${String(parsed.formatVersion)}; this version of Berth reads ${formatVersion}. Start the version that wrote it`)
+  }
+  const revived: unknown = JSON.parse(text, (key, value: unknown) => (key.endsWith('Ns') && typeof value === 'string' && /^-?\d+n$/.test(value) ? BigInt(value.slice(0, -1)) : value))
+  if (!isRecord(revived)) throw new Fault('dataLoss', `${where} is no container record: id, name, spec or lifecycle is missing`)
+  return revived
+}
+
+function isRecord(value: unknown): value is ContainerRecord {
+  if (typeof value !== 'object' || value === null) return false
+  const fields: Readonly<Record<string, (inner: unknown) => boolean>> = {
+    id: (inner) => typeof inner === 'string' && /^[0-9a-f]{64}$/.test(inner),
+    name: (inner) => typeof inner === 'string',
+    createdAtNs: (inner) => typeof inner === 'bigint',
+    spec: (inner) => typeof inner === 'object' && inner !== null && 'namespace' in inner && 'image' in inner,
+    imageId: (inner) => typeof inner === 'string',
+    defaults: (inner) => typeof inner === 'object' && inner !== null,
+    mounts: (inner) => Array.isArray(inner),
+    anonymousVolumes: (inner) => Array.isArray(inner),
+    lifecycle: (inner) => typeof inner === 'object' && inner !== null && 'status' in inner && 'startedAtNs' in inner,
+  }
+  const entries = new Map<string, unknown>(Object.entries(value))
+  return Object.entries(fields).every(([name, holds]) => holds(entries.get(name)))
+}
+
+export class RecordFiles {
+  readonly #root: string
+
+  constructor(root: string) {
+    this.#root = root
+  }
+
+  folder(id: string): string {
+    return join(this.#root, id)
+  }
+
+  /** `durable: false` skips both fsyncs: for containers that a power cut removes anyway (`--rm`) and for changes that the runtime remembers. */
+  async write(record: ContainerRecord, options: { readonly durable: boolean }): Promise<void> {
+    const folder = this.folder(record.id)
+    const path = join(folder, 'record.json')
+    const temporary = `${path}.tmp`
+    {
+      await using file = await open(temporary, 'w', 0o600)
+      await file.writeFile(serialiseRecord(record))
+      if (options.durable) await file.sync()
+    }
+    await rename(temporary, path)
+    if (options.durable) await syncFolder(folder)
+  }
+
+  async make(id: string, options: { readonly durable: boolean }): Promise<void> {
+    await mkdir(this.folder(id), { recursive: true, mode: 0o710 })
+    if (options.durable) await syncFolder(dirname(this.folder(id)))
+  }
+
+  async remove(id: string): Promise<void> {
+    // The record first: a folder without one is a leftover and is swept on open.
+    await rm(join(this.folder(id), 'record.json'), { force: true })
+    await rm(this.folder(id), { recursive: true, force: true })
+  }
+
+  /** All records; folders without one are swept, unreadable ones are reported and left alone. */
+  async readAll(onBroken: (folder: string, error: unknown) => void): Promise<ContainerRecord[]> {
+    await mkdir(this.#root, { recursive: true, mode: 0o710 })
+    const records: ContainerRecord[] = []
+    for (const name of (await readdir(this.#root)).sort()) {
+      const path = join(this.#root, name, 'record.json')
+      try {
+        records.push(parseRecord(await readFile(path, 'utf8'), path))
+      } catch (error) {
+        if (systemErrorCode(error) === 'ENOENT') await rm(join(this.#root, name), { recursive: true, force: true })
+        else onBroken(name, error)
+      }
+    }
+    return records
+  }
+}
+
+async function syncFolder(path: string): Promise<void> {
+  await using folder = await open(path, 'r')
+  await folder.sync()
+}

@@ -1,0 +1,62 @@
+/** From the mounts that were asked for to those that will be made: volumes get their names, binds keep their sources. */
+import { unreachable } from '#base/assert.ts'
+import { isFault } from '#base/fault.ts'
+import type { Logger } from '#base/log.ts'
+import type { ContainerMount, ResolvedMount } from '../contract/containers.ts'
+import type { VolumeCatalog, VolumeMounts } from '../contract/volumes.ts'
+import type { ContainerRecord } from './record.ts'
+
+type VolumeDoor = VolumeCatalog & VolumeMounts
+
+/** Makes and acquires the volumes; on a failure what was acquired is released again. */
+export async function resolveMounts(wanted: readonly ContainerMount[], containerId: string, volumes: VolumeDoor): Promise<{ readonly mounts: ResolvedMount[]; readonly anonymousVolumes: string[] }> {
+  const mounts: ResolvedMount[] = []
+  const anonymousVolumes: string[] = []
+  try {
+    for (const mount of wanted) {
+      const { target } = mount
+      const readonly = mount.type === 'tmpfs' ? false : (mount.readonly ?? false)
+      switch (mount.type) {
+        case 'bind':
+          mounts.push({ type: 'bind', source: mount.source, target, readonly, propagation: mount.propagation || 'rprivate' })
+          break
+        case 'tmpfs':
+          mounts.push({ type: 'tmpfs', source: '', target, readonly, propagation: '' })
+          break
+        case 'volume': {
+          const volume = await volumes.create({
+            ...(mount.name === undefined || mount.name === '' ? {} : { name: mount.name }),
+            ...(mount.driver ? { driver: mount.driver } : {}),
+            ...(mount.driverOptions === undefined ? {} : { options: mount.driverOptions }),
+            ...(mount.labels === undefined ? {} : { labels: mount.labels }),
+          })
+          await volumes.acquire(volume.name, containerId)
+          if (volume.anonymous) anonymousVolumes.push(volume.name)
+          mounts.push({ type: 'volume', name: volume.name, source: volume.mountpoint, target, driver: volume.driver, readonly, propagation: '' })
+          break
+        }
+        default:
+          unreachable(mount)
+      }
+    }
+    return { mounts, anonymousVolumes }
+  } catch (error) {
+    for (const { name } of mounts) if (name !== undefined) await volumes.release(name, containerId)
+    throw error
+  }
+}
+
+/** Gives the container's volumes back and removes its anonymous ones where asked to. */
+export async function releaseVolumes({ id, mounts, anonymousVolumes }: Pick<ContainerRecord, 'id' | 'mounts' | 'anonymousVolumes'>, volumes: VolumeDoor, removeAnonymous: boolean, log: Logger): Promise<void> {
+  for (const { name } of mounts) {
+    if (name === undefined) continue
+    await volumes.release(name, id)
+    if (!removeAnonymous || !anonymousVolumes.includes(name)) continue
+    try {
+      await volumes.remove(name)
+    } catch (error) {
+      // Another container took it over with --volumes-from.
+      if (!isFault(error, 'conflict') && !isFault(error, 'notFound')) log.warn({ container: id, volume: name, error: String(error) }, 'could not remove an anonymous volume')
+    }
+  }
+}
