@@ -1,0 +1,63 @@
+/**
+ * Files that must survive a crash: written beside, synced, renamed, folder synced. Readers see the old content or the new,
+ * never a mixture (docs/CONVENTIONS.md, "Files").
+ */
+import { randomUUID } from 'node:crypto'
+import { open, readFile, rename, unlink } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { Fault, systemErrorCode } from './fault.ts'
+import { jsonText, parseJson } from './http.ts'
+
+/** Replaces `path` atomically. `durable: false` skips the syncs: whole after a crash of the process, perhaps old after a power cut. */
+export async function writeFileAtomically(path: string, content: Uint8Array | string, options: { readonly mode?: number; readonly durable?: boolean } = {}): Promise<void> {
+  const beside = `${path}.${randomUUID().slice(0, 8)}.tmp`
+  try {
+    {
+      await using file = await open(beside, 'wx', options.mode ?? 0o600)
+      await file.writeFile(content)
+      if (options.durable !== false) await file.sync()
+    }
+    await rename(beside, path)
+  } catch (error) {
+    await unlink(beside).catch((second: unknown) => {
+      if (systemErrorCode(second) !== 'ENOENT') throw second
+    })
+    const code = systemErrorCode(error)
+    if (code === 'ENOSPC' || code === 'EDQUOT') throw new Fault('resourceExhausted', `no space left on device: '${path}' could not be written`, { cause: error })
+    throw error
+  }
+  if (options.durable !== false) await syncFolder(dirname(path))
+}
+
+/** Brings a folder's entries to the disk, so that names made or removed in it survive a power cut. */
+export async function syncFolder(path: string): Promise<void> {
+  await using folder = await open(path, 'r')
+  await folder.sync()
+}
+
+/** State as JSON with a `formatVersion`, written atomically. */
+export async function writeState(path: string, state: { readonly formatVersion: number }, options: { readonly durable?: boolean } = {}): Promise<void> {
+  await writeFileAtomically(path, jsonText(state), options)
+}
+
+/**
+ * Reads state that `writeState` wrote; undefined when there is none. A version above `newest` is refused: an older Berth must
+ * not touch what a newer one wrote. The caller parses what comes back.
+ */
+export async function readState(path: string, newest: number): Promise<Readonly<Record<string, unknown>> | undefined> {
+  let text: string
+  try {
+    text = await readFile(path, 'utf8')
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return undefined
+    throw error
+  }
+  const state = parseJson(text, `state file ${path}`)
+  if (!isRecord(state) || typeof state['formatVersion'] !== 'number') throw new Fault('dataLoss', `${path} holds no state of Berth: expected an object with formatVersion`)
+  if (state['formatVersion'] > newest) throw new Fault('preconditionFailed', `${path} was written by a newer Berth (formatVersion ${state['formatVersion']}, this one knows ${newest}): start that version`)
+  return state
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
