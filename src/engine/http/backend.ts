@@ -1,0 +1,110 @@
+/**
+ * What the Docker Engine API needs of the engine: the consumer owns the interface. `openEngine` fulfils it; tests fulfil it with fakes.
+ */
+import type { Readable } from 'node:stream'
+import type { Clock } from '#base/clock.ts'
+import type { Logger } from '#base/log.ts'
+import type { Containers } from '../contract/containers.ts'
+import type { Events } from '../contract/events.ts'
+import type { Images, RegistryAuth } from '../contract/images.ts'
+import type { NetworkCatalog } from '../contract/networks.ts'
+import type { VolumeCatalog } from '../contract/volumes.ts'
+
+export interface EngineBackend {
+  readonly containers: Containers
+  readonly images: Images
+  readonly networks: NetworkCatalog
+  readonly volumes: VolumeCatalog & { users(name: string): readonly string[] }
+  readonly events: Events
+  /** Undefined: `docker build` is refused. */
+  readonly builder: ImageBuilder | undefined
+  /** `docker commit`. */
+  readonly committer: ContainerCommitter | undefined
+  readonly system: EngineSystem
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+/** Facts for `docker version` and `docker info` that do not change while the engine runs. */
+export interface EngineSystem {
+  readonly engineVersion: string
+  readonly gitCommit: string
+  readonly buildTime: string
+  /** `instance` or a stable random id of this engine. */
+  readonly id: string
+  readonly hostname: string
+  readonly kernelVersion: string
+  readonly operatingSystem: string
+  /** `amd64`, `arm64`. */
+  readonly architecture: 'amd64' | 'arm64'
+  readonly cpus: number
+  readonly memoryBytes: number
+  readonly cgroupMode: 'v1' | 'hybrid' | 'v2'
+  readonly seccomp: boolean
+  readonly rootDir: string
+  readonly runtime: { readonly name: string; readonly version: string; readonly path: string; readonly conmonVersion: string }
+  readonly insecureRegistries: readonly string[]
+}
+
+/** `POST /build`: implemented by `engine/build`. */
+export interface ImageBuilder {
+  /**
+   * Builds from a context archive (tar, possibly gzip). Messages are told in order and become the lines of the JSON stream. A refusal is a
+   * Fault whose message names `Dockerfile:line` where there is one. Answers the built image's id.
+   */
+  build(request: BuildRequest): Promise<{ readonly imageId: string }>
+}
+
+export interface BuildRequest {
+  readonly context: Readable
+  /** Path of the Dockerfile in the context. */
+  readonly dockerfile: string
+  /** Full names with tag. */
+  readonly tags: readonly string[]
+  readonly buildArgs: Readonly<Record<string, string | null>>
+  readonly labels: Readonly<Record<string, string>>
+  readonly target: string
+  readonly noCache: boolean
+  readonly pull: boolean
+  readonly quiet: boolean
+  readonly squash: boolean
+  /** Removes intermediate containers (always, with `forceRemove` also after a failure). */
+  readonly remove: boolean
+  readonly forceRemove: boolean
+  readonly platform: string | undefined
+  /** `default`, `none`, `host`, `container:ID`, a network's name. */
+  readonly networkMode: string
+  readonly extraHosts: readonly string[]
+  readonly cacheFrom: readonly string[]
+  readonly shmSizeBytes: number | undefined
+  readonly memoryBytes: number | undefined
+  readonly cpuShares: number | undefined
+  readonly cpuQuotaUs: number | undefined
+  readonly cpuPeriodUs: number | undefined
+  readonly cpusetCpus: string | undefined
+  readonly ulimits: readonly { readonly name: string; readonly soft: number; readonly hard: number }[]
+  /** Credentials by registry host, for FROM. */
+  readonly registryAuths: Readonly<Record<string, RegistryAuth>>
+  readonly onMessage: (message: BuildMessage) => void
+  readonly signal: AbortSignal
+}
+
+export type BuildMessage =
+  /** Text as the classic builder prints it, with its line feeds: `Step 1/3 : FROM scratch\n`, ` ---> 123…\n`. */
+  | { readonly kind: 'stream'; readonly text: string }
+  /** Progress of a FROM's pull. */
+  | { readonly kind: 'status'; readonly id?: string; readonly status: string; readonly currentBytes?: number; readonly totalBytes?: number }
+  /** The id of the image, once it stands. */
+  | { readonly kind: 'imageId'; readonly id: string }
+
+export interface ContainerCommitter {
+  commit(request: {
+    readonly container: string
+    readonly name: string | undefined
+    readonly comment: string
+    readonly author: string
+    readonly pause: boolean
+    /** Dockerfile lines (`CMD …`, `ENV …`). */
+    readonly changes: readonly string[]
+  }): Promise<{ readonly imageId: string }>
+}
