@@ -1,0 +1,185 @@
+/**
+ * A tree of files that COPY and ADD take from: the build context, another stage, an image, an archive. Its contents are
+ * *spooled*: one file holds the bytes of all files one after another, and the entries say where. So a context is written once
+ * and hashed while it arrives, and nothing of it is ever unpacked where a link could lead out of the context.
+ *
+ * Paths are byte strings (each character one byte, `latin1`), relative, without `.` and `..`; the root is the empty string.
+ */
+import { createHash } from 'node:crypto'
+import { posix } from 'node:path'
+
+export interface TreeEntry {
+  readonly path: string
+  readonly type: 'file' | 'directory' | 'symlink' | 'fifo' | 'char' | 'block'
+  /** Permission bits with setuid, setgid and sticky. */
+  readonly mode: number
+  readonly uid: number
+  readonly gid: number
+  readonly mtimeNs: bigint
+  /** Files: where their bytes stand in the spool, and their sha256 in hex. */
+  readonly offset: number
+  readonly sizeBytes: number
+  readonly sha256: string
+  /** Files with several names share a number; 0 for others. */
+  readonly linkGroup: number
+  /** Of a symlink. */
+  readonly target: string
+  readonly major: number
+  readonly minor: number
+  readonly xattrs: readonly (readonly [name: string, value: Uint8Array])[]
+}
+
+export const rootEntry: TreeEntry = { path: '', type: 'directory', mode: 0o755, uid: 0, gid: 0, mtimeNs: 0n, offset: 0, sizeBytes: 0, sha256: '', linkGroup: 0, target: '', major: 0, minor: 0, xattrs: [] }
+
+export function toBytePath(text: string): string {
+  return Buffer.from(text, 'utf8').toString('latin1')
+}
+
+export function fromBytePath(path: string): string {
+  return Buffer.from(path, 'latin1').toString('utf8')
+}
+
+const maxLinks = 40
+
+export class FileTree {
+  readonly #entries: ReadonlyMap<string, TreeEntry>
+  readonly #children = new Map<string, string[]>()
+
+  /** Folders that no entry names are added with mode 755. */
+  constructor(entries: readonly TreeEntry[]) {
+    const all = new Map<string, TreeEntry>([['', rootEntry]])
+    for (const entry of entries) {
+      for (let parent = parentOf(entry.path); !all.has(parent); parent = parentOf(parent)) all.set(parent, { ...rootEntry, path: parent })
+      all.set(entry.path, entry)
+    }
+    this.#entries = all
+    for (const path of all.keys()) {
+      if (path === '') continue
+      const siblings = this.#children.get(parentOf(path))
+      if (siblings === undefined) this.#children.set(parentOf(path), [path])
+      else siblings.push(path)
+    }
+    for (const children of this.#children.values()) children.sort()
+  }
+
+  get(path: string): TreeEntry | undefined {
+    return this.#entries.get(path)
+  }
+
+  /** Paths directly below a folder, sorted by bytes. */
+  childrenOf(path: string): readonly string[] {
+    return this.#children.get(path) ?? []
+  }
+
+  /** An entry and everything below it, parents first, sorted. */
+  *walk(path: string): Generator<TreeEntry> {
+    const entry = this.#entries.get(path)
+    if (entry === undefined) return
+    yield entry
+    for (const child of this.childrenOf(path)) yield* this.walk(child)
+  }
+
+  /** Follows links, with `/` and `..` ending at the root. Undefined: no such file, or links without end. */
+  resolve(path: string): TreeEntry | undefined {
+    const pending = path.split('/').reverse()
+    let here = ''
+    let links = 0
+    for (let part = pending.pop(); part !== undefined; part = pending.pop()) {
+      if (part === '' || part === '.') continue
+      if (part === '..') {
+        here = parentOf(here)
+        continue
+      }
+      const next = this.#entries.get(here === '' ? part : `${here}/${part}`)
+      if (next === undefined) return undefined
+      if (next.type !== 'symlink') {
+        here = next.path
+        continue
+      }
+      links += 1
+      if (links > maxLinks) return undefined
+      if (next.target.startsWith('/')) here = ''
+      pending.push(...next.target.split('/').reverse())
+    }
+    return this.#entries.get(here)
+  }
+
+  /** The tree without entries that `keep` refuses; a folder stays while something below it does. */
+  filter(keep: (entry: TreeEntry) => boolean): FileTree {
+    return new FileTree([...this.#entries.values()].filter((entry) => entry.path !== '' && keep(entry)))
+  }
+}
+
+export function parentOf(path: string): string {
+  const slash = path.lastIndexOf('/')
+  return slash < 0 ? '' : path.slice(0, slash)
+}
+
+/** One thing that COPY or ADD takes: a file, or a folder whose contents are taken. */
+export interface TreeMatch {
+  /** Last part of the path as it was asked for: the name that a file gets in a destination folder. */
+  readonly name: string
+  readonly entry: TreeEntry
+}
+
+/** Resolves one source argument: a path, or a pattern as Go's `filepath.Match` has it, one path element at a time. */
+export function matchSource(tree: FileTree, source: string): readonly TreeMatch[] {
+  const cleaned = posix.normalize(`/${toBytePath(source)}`).replace(/^\/+|\/+$/g, '')
+  if (!/[*?[\\]/.test(cleaned)) {
+    const entry = tree.resolve(cleaned)
+    return entry === undefined ? [] : [{ name: posix.basename(cleaned), entry }]
+  }
+  let found: string[] = ['']
+  for (const part of cleaned.split('/')) {
+    const expression = patternExpression(part)
+    found = found.flatMap((folder) => {
+      const entry = tree.resolve(folder)
+      return entry === undefined ? [] : tree.childrenOf(entry.path).map((path) => posix.basename(path)).filter((name) => expression.test(name)).map((name) => (folder === '' ? name : `${folder}/${name}`))
+    })
+  }
+  return found.flatMap((path) => {
+    const entry = tree.resolve(path)
+    return entry === undefined ? [] : [{ name: posix.basename(path), entry }]
+  })
+}
+
+/** `*`, `?`, `[a-z]`, `[^a]` and `\x` within one path element. */
+export function patternExpression(pattern: string): RegExp {
+  let source = ''
+  for (let index = 0; index < pattern.length; index += 1) {
+    const char = pattern[index] ?? ''
+    if (char === '*') source += '[^/]*'
+    else if (char === '?') source += '[^/]'
+    else if (char === '[') {
+      const end = pattern.indexOf(']', index + 2)
+      if (end < 0) return /(?!)/
+      const negated = pattern[index + 1] === '^' || pattern[index + 1] === '!'
+      const inner = pattern.slice(index + (negated ? 2 : 1), end).replace(/[\\\]^]/g, '\\$&')
+      source += `[${negated ? '^' : ''}${inner}]`
+      index = end
+    } else {
+      const literal = char === '\\' && index + 1 < pattern.length ? (pattern[++index] ?? '') : char
+      source += literal.replace(/[.*+?^${}()|[\]\\/]/g, '\\$&')
+    }
+  }
+  return new RegExp(`^${source}$`, 's')
+}
+
+/**
+ * A digest of what would be copied: names, kinds, modes, contents, link targets, attributes; owners where they are kept;
+ * never modification times, so that a fresh checkout hits the cache.
+ */
+export function contentDigest(tree: FileTree, matches: readonly TreeMatch[], options: { readonly withOwners: boolean }): string {
+  const hash = createHash('sha256')
+  for (const { name, entry } of matches) {
+    hash.update(`match\0${entry.type === 'directory' ? '' : name}\0`)
+    for (const each of tree.walk(entry.path)) {
+      const relative = each.path.slice(entry.path.length)
+      const owner = options.withOwners ? `${each.uid}:${each.gid}` : ''
+      const device = each.type === 'char' || each.type === 'block' ? `${each.major}:${each.minor}` : ''
+      hash.update(`${relative}\0${each.type}\0${each.type === 'symlink' ? '' : each.mode.toString(8)}\0${owner}\0${each.sha256}\0${each.target}\0${device}\0`)
+      for (const [attribute, value] of each.xattrs) hash.update(`${attribute}=${Buffer.from(value).toString('hex')}\0`)
+    }
+  }
+  return hash.digest('hex')
+}
