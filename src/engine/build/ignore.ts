@@ -1,11 +1,14 @@
 /** `.dockerignore`: https://docs.docker.com/build/concepts/context/#dockerignore-files. Patterns are matched by @balena/dockerignore. */
-import dockerignore from '@balena/dockerignore'
-import { fromBytePath, type FileTree, type TreeEntry } from './tree.ts'
+import { default as dockerignore } from '@balena/dockerignore'
+import { fromBytePath, type FileTree } from './tree.ts'
 
-/** The context without what the patterns exclude. The Dockerfile itself can be read nevertheless: it is read before. */
+/** Its declaration file says `export default` of a CommonJS module, which `nodenext` reads as a property of the function. */
+const createFilter = dockerignore.default
+
+/** The context without what the patterns exclude; the last pattern that matches a path decides. */
 export function withoutIgnored(tree: FileTree, patterns: string): FileTree {
   const lines = patterns.replace(/^\uFEFF/, '').split(/\r?\n/).filter((line) => line.trim() !== '' && !line.startsWith('#'))
   if (lines.length === 0) return tree
-  const filter = dockerignore().add(lines)
-  return tree.filter((entry: TreeEntry) => !filter.ignores(fromBytePath(entry.path)))
+  const filter = createFilter().add(lines)
+  return tree.filter((entry) => !filter.ignores(fromBytePath(entry.path)))
 }

@@ -10,12 +10,12 @@ import { posix } from 'node:path'
 
 export interface TreeEntry {
   readonly path: string
-  readonly type: 'file' | 'directory' | 'symlink' | 'fifo' | 'char' | 'block'
+  readonly type: 'file' | 'directory' | 'symlink' | 'fifo' | 'charDevice' | 'blockDevice'
   /** Permission bits with setuid, setgid and sticky. */
   readonly mode: number
   readonly uid: number
   readonly gid: number
-  readonly mtimeNs: bigint
+  readonly modifiedNs: bigint
   /** Files: where their bytes stand in the spool, and their sha256 in hex. */
   readonly offset: number
   readonly sizeBytes: number
@@ -29,7 +29,16 @@ export interface TreeEntry {
   readonly xattrs: readonly (readonly [name: string, value: Uint8Array])[]
 }
 
-export const rootEntry: TreeEntry = { path: '', type: 'directory', mode: 0o755, uid: 0, gid: 0, mtimeNs: 0n, offset: 0, sizeBytes: 0, sha256: '', linkGroup: 0, target: '', major: 0, minor: 0, xattrs: [] }
+/** One thing that COPY or ADD takes. `entries[0]` is the thing itself, with the path `''`; what is below it is relative to it. */
+export interface Selected {
+  /** The name it gets in a destination folder when it is no folder itself. */
+  readonly name: string
+  readonly entries: readonly TreeEntry[]
+}
+
+export const emptyFolder: TreeEntry = {
+  path: '', type: 'directory', mode: 0o755, uid: 0, gid: 0, modifiedNs: 0n, offset: 0, sizeBytes: 0, sha256: '', linkGroup: 0, target: '', major: 0, minor: 0, xattrs: [],
+}
 
 export function toBytePath(text: string): string {
   return Buffer.from(text, 'utf8').toString('latin1')
@@ -39,17 +48,26 @@ export function fromBytePath(path: string): string {
   return Buffer.from(path, 'latin1').toString('utf8')
 }
 
+export function parentOf(path: string): string {
+  const slash = path.lastIndexOf('/')
+  return slash < 0 ? '' : path.slice(0, slash)
+}
+
+export function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1)
+}
+
 const maxLinks = 40
 
 export class FileTree {
   readonly #entries: ReadonlyMap<string, TreeEntry>
   readonly #children = new Map<string, string[]>()
 
-  /** Folders that no entry names are added with mode 755. */
-  constructor(entries: readonly TreeEntry[]) {
-    const all = new Map<string, TreeEntry>([['', rootEntry]])
+  /** Folders that no entry names are added with mode 755. A later entry of the same path replaces an earlier one. */
+  constructor(entries: Iterable<TreeEntry>) {
+    const all = new Map<string, TreeEntry>([['', emptyFolder]])
     for (const entry of entries) {
-      for (let parent = parentOf(entry.path); !all.has(parent); parent = parentOf(parent)) all.set(parent, { ...rootEntry, path: parent })
+      for (let parent = parentOf(entry.path); !all.has(parent); parent = parentOf(parent)) all.set(parent, { ...emptyFolder, path: parent })
       all.set(entry.path, entry)
     }
     this.#entries = all
@@ -106,41 +124,49 @@ export class FileTree {
 
   /** The tree without entries that `keep` refuses; a folder stays while something below it does. */
   filter(keep: (entry: TreeEntry) => boolean): FileTree {
-    return new FileTree([...this.#entries.values()].filter((entry) => entry.path !== '' && keep(entry)))
+    const kept = new Set<string>()
+    for (const entry of this.#entries.values()) {
+      if (entry.path === '' || !keep(entry)) continue
+      for (let path = entry.path; path !== '' && !kept.has(path); path = parentOf(path)) kept.add(path)
+    }
+    return new FileTree([...this.#entries.values()].filter(({ path }) => kept.has(path)))
+  }
+
+  /** Resolves one source argument: a path, or a pattern as Go's `filepath.Match` has it, one path element at a time. */
+  select(source: string): readonly Selected[] {
+    const lister: PatternLister = {
+      isThere: (path) => this.resolve(path) !== undefined,
+      names: (path) => {
+        const folder = this.resolve(path)
+        return folder === undefined ? [] : this.childrenOf(folder.path).map(nameOf)
+      },
+    }
+    return matchingPaths(source, lister).flatMap((path) => {
+      const root = this.resolve(path)
+      if (root === undefined) return []
+      const skip = root.path === '' ? 0 : root.path.length + 1
+      return [{ name: nameOf(path), entries: [...this.walk(root.path)].map((entry) => ({ ...entry, path: entry.path.slice(skip) })) }]
+    })
   }
 }
 
-export function parentOf(path: string): string {
-  const slash = path.lastIndexOf('/')
-  return slash < 0 ? '' : path.slice(0, slash)
+/** How `matchingPaths` looks at a tree, so that it serves trees in memory and on disk. Paths follow links. */
+export interface PatternLister {
+  isThere(path: string): boolean
+  /** Names in a folder, sorted; empty for what is none. */
+  names(path: string): readonly string[]
 }
 
-/** One thing that COPY or ADD takes: a file, or a folder whose contents are taken. */
-export interface TreeMatch {
-  /** Last part of the path as it was asked for: the name that a file gets in a destination folder. */
-  readonly name: string
-  readonly entry: TreeEntry
-}
-
-/** Resolves one source argument: a path, or a pattern as Go's `filepath.Match` has it, one path element at a time. */
-export function matchSource(tree: FileTree, source: string): readonly TreeMatch[] {
+/** The paths that a source argument means; relative byte paths, sorted. */
+export function matchingPaths(source: string, tree: PatternLister): string[] {
   const cleaned = posix.normalize(`/${toBytePath(source)}`).replace(/^\/+|\/+$/g, '')
-  if (!/[*?[\\]/.test(cleaned)) {
-    const entry = tree.resolve(cleaned)
-    return entry === undefined ? [] : [{ name: posix.basename(cleaned), entry }]
-  }
+  if (!/[*?[\\]/.test(cleaned)) return tree.isThere(cleaned) ? [cleaned] : []
   let found: string[] = ['']
   for (const part of cleaned.split('/')) {
     const expression = patternExpression(part)
-    found = found.flatMap((folder) => {
-      const entry = tree.resolve(folder)
-      return entry === undefined ? [] : tree.childrenOf(entry.path).map((path) => posix.basename(path)).filter((name) => expression.test(name)).map((name) => (folder === '' ? name : `${folder}/${name}`))
-    })
+    found = found.flatMap((folder) => tree.names(folder).filter((name) => expression.test(name)).map((name) => (folder === '' ? name : `${folder}/${name}`)))
   }
-  return found.flatMap((path) => {
-    const entry = tree.resolve(path)
-    return entry === undefined ? [] : [{ name: posix.basename(path), entry }]
-  })
+  return found.filter((path) => tree.isThere(path))
 }
 
 /** `*`, `?`, `[a-z]`, `[^a]` and `\x` within one path element. */
@@ -169,16 +195,15 @@ export function patternExpression(pattern: string): RegExp {
  * A digest of what would be copied: names, kinds, modes, contents, link targets, attributes; owners where they are kept;
  * never modification times, so that a fresh checkout hits the cache.
  */
-export function contentDigest(tree: FileTree, matches: readonly TreeMatch[], options: { readonly withOwners: boolean }): string {
+export function contentDigest(selection: readonly Selected[], options: { readonly withOwners: boolean }): string {
   const hash = createHash('sha256')
-  for (const { name, entry } of matches) {
-    hash.update(`match\0${entry.type === 'directory' ? '' : name}\0`)
-    for (const each of tree.walk(entry.path)) {
-      const relative = each.path.slice(entry.path.length)
-      const owner = options.withOwners ? `${each.uid}:${each.gid}` : ''
-      const device = each.type === 'char' || each.type === 'block' ? `${each.major}:${each.minor}` : ''
-      hash.update(`${relative}\0${each.type}\0${each.type === 'symlink' ? '' : each.mode.toString(8)}\0${owner}\0${each.sha256}\0${each.target}\0${device}\0`)
-      for (const [attribute, value] of each.xattrs) hash.update(`${attribute}=${Buffer.from(value).toString('hex')}\0`)
+  for (const { name, entries } of selection) {
+    hash.update(`selected\0${entries[0]?.type === 'directory' ? '' : name}\0`)
+    for (const entry of entries) {
+      const owner = options.withOwners ? `${entry.uid}:${entry.gid}` : ''
+      const mode = entry.type === 'symlink' ? '' : entry.mode.toString(8)
+      hash.update(`${entry.path}\0${entry.type}\0${mode}\0${owner}\0${entry.sha256}\0${entry.target}\0${entry.major}:${entry.minor}\0`)
+      for (const [attribute, value] of entry.xattrs) hash.update(`${attribute}=${Buffer.from(value).toString('hex')}\0`)
     }
   }
   return hash.digest('hex')

@@ -264,7 +264,6 @@ export class BridgeNetworks implements Networks {
         ports = await this.#ports.reserve(withDefaultHostAddress(spec.ports ?? [], record))
         const endpoint = this.#endpoint(sandbox, record, leases, address, spec, ports)
         await this.#attach({ ...sandbox, endpoints: [...sandbox.endpoints, endpoint] }, endpoint, record)
-        this.#publish('connect', record, containerId)
         return shownEndpoint(endpoint)
       } catch (error) {
         leases.release(formatAddress(address))
@@ -339,7 +338,6 @@ export class BridgeNetworks implements Networks {
       if (endpoint.gateway !== '' && heir !== undefined) {
         await this.#options.links.route({ destination: 'default', gateway: heir.gateway, device: heir.interfaceName }, { netns: sandbox.netnsPath })
       }
-      this.#publish('disconnect', record, containerId)
     })
   }
 
@@ -356,11 +354,7 @@ export class BridgeNetworks implements Networks {
     return this.#serial.run(containerId, async () => {
       const sandbox = this.#sandboxes.get(containerId)
       if (sandbox === undefined) return
-      for (const endpoint of sandbox.endpoints) {
-        await this.#detach(endpoint)
-        const network = this.#networks.get(endpoint.networkId)
-        if (network !== undefined) this.#publish('disconnect', network.record, containerId)
-      }
+      for (const endpoint of sandbox.endpoints) await this.#detach(endpoint)
       await this.#options.namespaces.remove(sandbox.netnsPath)
       this.#sandboxes.delete(containerId)
       await this.#records.removeSandbox(containerId)
@@ -424,9 +418,9 @@ export class BridgeNetworks implements Networks {
     await this.#records.saveNetworks([...this.#networks.values()].map(({ record }) => record))
   }
 
-  #publish(action: 'create' | 'destroy' | 'connect' | 'disconnect', record: NetworkRecord, containerId?: string): void {
-    const attributes = { name: record.name, type: record.driver, ...(containerId === undefined ? {} : { container: containerId }) }
-    this.#options.events?.publish({ type: 'network', action, actor: { id: record.id, attributes } })
+  /** Who connects is told by the containers room, which knows their names. */
+  #publish(action: 'create' | 'destroy', record: NetworkRecord): void {
+    this.#options.events?.publish({ type: 'network', action, actor: { id: record.id, attributes: { name: record.name, type: record.driver } } })
   }
 
   #namespaceFolder(): string {

@@ -1,0 +1,220 @@
+/**
+ * Confined job: puts selected files into a root file system by the rules of COPY and ADD. The job's root is that file system,
+ * so that links in the destination are followed as the container would follow them, and never out of it.
+ * Reference: https://docs.docker.com/reference/dockerfile/#copy ("Destination").
+ */
+import { chmodSync, chownSync, closeSync, constants, fchmodSync, fchownSync, lchownSync, linkSync, lstatSync, mkdirSync, openSync, readFileSync, readSync, statSync, symlinkSync, unlinkSync, writeSync } from 'node:fs'
+import { unreachable } from '#base/assert.ts'
+import { Fault, systemErrorCode } from '#base/fault.ts'
+import type { JobContext } from '#linux/contract/confined.ts'
+import type { RawFiles } from '#linux/contract/raw-files.ts'
+import { fromBytePath, parentOf, type Selected, type TreeEntry } from './tree.ts'
+
+export interface PlaceFilesArgs {
+  /** The spool, open for reading in this process. */
+  readonly fd: number
+  readonly selection: readonly Selected[]
+  /** Absolute path, text. */
+  readonly destination: string
+  /** The destination is a folder even where nothing stands yet: it ends with a slash, or there are several sources. */
+  readonly isFolder: boolean
+  /** `--chown`, as written: names or numbers. */
+  readonly owner?: string
+  /** Entries keep their owners (`COPY --from`, unpacked archives); else they belong to root. */
+  readonly keepOwners: boolean
+  /** `--chmod`, for files and folders alike. */
+  readonly mode?: number
+}
+
+interface Owner {
+  readonly uid: number
+  readonly gid: number
+}
+
+export async function job(args: PlaceFilesArgs, context: JobContext): Promise<void> {
+  new Placement(args, context).run()
+}
+
+class Placement {
+  readonly #args: PlaceFilesArgs
+  readonly #signal: AbortSignal
+  readonly #files: RawFiles
+  /** Undefined: each entry's own. */
+  readonly #owner: Owner | undefined
+  readonly #links = new Map<number, string>()
+  readonly #folderTimes: { readonly path: string; readonly modifiedNs: bigint }[] = []
+  readonly #buffer = Buffer.allocUnsafe(1 << 20)
+
+  constructor(args: PlaceFilesArgs, context: JobContext) {
+    this.#args = args
+    this.#signal = context.signal
+    this.#files = context.files
+    this.#owner = args.owner !== undefined ? lookUpOwner(args.owner) : args.keepOwners ? undefined : { uid: 0, gid: 0 }
+  }
+
+  run(): void {
+    const { selection, isFolder } = this.#args
+    const destination = Buffer.from(this.#args.destination, 'utf8').toString('latin1')
+    for (const { name, entries } of selection) {
+      const root = entries[0]
+      if (root === undefined) continue
+      if (root.type === 'directory') this.#placeFolder(entries, destination)
+      else {
+        const inFolder = isFolder || statSync(bytes(destination), { throwIfNoEntry: false })?.isDirectory() === true
+        const target = inFolder ? `${trimSlash(destination)}/${name}` : destination
+        this.#makeFolders(parentPath(target))
+        this.#placeEntry(root, target)
+      }
+    }
+    for (const { path, modifiedNs } of this.#folderTimes.reverse()) this.#files.setTimes(bytes(path), modifiedNs, modifiedNs)
+  }
+
+  /** The contents of a folder go into the destination, which becomes a folder. */
+  #placeFolder(entries: readonly TreeEntry[], destination: string): void {
+    this.#makeFolders(destination)
+    for (const entry of entries.slice(1)) {
+      if (this.#signal.aborted) throw new Fault('canceled', 'the copy was canceled')
+      this.#placeEntry(entry, `${trimSlash(destination)}/${entry.path}`)
+    }
+  }
+
+  /** Missing folders are made with mode 755 and the owner of what is copied. */
+  #makeFolders(path: string): void {
+    const stats = statSync(bytes(path), { throwIfNoEntry: false })
+    if (stats?.isDirectory() === true) return
+    if (stats !== undefined) throw new Fault('invalidArgument', `cannot copy to non-directory: ${fromBytePath(path)}`)
+    this.#makeFolders(parentPath(path))
+    try {
+      mkdirSync(bytes(path), 0o755)
+    } catch (error) {
+      if (systemErrorCode(error) === 'EEXIST') throw new Fault('invalidArgument', `cannot copy to ${fromBytePath(path)}: a link to nowhere stands there`)
+      throw error
+    }
+    chmodSync(bytes(path), 0o755)
+    const { uid, gid } = this.#owner ?? { uid: 0, gid: 0 }
+    chownSync(bytes(path), uid, gid)
+  }
+
+  #placeEntry(entry: TreeEntry, path: string): void {
+    const standing = lstatSync(bytes(path), { throwIfNoEntry: false })
+    if (entry.type === 'directory') {
+      if (standing?.isDirectory() !== true) {
+        // A link to a folder is a folder to those who copy into it.
+        const followed = standing?.isSymbolicLink() === true ? statSync(bytes(path), { throwIfNoEntry: false }) : undefined
+        if (followed?.isDirectory() === true) return
+        if (standing !== undefined) throw new Fault('invalidArgument', `cannot copy a folder to ${fromBytePath(path)}: a file stands there`)
+        mkdirSync(bytes(path), 0o700)
+      }
+      this.#folderTimes.push({ path, modifiedNs: entry.modifiedNs })
+      this.#attributes(entry, path)
+      return
+    }
+    if (standing?.isDirectory() === true) throw new Fault('invalidArgument', `cannot copy a file to ${fromBytePath(path)}: a folder stands there`)
+    if (standing !== undefined) unlinkSync(bytes(path))
+    this.#make(entry, path)
+  }
+
+  #make(entry: TreeEntry, path: string): void {
+    switch (entry.type) {
+      case 'file': {
+        const linked = entry.linkGroup === 0 ? undefined : this.#links.get(entry.linkGroup)
+        if (linked !== undefined) return linkSync(bytes(linked), bytes(path))
+        if (entry.linkGroup !== 0) this.#links.set(entry.linkGroup, path)
+        this.#writeFile(entry, path)
+        break
+      }
+      case 'symlink':
+        symlinkSync(Buffer.from(entry.target, 'latin1'), bytes(path))
+        break
+      case 'fifo':
+      case 'charDevice':
+      case 'blockDevice':
+        this.#files.makeNode(bytes(path), { type: entry.type, mode: entry.mode, major: entry.major, minor: entry.minor })
+        break
+      case 'directory':
+        throw new Fault('internal', `${fromBytePath(path)} is placed as a folder`)
+      default:
+        return unreachable(entry.type)
+    }
+    this.#attributes(entry, path)
+    this.#files.setTimes(bytes(path), entry.modifiedNs, entry.modifiedNs)
+  }
+
+  #writeFile(entry: TreeEntry, path: string): void {
+    const file = openSync(bytes(path), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600)
+    try {
+      for (let done = 0; done < entry.sizeBytes; ) {
+        const count = readSync(this.#args.fd, this.#buffer, 0, Math.min(this.#buffer.length, entry.sizeBytes - done), entry.offset + done)
+        if (count === 0) throw new Fault('dataLoss', `the spool ends before ${fromBytePath(path)} does`)
+        for (let written = 0; written < count; ) written += writeSync(file, this.#buffer, written, count - written)
+        done += count
+      }
+      // Owner first: changing it clears set-user-id bits.
+      const { uid, gid } = this.#owner ?? entry
+      fchownSync(file, uid, gid)
+      fchmodSync(file, this.#args.mode ?? entry.mode)
+    } finally {
+      closeSync(file)
+    }
+  }
+
+  #attributes(entry: TreeEntry, path: string): void {
+    if (entry.type !== 'file') {
+      const { uid, gid } = this.#owner ?? entry
+      lchownSync(bytes(path), uid, gid)
+      if (entry.type !== 'symlink') chmodSync(bytes(path), this.#args.mode ?? entry.mode)
+    }
+    for (const [name, value] of entry.xattrs) this.#setXattr(path, name, value)
+  }
+
+  /** A file system that knows no such attribute is no reason to fail a build. */
+  #setXattr(path: string, name: string, value: Uint8Array): void {
+    try {
+      this.#files.setXattr(bytes(path), name, value)
+    } catch (error) {
+      const code = systemErrorCode(error)
+      if (code !== 'ENOTSUP' && code !== 'EOPNOTSUPP' && code !== 'EPERM') throw error
+    }
+  }
+}
+
+function bytes(path: string): Buffer {
+  return Buffer.from(path, 'latin1')
+}
+
+function trimSlash(path: string): string {
+  return path.replace(/\/+$/, '')
+}
+
+function parentPath(path: string): string {
+  return `/${parentOf(trimSlash(path).replace(/^\/+/, ''))}`
+}
+
+/** `user`, `user:group`, numbers or names of this root's own /etc/passwd and /etc/group (passwd(5), group(5)). */
+function lookUpOwner(text: string): Owner {
+  const [user = '', group] = text.split(':')
+  const passwd = findLine('/etc/passwd', user)
+  const uid = numeric(user) ?? (passwd === undefined ? undefined : numeric(passwd[2] ?? ''))
+  if (uid === undefined) throw new Fault('invalidArgument', `unable to convert uid/gid chown string to host mapping: can't find uid for user ${user}: no such user: ${user}`)
+  if (group === undefined || group === '') {
+    // A number alone names the group as well; a name brings the group of its line.
+    return { uid, gid: numeric(user) === undefined ? (numeric(passwd?.[3] ?? '') ?? 0) : uid }
+  }
+  const gid = numeric(group) ?? numeric(findLine('/etc/group', group)?.[2] ?? '')
+  if (gid === undefined) throw new Fault('invalidArgument', `unable to convert uid/gid chown string to host mapping: can't find gid for group ${group}: no such group: ${group}`)
+  return { uid, gid }
+}
+
+function numeric(text: string): number | undefined {
+  return /^\d{1,10}$/.test(text) && Number(text) <= 0xfffffffe ? Number(text) : undefined
+}
+
+function findLine(path: string, name: string): string[] | undefined {
+  try {
+    return readFileSync(path, 'utf8').split('\n').map((line) => line.split(':')).find(([first]) => first === name)
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
