@@ -1,0 +1,92 @@
+/** The file behind a build's trees: contents of the context, of other stages and of archives, one after another. */
+import { open, type FileHandle } from 'node:fs/promises'
+import { createReadStream } from 'node:fs'
+import type { Readable } from 'node:stream'
+import { Fault } from '#base/fault.ts'
+import type { ConfinedJobs } from '#linux/contract/confined.ts'
+import type { SpoolArchiveArgs, Spooled } from './spool-archive.job.ts'
+import type { SpooledSelection, SpoolTreeArgs } from './spool-tree.job.ts'
+import { FileTree, type Selected, type TreeEntry } from './tree.ts'
+
+export class Spool implements AsyncDisposable {
+  readonly #file: FileHandle
+  readonly #path: string
+  readonly #folder: string
+  readonly #confined: ConfinedJobs
+  #end = 0
+  /** Writers go one after another, because each begins where the one before ended. */
+  #tail: Promise<unknown> = Promise.resolve()
+
+  private constructor(file: FileHandle, path: string, folder: string, confined: ConfinedJobs) {
+    this.#file = file
+    this.#path = path
+    this.#folder = folder
+    this.#confined = confined
+  }
+
+  static async open(folder: string, confined: ConfinedJobs): Promise<Spool> {
+    const path = `${folder}/spool`
+    return new Spool(await open(path, 'wx+', 0o600), path, folder, confined)
+  }
+
+  get fd(): number {
+    return this.#file.fd
+  }
+
+  /** Spools a tar that is not compressed. */
+  addArchive(input: Readable, signal: AbortSignal): Promise<FileTree> {
+    return this.#append(async () => {
+      const args: SpoolArchiveArgs = { fd: this.fd, offset: this.#end }
+      const spooled = await this.#confined.run<SpoolArchiveArgs, Spooled>(this.#folder, new URL('./spool-archive.job.ts', import.meta.url), args, { input, signal })
+      this.#end = spooled.end
+      return new FileTree(spooled.entries)
+    })
+  }
+
+  /** Spools files of a mounted root. One selection per source. */
+  addFromRoot(root: string, sources: readonly string[], signal: AbortSignal): Promise<readonly (readonly Selected[])[]> {
+    return this.#append(async () => {
+      const args: SpoolTreeArgs = { fd: this.fd, offset: this.#end, sources }
+      const spooled = await this.#confined.run<SpoolTreeArgs, SpooledSelection>(root, new URL('./spool-tree.job.ts', import.meta.url), args, { signal })
+      this.#end = spooled.end
+      return spooled.selections
+    })
+  }
+
+  addBytes(content: Buffer): Promise<number> {
+    return this.#append(async () => {
+      const offset = this.#end
+      await this.#file.write(content, 0, content.length, offset)
+      this.#end += content.length
+      return offset
+    })
+  }
+
+  async text(entry: TreeEntry, maxBytes: number): Promise<string> {
+    if (entry.sizeBytes > maxBytes) throw new Fault('tooLarge', `${entry.path} has ${entry.sizeBytes} bytes; at most ${maxBytes} are read`)
+    const buffer = Buffer.alloc(entry.sizeBytes)
+    await this.#file.read(buffer, 0, buffer.length, entry.offset)
+    return buffer.toString('utf8')
+  }
+
+  async firstBytes(entry: TreeEntry, count: number): Promise<Buffer> {
+    const buffer = Buffer.alloc(Math.min(count, entry.sizeBytes))
+    await this.#file.read(buffer, 0, buffer.length, entry.offset)
+    return buffer
+  }
+
+  content(entry: TreeEntry): Readable {
+    return createReadStream(this.#path, { start: entry.offset, end: entry.offset + Math.max(0, entry.sizeBytes - 1), highWaterMark: 1 << 18 })
+  }
+
+  #append<T>(task: () => Promise<T>): Promise<T> {
+    const result = this.#tail.then(task, task)
+    this.#tail = result.then(() => undefined, () => undefined)
+    return result
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#tail
+    await this.#file.close()
+  }
+}
