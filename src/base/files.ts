@@ -36,7 +36,7 @@ export async function syncFolder(path: string): Promise<void> {
 }
 
 /** State as JSON with a `formatVersion`, written atomically. */
-export async function writeState(path: string, state: { readonly formatVersion: number }, options: { readonly durable?: boolean } = {}): Promise<void> {
+export async function writeState<S extends { readonly formatVersion: number }>(path: string, state: S, options: { readonly durable?: boolean } = {}): Promise<void> {
   await writeFileAtomically(path, jsonText(state), options)
 }
 

@@ -82,10 +82,20 @@ export interface SnapshotArchives {
    */
   readArchive(key: SnapshotKey, path: string, options?: { readonly signal?: AbortSignal }): Promise<{ readonly stat: PathStat; readonly tar: Readable }>
   statPath(key: SnapshotKey, path: string): Promise<PathStat>
-  /** `docker cp` in: unpacks a tar (gzip or not) below the folder `path`. `noOverwriteDirNonDir`: a file may not replace a folder or the other way round. */
-  writeArchive(key: SnapshotKey, path: string, tar: Readable, options?: { readonly noOverwriteDirNonDir?: boolean; readonly signal?: AbortSignal }): Promise<void>
+  /**
+   * `docker cp` in, COPY and ADD: unpacks a tar (gzip, zstd or not) below the folder `path`. `noOverwriteDirNonDir`: a file may not
+   * replace a folder or the other way round. `owner` is given to every entry; `makeFolder` makes `path` where it is missing.
+   */
+  writeArchive(key: SnapshotKey, path: string, tar: Readable, options?: ArchiveWriteOptions): Promise<void>
   /** `docker export`: the whole root as one tar. */
   exportRoot(key: SnapshotKey, options?: { readonly signal?: AbortSignal }): Promise<Readable>
+}
+
+export interface ArchiveWriteOptions {
+  readonly noOverwriteDirNonDir?: boolean
+  readonly owner?: { readonly uid: number; readonly gid: number }
+  readonly makeFolder?: boolean
+  readonly signal?: AbortSignal
 }
 
 export interface PathStat {

@@ -1,0 +1,381 @@
+/**
+ * `Snapshots` on overlayfs. Lower folders are the layers of a stack, upper and work folder belong to the active snapshot;
+ * mounts are made through the linux room, everything that reads a tree a container may write to runs in a confined job.
+ */
+import { randomUUID } from 'node:crypto'
+import { mkdir, readdir, rmdir } from 'node:fs/promises'
+import { join, posix } from 'node:path'
+import type { Readable } from 'node:stream'
+import { Fault, isFault } from '#base/fault.ts'
+import type { Logger } from '#base/log.ts'
+import { KeyedSerial } from '#base/task.ts'
+import type { ConfinedJobs } from '#linux/contract/confined.ts'
+import type { Mounts } from '#linux/contract/mounts.ts'
+import type { BlobIngester } from '#oci/blobs/contract.ts'
+import type { LayerCompression } from '#oci/descriptor.ts'
+import { mediaTypes } from '#oci/descriptor.ts'
+import { listJob, packJob, statJob, unpackJob } from '#oci/layer/jobs.ts'
+import type { ListedEntry, PackArgs, PackResult, StatResult, UnpackArgs, UnpackResult } from '#oci/layer/jobs.ts'
+import type { ChainId, DiffId } from '../contract/images.ts'
+import type { ArchiveWriteOptions, LayerDescriptor, PathStat, SnapshotChange, SnapshotKey, Snapshots } from '../contract/snapshots.ts'
+import { ActiveStore, clearVolatileMark } from './active-store.ts'
+import type { Active } from './active-store.ts'
+import { chainIdOf } from './chain.ts'
+import { changesAgainst, usageOf } from './changes.ts'
+import { LayerStore } from './layer-store.ts'
+import { goMode } from './path-stat.ts'
+
+export interface OverlaySnapshotsOptions {
+  /** A folder of its own on a file system that can be overlayfs's upper (not itself an overlay). */
+  readonly root: string
+  readonly mounts: Mounts
+  readonly confined: ConfinedJobs
+  /** Where `diff` stores layers. */
+  readonly blobs: BlobIngester
+  readonly logger: Logger
+}
+
+/** What the images room needs beyond the contract: layers unpacked side by side, stacked afterwards. */
+export interface LayerUnpacker {
+  hasLayer(diffId: DiffId): boolean
+  /** Unpacks a layer, whatever it will lie on, and verifies its diff id (`dataLoss`). */
+  unpackLayer(layer: { readonly diffId: DiffId; readonly blob: Readable; readonly compression: LayerCompression | 'detect'; readonly signal?: AbortSignal }): Promise<void>
+  /** Stacks an unpacked layer on a stack. */
+  stack(parent: ChainId | undefined, diffId: DiffId): Promise<ChainId>
+}
+
+export type OverlaySnapshots = Snapshots & LayerUnpacker & AsyncDisposable
+
+/** Opens the store below `root` and throws away what a crash left half-made. */
+export async function openOverlaySnapshots(options: OverlaySnapshotsOptions): Promise<OverlaySnapshots> {
+  const layers = await LayerStore.open(options)
+  const actives = await ActiveStore.open(options.root, (folder) => layers.discard(folder))
+  for (const folder of ['e', 'm']) await mkdir(join(options.root, folder), { recursive: true, mode: 0o755 })
+  for (const leftover of await readdir(join(options.root, 'm'))) {
+    const target = join(options.root, 'm', leftover)
+    await options.mounts.unmount(target, { lazy: true })
+    await rmdir(target)
+  }
+  const mounted = new Map<string, SnapshotKey>()
+  const byUpper = new Map(actives.all().map((active) => [active.upper, active.key]))
+  for (const entry of await options.mounts.table()) {
+    if (entry.type !== 'overlay') continue
+    const upper = entry.superOptions.find((option) => option.startsWith('upperdir='))?.slice('upperdir='.length)
+    const key = upper === undefined ? undefined : byUpper.get(upper)
+    if (key !== undefined) mounted.set(entry.target, key)
+  }
+  return new OverlayDriver(options, layers, actives, mounted)
+}
+
+/** What Berth relies on, whatever the kernel's defaults are: layers must mean the same on every machine. */
+const overlayOptions = ['index=off', 'metacopy=off', 'redirect_dir=off']
+
+class OverlayDriver implements OverlaySnapshots {
+  readonly #options: OverlaySnapshotsOptions
+  readonly #layers: LayerStore
+  readonly #actives: ActiveStore
+  /** Target to key. */
+  readonly #mounted: Map<string, SnapshotKey>
+  readonly #serial = new KeyedSerial<string>()
+  /** What `diff` counted, so that `commit` need not count again. */
+  readonly #sizes = new Map<DiffId, PackResult>()
+
+  constructor(options: OverlaySnapshotsOptions, layers: LayerStore, actives: ActiveStore, mounted: Map<string, SnapshotKey>) {
+    this.#options = options
+    this.#layers = layers
+    this.#actives = actives
+    this.#mounted = mounted
+  }
+
+  // ---- reading ----
+
+  async has(chainId: ChainId): Promise<boolean> {
+    return this.#layers.chain(chainId) !== undefined
+  }
+
+  async usage(keyOrChainId: string): Promise<{ readonly sizeBytes: number; readonly inodes: number }> {
+    const chain = this.#layers.chain(keyOrChainId)
+    const layer = chain === undefined ? undefined : this.#layers.layer(chain.diffId)
+    if (layer !== undefined) return { sizeBytes: layer.sizeBytes, inodes: layer.inodes }
+    return usageOf(await this.#list(this.#actives.get(keyOrChainId)))
+  }
+
+  async changes(key: SnapshotKey): Promise<readonly SnapshotChange[]> {
+    const active = this.#actives.get(key)
+    const entries = await this.#list(active)
+    if (active.parent === undefined) return changesAgainst(entries, undefined)
+    const { parent } = active
+    return await this.#withScratchMount(async (target) => {
+      await this.#options.mounts.overlay({ target, lower: [...this.#lower(parent), join(this.#options.root, 'e')], options: overlayOptions.slice(1) })
+      return changesAgainst(entries, target)
+    })
+  }
+
+  async #list(active: Active): Promise<readonly ListedEntry[]> {
+    return await this.#options.confined.run<undefined, readonly ListedEntry[]>(active.upper, listJob, undefined)
+  }
+
+  // ---- mounting ----
+
+  async prepare(key: SnapshotKey, parent: ChainId | undefined): Promise<void> {
+    const like = parent === undefined ? undefined : this.#layers.stack(parent)[0]?.folder
+    await this.#serial.run(`k ${key}`, () => this.#actives.create(key, parent, like))
+  }
+
+  async mount(key: SnapshotKey, target: string, options: { readonly volatile?: boolean; readonly readonly?: boolean } = {}): Promise<void> {
+    await this.#serial.run(`k ${key}`, async () => {
+      const active = this.#actives.get(key)
+      const holder = this.#mounted.get(target)
+      if (holder === key) return
+      if (holder !== undefined) throw new Fault('conflict', `snapshot '${holder}' is mounted at ${target}`)
+      await this.#mountAt(active, target, options)
+      this.#mounted.set(target, key)
+    })
+  }
+
+  async #mountAt(active: Active, target: string, options: { readonly volatile?: boolean; readonly readonly?: boolean }): Promise<void> {
+    const empty = join(this.#options.root, 'e')
+    const lower = active.parent === undefined ? [empty] : [...this.#lower(active.parent)]
+    if (options.readonly === true) {
+      // Without upper folder; overlayfs wants two lower ones then.
+      await this.#options.mounts.overlay({ target, lower: [active.upper, ...lower], options: overlayOptions.slice(1) })
+      return
+    }
+    await clearVolatileMark(active)
+    await this.#options.mounts.overlay({ target, lower, upper: active.upper, work: active.work, options: [...overlayOptions, ...(options.volatile === true ? ['volatile'] : [])] })
+  }
+
+  #lower(chainId: ChainId): string[] {
+    return this.#layers.stack(chainId).map((layer) => layer.folder)
+  }
+
+  async unmount(target: string): Promise<void> {
+    await this.#options.mounts.unmount(target, { lazy: true })
+    this.#mounted.delete(target)
+  }
+
+  async remove(key: SnapshotKey): Promise<void> {
+    await this.#serial.run(`k ${key}`, async () => {
+      const active = this.#actives.find(key)
+      if (active === undefined) return
+      this.#mustBeUnmounted(key)
+      this.#actives.forget(key)
+      await this.#layers.discard(active.folder)
+    })
+  }
+
+  #mustBeUnmounted(key: SnapshotKey): void {
+    const target = this.#targetOf(key)
+    if (target !== undefined) throw new Fault('conflict', `snapshot '${key}' is mounted at ${target}: unmount it first`)
+  }
+
+  #targetOf(key: SnapshotKey): string | undefined {
+    for (const [target, holder] of this.#mounted) if (holder === key) return target
+    return undefined
+  }
+
+  async keys(): Promise<readonly SnapshotKey[]> {
+    return this.#actives.all().map((active) => active.key)
+  }
+
+  // ---- committing ----
+
+  async diff(key: SnapshotKey, options: { readonly signal?: AbortSignal } = {}): Promise<LayerDescriptor> {
+    const active = this.#actives.get(key)
+    await using packing = this.#options.confined.start<PackArgs, PackResult>(active.upper, packJob, { kind: 'layer', path: '/', name: '' }, options)
+    await using ingest = await this.#options.blobs.begin()
+    const [size] = await Promise.all([packing.result, ingest.write(packing.output, options)])
+    const blob = await ingest.commit()
+    this.#sizes.set(blob.digest, size)
+    return { diffId: blob.digest, digest: blob.digest, mediaType: mediaTypes.ociLayer, sizeBytes: blob.sizeBytes }
+  }
+
+  async commit(key: SnapshotKey, layer: LayerDescriptor): Promise<ChainId> {
+    return await this.#serial.run(`k ${key}`, async () => {
+      const active = this.#actives.get(key)
+      this.#mustBeUnmounted(key)
+      const chainId = chainIdOf(active.parent, layer.diffId)
+      await this.#serial.run(`l ${layer.diffId}`, async () => {
+        const { sizeBytes, entries } = this.#sizes.get(layer.diffId) ?? (await this.#measured(active))
+        this.#sizes.delete(layer.diffId)
+        await this.#layers.adopt(active.upper, { diffId: layer.diffId, sizeBytes, inodes: entries })
+        await this.#layers.addChain(chainId, { parent: active.parent, diffId: layer.diffId })
+      })
+      this.#actives.forget(key)
+      await this.#layers.discard(active.folder)
+      return chainId
+    })
+  }
+
+  async #measured(active: Active): Promise<PackResult> {
+    const { sizeBytes, inodes } = usageOf(await this.#list(active))
+    return { sizeBytes, entries: inodes }
+  }
+
+  async unpack(layer: { readonly parent: ChainId | undefined; readonly diffId: DiffId; readonly tar: Readable; readonly signal?: AbortSignal }): Promise<ChainId> {
+    const chainId = chainIdOf(layer.parent, layer.diffId)
+    if (this.#layers.chain(chainId) !== undefined) layer.tar.destroy()
+    else {
+      await this.unpackLayer({ diffId: layer.diffId, blob: layer.tar, compression: 'none', ...(layer.signal === undefined ? {} : { signal: layer.signal }) })
+      await this.stack(layer.parent, layer.diffId)
+    }
+    return chainId
+  }
+
+  hasLayer(diffId: DiffId): boolean {
+    return this.#layers.layer(diffId) !== undefined
+  }
+
+  async unpackLayer(layer: { readonly diffId: DiffId; readonly blob: Readable; readonly compression: LayerCompression | 'detect'; readonly signal?: AbortSignal }): Promise<void> {
+    await this.#serial.run(`l ${layer.diffId}`, async () => {
+      if (this.hasLayer(layer.diffId)) return void layer.blob.destroy()
+      const folder = await this.#layers.scratch()
+      try {
+        const args: UnpackArgs = { kind: 'layer', compression: layer.compression, base: '/' }
+        const result = await this.#options.confined.run<UnpackArgs, UnpackResult>(folder, unpackJob, args, { input: layer.blob, ...(layer.signal === undefined ? {} : { signal: layer.signal }) })
+        if (result.diffId !== layer.diffId) throw new Fault('dataLoss', `a layer unpacks to ${result.diffId}, but the image promises ${layer.diffId}`)
+        await this.#layers.adopt(folder, { diffId: layer.diffId, sizeBytes: result.sizeBytes, inodes: result.entries })
+      } catch (error) {
+        await this.#layers.discard(folder)
+        throw error
+      }
+    })
+  }
+
+  async stack(parent: ChainId | undefined, diffId: DiffId): Promise<ChainId> {
+    const chainId = chainIdOf(parent, diffId)
+    await this.#layers.addChain(chainId, { parent, diffId })
+    return chainId
+  }
+
+  async collect(inUse: (chainId: ChainId) => boolean): Promise<number> {
+    const held = new Set(this.#actives.all().map((active) => active.parent))
+    return await this.#layers.collect((chainId) => held.has(chainId) || inUse(chainId))
+  }
+
+  // ---- archives ----
+
+  async statPath(key: SnapshotKey, path: string): Promise<PathStat> {
+    return await this.#withRoot(key, async (root) => asPathStat(await this.#stat(root, path)))
+  }
+
+  async #stat(root: string, path: string): Promise<StatResult> {
+    return await this.#options.confined.run<{ readonly path: string }, StatResult>(root, statJob, { path: posix.join('/', path) })
+  }
+
+  async readArchive(key: SnapshotKey, path: string, options: { readonly signal?: AbortSignal } = {}): Promise<{ readonly stat: PathStat; readonly tar: Readable }> {
+    const wanted = posix.join('/', path)
+    const root = await this.#openRoot(key)
+    try {
+      const found = await this.#stat(root.path, wanted)
+      const contentOnly = /\/\.$/.test(path)
+      const source = wanted.endsWith('/') || contentOnly ? (found.resolved?.path ?? wanted) : wanted
+      const name = contentOnly ? '.' : found.name === '/' ? '' : found.name
+      const tar = this.#pack(root, { kind: 'tree', path: source, name }, options)
+      return { stat: asPathStat(found), tar }
+    } catch (error) {
+      await root.close()
+      throw error
+    }
+  }
+
+  async exportRoot(key: SnapshotKey, options: { readonly signal?: AbortSignal } = {}): Promise<Readable> {
+    const root = await this.#openRoot(key)
+    return this.#pack(root, { kind: 'tree', path: '/', name: '' }, options)
+  }
+
+  /** The root is given back when the stream has ended, however it ended. */
+  #pack(root: OpenRoot, args: PackArgs, options: { readonly signal?: AbortSignal }): Readable {
+    const packing = this.#options.confined.start<PackArgs, PackResult>(root.path, packJob, args, options)
+    packing.output.once('close', () => {
+      this.#closeArchive(packing, root).catch((error: unknown) => this.#options.logger.error({ error }, 'an archive could not be closed'))
+    })
+    // A failure reaches the reader through the stream.
+    packing.result.catch((error: unknown) => this.#options.logger.debug({ error }, 'an archive ended early'))
+    return packing.output
+  }
+
+  async #closeArchive(packing: AsyncDisposable, root: OpenRoot): Promise<void> {
+    await packing[Symbol.asyncDispose]()
+    await root.close()
+  }
+
+  async writeArchive(key: SnapshotKey, path: string, tar: Readable, options: ArchiveWriteOptions = {}): Promise<void> {
+    await this.#withRoot(key, async (root) => {
+      const base = await this.#unpackBase(root, posix.join('/', path), options.makeFolder === true)
+      const args: UnpackArgs = {
+        kind: 'tree', compression: 'detect', base, makeBase: options.makeFolder === true,
+        keepKinds: options.noOverwriteDirNonDir === true,
+        ...(options.owner === undefined ? {} : { owner: options.owner }),
+      }
+      await this.#options.confined.run<UnpackArgs, UnpackResult>(root, unpackJob, args, { input: tar, ...(options.signal === undefined ? {} : { signal: options.signal }) })
+    })
+  }
+
+  async #unpackBase(root: string, path: string, mayBeMade: boolean): Promise<string> {
+    try {
+      const found = await this.#stat(root, path)
+      if (found.resolved?.isFolder !== true) throw new Fault('invalidArgument', `extraction point is not a directory: ${path}`)
+      return found.resolved.path
+    } catch (error) {
+      if (mayBeMade && isFault(error, 'notFound')) return path
+      throw error
+    }
+  }
+
+  async #withRoot<T>(key: SnapshotKey, task: (root: string) => Promise<T>): Promise<T> {
+    const root = await this.#openRoot(key)
+    try {
+      return await task(root.path)
+    } finally {
+      await root.close()
+    }
+  }
+
+  /** Where the whole tree of a snapshot can be seen: its own mount, or one made for the occasion. */
+  async #openRoot(key: SnapshotKey): Promise<OpenRoot> {
+    const existing = this.#targetOf(key)
+    if (existing !== undefined) return { path: existing, close: async () => {} }
+    const target = await this.#makeScratchTarget()
+    await this.mount(key, target).catch(async (error: unknown) => {
+      await rmdir(target)
+      throw error
+    })
+    return {
+      path: target,
+      close: async () => {
+        await this.unmount(target)
+        await rmdir(target)
+      },
+    }
+  }
+
+  async #withScratchMount<T>(task: (target: string) => Promise<T>): Promise<T> {
+    const target = await this.#makeScratchTarget()
+    try {
+      return await task(target)
+    } finally {
+      await this.#options.mounts.unmount(target, { lazy: true })
+      await rmdir(target)
+    }
+  }
+
+  async #makeScratchTarget(): Promise<string> {
+    const target = join(this.#options.root, 'm', randomUUID().slice(0, 8))
+    await mkdir(target)
+    return target
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#layers[Symbol.asyncDispose]()
+  }
+}
+
+interface OpenRoot {
+  readonly path: string
+  close(): Promise<void>
+}
+
+function asPathStat(found: StatResult): PathStat {
+  return { name: found.name, sizeBytes: found.sizeBytes, goMode: goMode(found), modifiedAtNs: found.modifiedNs, linkTarget: found.linkTarget }
+}
