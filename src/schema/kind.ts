@@ -51,13 +51,19 @@ export interface UpdateRuleContext {
   readonly subresource: string
 }
 
+/**
+ * Rules of one kind. They are methods so that a kind may name the stored type it reads (`{ spec: PodSpec }`): the folds
+ * call them only with objects whose shape was found right.
+ */
 export interface KindRules {
-  /** Rules that span fields of one (defaulted) object. */
-  readonly validate?: (object: JsonObject) => readonly FaultCause[]
+  /** Rules that span fields of one defaulted object. */
+  validate?(object: object): readonly FaultCause[]
   /** Rules about what may change, beyond `.immutable()` fields. */
-  readonly validateUpdate?: (next: JsonObject, previous: JsonObject, context: UpdateRuleContext) => readonly FaultCause[]
-  /** Before a new object is defaulted: server-side strategy such as dropping status or setting the initial phase. */
-  readonly prepareForCreate?: (object: JsonObject) => JsonObject
+  validateUpdate?(next: object, previous: object, context: UpdateRuleContext): readonly FaultCause[]
+  /** Before a new object is defaulted: what the server sets whatever the client says. */
+  prepareForCreate?(object: JsonObject): JsonObject
+  /** Before an update is defaulted: values the server allocated, carried over where the client left them out. */
+  prepareForUpdate?(next: JsonObject, previous: JsonObject): JsonObject
 }
 
 /** What discovery lists for an ordinary resource. */
@@ -83,6 +89,8 @@ export interface KindOptions<F extends Fields, N extends boolean> extends KindId
   readonly nameFormat?: NameFormat
   /** Field selector paths beyond metadata.name and metadata.namespace. */
   readonly selectable?: readonly string[]
+  /** Selectable names that stand for another path. */
+  readonly selectorAliases?: { readonly [name: string]: string }
   /** Whether metadata.generation counts changes outside metadata and status. Default: false. */
   readonly generation?: boolean
   readonly verbs?: readonly string[]
@@ -107,6 +115,7 @@ export interface KindDefinition<I, O> extends KindIdentity, KindRules {
   readonly subresources: Subresources
   readonly nameFormat: NameFormat
   readonly selectable: readonly string[]
+  readonly selectorAliases: { readonly [name: string]: string }
   /** Whether metadata.generation counts changes outside metadata and status. */
   readonly generation: boolean
   readonly verbs: readonly string[]
@@ -165,11 +174,13 @@ export function defineKind<const F extends Fields, const N extends boolean>(opti
     subresources: options.subresources ?? {},
     nameFormat: options.nameFormat ?? 'dnsSubdomain',
     selectable: options.selectable ?? [],
+    selectorAliases: options.selectorAliases ?? {},
     generation: options.generation ?? false,
     verbs: options.verbs ?? allVerbs,
     validate: options.validate,
     validateUpdate: options.validateUpdate,
     prepareForCreate: options.prepareForCreate,
+    prepareForUpdate: options.prepareForUpdate,
     schema: new Field<unknown, unknown>(schema.facts),
   })
 }

@@ -11,6 +11,7 @@ import { withKubernetesFinalizer } from './core/v1/namespace-defaults.ts'
 import { Node } from './core/v1/node.ts'
 import { Pod } from './core/v1/pod.ts'
 import { Secret } from './core/v1/secret.ts'
+import { keepAllocations } from './core/v1/service-defaults.ts'
 import { Service } from './core/v1/service.ts'
 import { EndpointSlice } from './discovery/v1/endpoint-slice.ts'
 
@@ -143,4 +144,12 @@ test('defaulting is idempotent, drops nulls and zero values, and leaves its inpu
   assert.equal('hostNetwork' in once.spec, false)
   assert.equal('labels' in once.metadata, false)
   assert.equal('command' in (once.spec.containers[0] ?? {}), false)
+})
+
+test('an update that leaves allocations out keeps them', () => {
+  const previous = { spec: { type: 'NodePort', clusterIP: '10.0.0.1', clusterIPs: ['10.0.0.1'], ports: [{ port: 80, protocol: 'TCP', nodePort: 30_001 }] } }
+  const next = keepAllocations({ spec: { type: 'NodePort', ports: [{ port: 80 }, { port: 81 }] } }, previous)
+  assert.deepEqual(JSON.parse(JSON.stringify(next)), {
+    spec: { type: 'NodePort', clusterIP: '10.0.0.1', clusterIPs: ['10.0.0.1'], ports: [{ port: 80, nodePort: 30_001 }, { port: 81 }] },
+  })
 })

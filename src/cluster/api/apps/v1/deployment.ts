@@ -4,6 +4,7 @@ import { defineKind } from '#schema/kind.ts'
 import type { Out } from '#schema/vocabulary.ts'
 import { bool, int32, int64, intOrString, listBy, object, oneOf, string, time } from '#schema/vocabulary.ts'
 import { rollingUpdateFor } from './deployment-defaults.ts'
+import { deploymentRules } from './workload-rules.ts'
 import { podTemplateSpec } from '../../core/v1/pod-template.ts'
 import { labelSelector } from '../../meta/v1/label-selector.ts'
 
@@ -82,6 +83,7 @@ export const Deployment = defineKind({
   namespaced: true,
   generation: true,
   subresources: { status: true, scale: { replicas: 'spec.replicas', statusReplicas: 'status.replicas', selector: 'spec.selector' } },
+  validate: deploymentRules,
   fields: {
     spec: deploymentSpec.proto(2),
     status: deploymentStatus.always().proto(3),

@@ -3,6 +3,7 @@ import type { Stored, Submitted } from '#schema/kind.ts'
 import { defineKind } from '#schema/kind.ts'
 import type { Out } from '#schema/vocabulary.ts'
 import { int32, int64, listBy, object, oneOf, string, time } from '#schema/vocabulary.ts'
+import { replicaSetRules } from './workload-rules.ts'
 import { podTemplateSpec } from '../../core/v1/pod-template.ts'
 import { labelSelector } from '../../meta/v1/label-selector.ts'
 
@@ -56,6 +57,7 @@ export const ReplicaSet = defineKind({
   generation: true,
   subresources: { status: true, scale: { replicas: 'spec.replicas', statusReplicas: 'status.replicas', selector: 'spec.selector' } },
   selectable: ['status.replicas'],
+  validate: replicaSetRules,
   fields: {
     spec: replicaSetSpec.proto(2),
     status: replicaSetStatus.always().proto(3),

@@ -1,6 +1,7 @@
 /** Binding, core/v1: how a scheduler puts a pod on a node (`pods/binding`). */
 import type { Stored, Submitted } from '#schema/kind.ts'
 import { defineKind } from '#schema/kind.ts'
+import { bindingRules } from './node-rules.ts'
 import { objectReference } from './object-reference.ts'
 
 export const Binding = defineKind({
@@ -10,6 +11,7 @@ export const Binding = defineKind({
   plural: 'bindings',
   namespaced: true,
   verbs: ['create'],
+  validate: bindingRules,
   fields: {
     target: objectReference.proto(2),
   },

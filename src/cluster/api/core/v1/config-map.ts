@@ -2,6 +2,7 @@
 import type { Stored, Submitted } from '#schema/kind.ts'
 import { defineKind } from '#schema/kind.ts'
 import { bool, bytes, mapOf, string } from '#schema/vocabulary.ts'
+import { configMapRules, configMapUpdateRules } from './config-rules.ts'
 
 export const ConfigMap = defineKind({
   group: '',
@@ -10,6 +11,8 @@ export const ConfigMap = defineKind({
   plural: 'configmaps',
   shortNames: ['cm'],
   namespaced: true,
+  validate: configMapRules,
+  validateUpdate: configMapUpdateRules,
   fields: {
     immutable: bool().optional().proto(4),
     data: mapOf(string(), { keyFormat: 'configMapKey' }).omitEmpty().proto(2),

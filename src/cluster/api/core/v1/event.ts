@@ -3,6 +3,7 @@ import type { Stored, Submitted } from '#schema/kind.ts'
 import { defineKind } from '#schema/kind.ts'
 import type { Out } from '#schema/vocabulary.ts'
 import { int32, microTime, object, string, time } from '#schema/vocabulary.ts'
+import { eventRules } from './event-rules.ts'
 import { objectReference } from './object-reference.ts'
 
 export const eventSource = object(
@@ -34,6 +35,8 @@ export const Event = defineKind({
     'involvedObject.kind', 'involvedObject.namespace', 'involvedObject.name', 'involvedObject.uid', 'involvedObject.apiVersion', 'involvedObject.resourceVersion',
     'involvedObject.fieldPath', 'reason', 'reportingComponent', 'source', 'type',
   ],
+  selectorAliases: { source: 'source.component' },
+  validate: eventRules,
   fields: {
     involvedObject: objectReference.proto(2),
     reason: string().omitEmpty().proto(3),

@@ -3,6 +3,7 @@ import type { Stored, Submitted } from '#schema/kind.ts'
 import { defineKind } from '#schema/kind.ts'
 import type { Out } from '#schema/vocabulary.ts'
 import { bool, listOf, object, oneOf, setOf, string, time } from '#schema/vocabulary.ts'
+import { nodeRules, nodeUpdateRules } from './node-rules.ts'
 import { nodeConfigSource, nodeStatus } from './node-status.ts'
 
 export const taint = object(
@@ -48,6 +49,8 @@ export const Node = defineKind({
   namespaced: false,
   subresources: { status: true, others: { proxy: { group: '', version: 'v1', kind: 'NodeProxyOptions', verbs: ['create', 'delete', 'get', 'patch', 'update'] } } },
   selectable: ['spec.unschedulable'],
+  validate: nodeRules,
+  validateUpdate: nodeUpdateRules,
   fields: {
     spec: nodeSpec.always().proto(2),
     status: nodeStatus.always().proto(3),

@@ -2,6 +2,7 @@
 import type { Stored, Submitted } from '#schema/kind.ts'
 import { defineKind } from '#schema/kind.ts'
 import { completePod } from './pod-defaults.ts'
+import { podRules, podUpdateRules } from './pod-rules.ts'
 import { podSpec } from './pod-spec.ts'
 import { podStatus } from './pod-status.ts'
 
@@ -29,7 +30,9 @@ export const Pod = defineKind({
       resize: { group: '', version: 'v1', kind: 'Pod', verbs: ['get', 'patch', 'update'] },
     },
   },
-  selectable: ['spec.nodeName', 'spec.restartPolicy', 'spec.schedulerName', 'spec.serviceAccountName', 'spec.hostNetwork', 'status.phase', 'status.podIP', 'status.podIPs', 'status.nominatedNodeName'],
+  selectable: ['spec.nodeName', 'spec.restartPolicy', 'spec.schedulerName', 'spec.serviceAccountName', 'spec.hostNetwork', 'status.phase', 'status.podIP', 'status.nominatedNodeName'],
+  validate: podRules,
+  validateUpdate: podUpdateRules,
   fields: {
     spec: podSpec.always().proto(2),
     status: podStatus.always().proto(3),

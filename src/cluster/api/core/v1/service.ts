@@ -3,7 +3,8 @@ import type { Stored, Submitted } from '#schema/kind.ts'
 import { defineKind } from '#schema/kind.ts'
 import type { Out } from '#schema/vocabulary.ts'
 import { bool, dnsLabel, int32, intOrString, listBy, listOf, mapOf, object, oneOf, string } from '#schema/vocabulary.ts'
-import { completeServiceSpec, targetPortFor } from './service-defaults.ts'
+import { completeServiceSpec, keepAllocations, targetPortFor } from './service-defaults.ts'
+import { serviceRules, serviceUpdateRules } from './service-rules.ts'
 import { condition } from '../../meta/v1/condition.ts'
 
 export const servicePort = object(
@@ -115,6 +116,9 @@ export const Service = defineKind({
   nameFormat: 'dns1035Label',
   subresources: { status: true, others: { proxy: { group: '', version: 'v1', kind: 'ServiceProxyOptions', verbs: ['create', 'delete', 'get', 'patch', 'update'] } } },
   selectable: ['spec.clusterIP', 'spec.type'],
+  validate: serviceRules,
+  validateUpdate: serviceUpdateRules,
+  prepareForUpdate: keepAllocations,
   fields: {
     spec: serviceSpec.always().proto(2),
     status: serviceStatus.always().proto(3),

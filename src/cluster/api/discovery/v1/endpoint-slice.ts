@@ -4,6 +4,7 @@ import { defineKind } from '#schema/kind.ts'
 import type { Out } from '#schema/vocabulary.ts'
 import { bool, int32, listOf, mapOf, object, oneOf, setOf, string } from '#schema/vocabulary.ts'
 import { objectReference } from '../../core/v1/object-reference.ts'
+import { endpointSliceRules } from './endpoint-slice-rules.ts'
 
 export const endpointConditions = object(
   'discovery.v1.EndpointConditions',
@@ -74,6 +75,7 @@ export const EndpointSlice = defineKind({
   plural: 'endpointslices',
   namespaced: true,
   generation: true,
+  validate: endpointSliceRules,
   fields: {
     addressType: oneOf('IPv4', 'IPv6', 'FQDN').immutable().proto(4),
     endpoints: listOf(endpoint).always().proto(2),
