@@ -1,0 +1,274 @@
+/**
+ * The watch cache of one resource: all current objects in key order, the recent changes, and the watchers. Lists at a recent
+ * revision are answered by undoing changes; watches replay them. Everything in it is shared and frozen.
+ */
+import { assert, present } from '#base/assert.ts'
+import { Fault } from '#base/fault.ts'
+import type { JsonObject } from '#schema/json.ts'
+import { Entry } from './entry.ts'
+import { expiredVersion } from './refusals.ts'
+import type { Predicate } from './selection.ts'
+
+/** One change of one object. `entry` is the state after it; of a deletion the last state, stamped with the deletion's revision. */
+export interface Change {
+  readonly type: 'put' | 'delete'
+  readonly entry: Entry
+  readonly previous: Entry | undefined
+}
+
+export type WatchItem =
+  | { readonly type: 'ADDED' | 'MODIFIED' | 'DELETED'; readonly entry: Entry }
+  /** Everything up to `revision` was sent. `initialEnd`: the state that was asked for with sendInitialEvents ends here. */
+  | { readonly type: 'BOOKMARK'; readonly revision: bigint; readonly initialEnd: boolean }
+
+export interface CacheWatchOptions {
+  /** Keys must begin with it: the resource's own prefix, or one namespace's. */
+  readonly prefix: string
+  readonly selects: Predicate | undefined
+  /** Changes after this revision; undefined: first the current state as ADDED. */
+  readonly after: bigint | undefined
+  /** After the current state, say where it ends. */
+  readonly initialEnd: boolean
+  readonly bookmarks: boolean
+}
+
+/** Changes kept per resource for lists and watches of the past. */
+const keptChanges = 8_192
+/** Items a watcher may leave unread. */
+const bufferedItems = 16_384
+
+export class ResourceCache {
+  readonly prefix: string
+  readonly #entries = new Map<string, Entry>()
+  #keys: string[] = []
+  /** Keys were added out of order and await sorting. */
+  #unsorted = false
+  #changes: Change[] = []
+  /** Lists and watches below this revision need more than `#changes` has. */
+  #horizon: bigint
+  readonly #watchers = new Set<CacheWatcher>()
+  readonly #listeners = new Set<(change: Change) => void>()
+
+  constructor(prefix: string, horizon: bigint) {
+    this.prefix = prefix
+    this.#horizon = horizon
+  }
+
+  get size(): number {
+    return this.#entries.size
+  }
+
+  get watchers(): number {
+    return this.#watchers.size
+  }
+
+  get(key: string): Entry | undefined {
+    return this.#entries.get(key)
+  }
+
+  /** Calls `listener` with each later change, synchronously, before any watcher sees it. */
+  listen(listener: (change: Change) => void): void {
+    this.#listeners.add(listener)
+  }
+
+  /** Takes over one object at start, without history. */
+  load(entry: Entry): void {
+    this.#entries.set(entry.key, entry)
+    this.#keys.push(entry.key)
+    this.#unsorted = true
+  }
+
+  put(key: string, object: JsonObject, revision: bigint): void {
+    const previous = this.#entries.get(key)
+    const entry = new Entry(key, object, revision)
+    this.#entries.set(key, entry)
+    if (previous === undefined) this.#insertKey(key)
+    this.#record({ type: 'put', entry, previous })
+  }
+
+  delete(key: string, revision: bigint): void {
+    const previous = this.#entries.get(key)
+    if (previous === undefined) return
+    this.#entries.delete(key)
+    const at = lowerBound(this.#sortedKeys(), key)
+    this.#keys.splice(at, 1)
+    this.#record({ type: 'delete', entry: new Entry(key, previous.object, revision), previous })
+  }
+
+  /** All current entries whose key begins with `prefix`, in key order, from the first key greater than `after`. */
+  *scan(prefix = this.prefix, after = ''): Generator<Entry> {
+    const keys = this.#sortedKeys()
+    let index = lowerBound(keys, after > prefix ? after : prefix)
+    if (keys[index] === after) index += 1
+    for (; index < keys.length; index += 1) {
+      const key = keys[index] ?? ''
+      if (!key.startsWith(prefix)) return
+      yield present(this.#entries.get(key), 'the entry of a cached key')
+    }
+  }
+
+  /** Whether `listAt` can answer for `revision`. */
+  remembers(revision: bigint): boolean {
+    return revision >= this.#horizon
+  }
+
+  /** The entries below `prefix` as they were at `revision`, in key order. Throws `expired`. */
+  listAt(revision: bigint, prefix: string): Entry[] {
+    if (!this.remembers(revision)) throw expiredVersion()
+    const undone = new Map<string, Entry | undefined>()
+    for (let index = this.#changes.length - 1; index >= 0; index -= 1) {
+      const change = this.#changes[index]
+      if (change === undefined || change.entry.revision <= revision) break
+      undone.set(change.entry.key, change.previous)
+    }
+    const current = [...this.scan(prefix)]
+    if (undone.size === 0) return current
+    const list = current.filter(({ key }) => !undone.has(key))
+    for (const entry of undone.values()) if (entry?.key.startsWith(prefix)) list.push(entry)
+    return list.sort((a, b) => (a.key < b.key ? -1 : 1))
+  }
+
+  /** `at`: the revision up to which this cache is complete. Throws `expired`. */
+  watch(options: CacheWatchOptions, at: bigint): CacheWatcher {
+    const { prefix, selects, after } = options
+    const items: WatchItem[] = []
+    if (after === undefined) {
+      for (const entry of this.scan(prefix)) if (selects === undefined || selects(entry.object)) items.push({ type: 'ADDED', entry })
+      if (options.initialEnd) items.push({ type: 'BOOKMARK', revision: at, initialEnd: true })
+    } else {
+      if (after < this.#horizon) throw expiredVersion()
+      for (let index = firstAfter(this.#changes, after); index < this.#changes.length; index += 1) {
+        const item = itemFor(present(this.#changes[index], 'a change'), options)
+        if (item !== undefined) items.push(item)
+      }
+    }
+    const watcher: CacheWatcher = new CacheWatcher(options, items, () => this.#watchers.delete(watcher))
+    this.#watchers.add(watcher)
+    return watcher
+  }
+
+  /** Tells watchers that want to know that nothing else happened up to `revision`. */
+  bookmark(revision: bigint): void {
+    for (const watcher of this.#watchers) if (watcher.options.bookmarks) watcher.offer({ type: 'BOOKMARK', revision, initialEnd: false })
+  }
+
+  /** Ends all watches. */
+  close(fault: Fault | undefined): void {
+    for (const watcher of this.#watchers) watcher.end(fault)
+  }
+
+  #record(change: Change): void {
+    this.#changes.push(change)
+    if (this.#changes.length > keptChanges * 1.25) {
+      const dropped = this.#changes.splice(0, this.#changes.length - keptChanges).at(-1)
+      this.#horizon = present(dropped, 'a dropped change').entry.revision
+    }
+    for (const listener of this.#listeners) listener(change)
+    for (const watcher of this.#watchers) {
+      const item = itemFor(change, watcher.options)
+      if (item !== undefined) watcher.offer(item)
+    }
+  }
+
+  #sortedKeys(): readonly string[] {
+    if (this.#unsorted) {
+      this.#keys.sort()
+      this.#unsorted = false
+    }
+    return this.#keys
+  }
+
+  #insertKey(key: string): void {
+    const keys = this.#sortedKeys()
+    const at = lowerBound(keys, key)
+    assert(keys[at] !== key, `the key ${key} is cached already`)
+    this.#keys.splice(at, 0, key)
+  }
+}
+
+/** What a watcher hears of a change: an object that leaves its selection is DELETED to it, in its last selected state. */
+function itemFor(change: Change, { prefix, selects }: CacheWatchOptions): WatchItem | undefined {
+  const { entry, previous, type } = change
+  if (!entry.key.startsWith(prefix)) return undefined
+  const was = previous !== undefined && (selects === undefined || selects(previous.object))
+  if (type === 'delete') return was ? { type: 'DELETED', entry } : undefined
+  if (selects === undefined || selects(entry.object)) return { type: was ? 'MODIFIED' : 'ADDED', entry }
+  return was ? { type: 'DELETED', entry: new Entry(entry.key, previous.object, entry.revision) } : undefined
+}
+
+/** One watch: a bounded queue that its consumer empties. */
+export class CacheWatcher implements Disposable {
+  readonly options: CacheWatchOptions
+  readonly #leave: () => void
+  /** The items to begin with do not count as unread. */
+  readonly #limit: number
+  #items: WatchItem[]
+  #wake: (() => void) | undefined
+  #ended = false
+  #fault: Fault | undefined
+
+  constructor(options: CacheWatchOptions, items: WatchItem[], leave: () => void) {
+    this.options = options
+    this.#items = items
+    this.#limit = items.length + bufferedItems
+    this.#leave = leave
+  }
+
+  offer(item: WatchItem): void {
+    if (this.#ended) return
+    if (this.#items.length >= this.#limit && item.type !== 'BOOKMARK') {
+      this.#items = []
+      this.end(new Fault('expired', `the watcher left more than ${bufferedItems} events unread: list again`))
+      return
+    }
+    this.#items.push(item)
+    this.#wake?.()
+  }
+
+  /** Items already queued are still delivered, then the watch ends: with `fault`, or quietly. */
+  end(fault: Fault | undefined): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#fault = fault
+    this.#leave()
+    this.#wake?.()
+  }
+
+  /** The next items, at least one; undefined when the watch has ended. */
+  async next(): Promise<readonly WatchItem[] | undefined> {
+    while (this.#items.length === 0) {
+      if (this.#fault !== undefined) throw this.#fault
+      if (this.#ended) return undefined
+      await new Promise<void>((resolve) => (this.#wake = resolve))
+      this.#wake = undefined
+    }
+    const items = this.#items
+    this.#items = []
+    return items
+  }
+
+  [Symbol.dispose](): void {
+    this.end(undefined)
+  }
+}
+
+/** Index of the first key not less than `bound`. */
+function lowerBound(keys: readonly string[], bound: string): number {
+  let [low, high] = [0, keys.length]
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((keys[middle] ?? '') < bound) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+function firstAfter(changes: readonly Change[], revision: bigint): number {
+  let [low, high] = [0, changes.length]
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((changes[middle]?.entry.revision ?? 0n) <= revision) low = middle + 1
+    else high = middle
+  }
+  return low
+}

@@ -1,0 +1,162 @@
+/**
+ * Services: cluster IPs and node ports. Nothing is stored beside the services themselves: an address is free when no service
+ * has it, and writes of services run one after another, so that it is given once.
+ * https://kubernetes.io/docs/reference/networking/virtual-ips/
+ */
+import { randomInt, type Random } from '#base/random.ts'
+import type { FaultCause } from '#base/fault.ts'
+import type { JsonObject } from '#schema/json.ts'
+import type { Service, ServiceSpec } from '../../api/core/v1/service.ts'
+import { asJson, asKind } from '../entry.ts'
+import { invalid } from '../refusals.ts'
+import type { AdmissionRequest, Strategy, Surroundings } from '../strategy.ts'
+
+export interface ServiceRanges {
+  /** E.g. `10.43.0.0/16`. */
+  readonly serviceCidr: string
+  /** Inclusive, e.g. `[30000, 32767]`. */
+  readonly nodePorts: readonly [number, number]
+}
+
+const services = { group: '', plural: 'services', kind: 'Service' } as const
+
+/** An IPv4 range as numbers. */
+interface Range {
+  readonly text: string
+  readonly first: number
+  readonly size: number
+}
+
+export function parseRange(cidr: string): Range {
+  const match = /^(\d+\.\d+\.\d+\.\d+)\/(\d+)$/.exec(cidr)
+  const base = match?.[1] === undefined ? undefined : addressNumber(match[1])
+  const bits = Number(match?.[2])
+  if (base === undefined || !(bits >= 8 && bits <= 30)) throw new TypeError(`"${cidr}" is no IPv4 range between /8 and /30`)
+  return { text: cidr, first: base - (base % 2 ** (32 - bits)), size: 2 ** (32 - bits) }
+}
+
+function addressNumber(address: string): number | undefined {
+  const parts = address.split('.').map(Number)
+  if (parts.length !== 4 || parts.some((part) => !(part >= 0 && part <= 255))) return undefined
+  return parts.reduce((sum, part) => sum * 256 + part, 0)
+}
+
+function addressText(value: number): string {
+  return [24, 16, 8, 0].map((shift) => Math.floor(value / 2 ** shift) % 256).join('.')
+}
+
+/** The address of the API server's own service: the first of the range. */
+export function firstServiceAddress(serviceCidr: string): string {
+  return addressText(parseRange(serviceCidr).first + 1)
+}
+
+interface Taken {
+  readonly addresses: Set<string>
+  /** `protocol/port`. */
+  readonly nodePorts: Set<string>
+}
+
+function taken(surroundings: Surroundings, own: Service | undefined): Taken {
+  const found: Taken = { addresses: new Set(), nodePorts: new Set() }
+  for (const object of surroundings.objects(services)) {
+    const service = asKind<Service>(object)
+    if (service.metadata.uid === own?.metadata.uid) continue
+    for (const address of service.spec.clusterIPs ?? []) found.addresses.add(address)
+    for (const { protocol, nodePort } of service.spec.ports ?? []) if (nodePort !== undefined) found.nodePorts.add(`${protocol}/${nodePort}`)
+  }
+  return found
+}
+
+function refuse(name: string, field: string, value: string, why: string): never {
+  const cause: FaultCause = { reason: 'FieldValueInvalid', field, message: `Invalid value: ${value}: ${why}` }
+  throw invalid(services, name, [cause])
+}
+
+function freeAddress(range: Range, used: ReadonlySet<string>, random: Random): string | undefined {
+  // The first addresses are kept for services that ask for one (DNS asks for the tenth).
+  const kept = Math.min(16, range.size / 4)
+  const count = range.size - 1 - kept
+  const start = randomInt(random, count)
+  for (let step = 0; step < count; step += 1) {
+    const address = addressText(range.first + kept + ((start + step) % count))
+    if (!used.has(address)) return address
+  }
+  return undefined
+}
+
+function withAddress(service: Service, previous: Service | undefined, range: Range, used: Taken, random: Random): ServiceSpec {
+  const { spec } = service
+  const { name } = service.metadata
+  if (spec.type === 'ExternalName') return { ...spec, clusterIP: undefined, clusterIPs: undefined }
+  const kept = previous !== undefined && previous.spec.type !== 'ExternalName' ? previous.spec.clusterIP : undefined
+  const wanted = spec.clusterIP ?? spec.clusterIPs?.[0] ?? kept
+  if (kept !== undefined && wanted !== kept) refuse(name, 'spec.clusterIPs[0]', JSON.stringify([wanted]), 'may not change once set')
+  if (wanted === 'None') return { ...spec, clusterIP: 'None', clusterIPs: ['None'] }
+  if (wanted === undefined) {
+    const address = freeAddress(range, used.addresses, random)
+    if (address === undefined) refuse(name, 'spec.clusterIPs', '[]', `failed to allocate a service address: the range ${range.text} is full`)
+    return { ...spec, clusterIP: address, clusterIPs: [address] }
+  }
+  const number = addressNumber(wanted)
+  const offset = (number ?? 0) - range.first
+  if (number === undefined || !(offset > 0 && offset < range.size - 1)) {
+    refuse(name, 'spec.clusterIPs', JSON.stringify([wanted]), `failed to allocate IP ${wanted}: the provided IP is not in the valid range. The range of valid IPs is ${range.text}`)
+  }
+  if (used.addresses.has(wanted)) refuse(name, 'spec.clusterIPs', JSON.stringify([wanted]), `failed to allocate IP ${wanted}: provided IP is already allocated`)
+  return { ...spec, clusterIP: wanted, clusterIPs: [wanted] }
+}
+
+function freePort(protocol: string, [low, high]: ServiceRanges['nodePorts'], used: ReadonlySet<string>, random: Random): number | undefined {
+  const count = high - low + 1
+  const start = randomInt(random, count)
+  for (let step = 0; step < count; step += 1) {
+    const port = low + ((start + step) % count)
+    if (!used.has(`${protocol}/${port}`)) return port
+  }
+  return undefined
+}
+
+function withNodePorts(service: Service, previous: Service | undefined, ranges: ServiceRanges, used: Taken, random: Random): ServiceSpec {
+  const { spec } = service
+  const { name } = service.metadata
+  const needs = spec.type === 'NodePort' || (spec.type === 'LoadBalancer' && spec.allocateLoadBalancerNodePorts !== false)
+  if (!needs) {
+    // A node port left over from a former type goes; one that the client asks for with ClusterIP is refused by validation.
+    const former = new Set((previous?.spec.ports ?? []).map(({ nodePort }) => nodePort))
+    return { ...spec, ports: spec.ports?.map((port) => (former.has(port.nodePort) ? { ...port, nodePort: undefined } : port)) }
+  }
+  const given = new Set(used.nodePorts)
+  const ports = spec.ports?.map((port, index) => {
+    const same = previous?.spec.ports?.find((old) => old.port === port.port && old.protocol === port.protocol)
+    let nodePort = port.nodePort ?? same?.nodePort
+    if (nodePort !== undefined && port.nodePort !== undefined && (nodePort < ranges.nodePorts[0] || nodePort > ranges.nodePorts[1])) {
+      refuse(name, `spec.ports[${index}].nodePort`, String(nodePort), `provided port is not in the valid range. The range of valid ports is ${ranges.nodePorts.join('-')}`)
+    }
+    if (nodePort !== undefined && given.has(`${port.protocol}/${nodePort}`)) {
+      if (port.nodePort !== undefined) refuse(name, `spec.ports[${index}].nodePort`, String(nodePort), 'provided port is already allocated')
+      nodePort = undefined
+    }
+    nodePort ??= freePort(port.protocol, ranges.nodePorts, given, random)
+    if (nodePort === undefined) refuse(name, `spec.ports[${index}].nodePort`, '0', `failed to allocate a nodePort: the range ${ranges.nodePorts.join('-')} is full`)
+    given.add(`${port.protocol}/${nodePort}`)
+    return { ...port, nodePort }
+  })
+  return { ...spec, ports }
+}
+
+export function serviceStrategy(ranges: ServiceRanges): Strategy {
+  const range = parseRange(ranges.serviceCidr)
+  return {
+    serialWrites: true,
+    answersDeleted: true,
+    admit(object: JsonObject, request: AdmissionRequest): JsonObject {
+      if (request.subresource !== '') return object
+      const service = asKind<Service>(object)
+      const previous = request.previous === undefined ? undefined : asKind<Service>(request.previous)
+      const used = taken(request.surroundings, previous)
+      const { random } = request.surroundings
+      const addressed = { ...service, spec: withAddress(service, previous, range, used, random) }
+      return asJson({ ...addressed, spec: withNodePorts(addressed, previous, ranges, used, random) })
+    },
+  }
+}
