@@ -1,0 +1,89 @@
+/** Confined jobs: nothing leads out of the root, bytes stream both ways, and the rest of the process sees its own root. */
+import assert from 'node:assert/strict'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { after, before, test } from 'node:test'
+import { isFault } from '#base/fault.ts'
+import type { Kernel } from '../../contract/kernel.ts'
+import { openKernel } from '../kernel.ts'
+import type { EscapeArgs } from './escape.job.ts'
+
+interface Answer {
+  readonly names: string[]
+  readonly bytes: number
+  readonly inode: number
+}
+
+const job = new URL('./escape.job.ts', import.meta.url)
+let kernel: Kernel & AsyncDisposable
+let root: string
+let jail: string
+
+before(async () => {
+  root = mkdtempSync(join(process.env['BERTH_TEST_ROOT'] ?? tmpdir(), 'c-'))
+  jail = join(root, 'jail')
+  mkdirSync(join(jail, 'etc'), { recursive: true })
+  mkdirSync(join(root, 'etc'))
+  kernel = await openKernel()
+})
+
+after(async () => {
+  await kernel[Symbol.asyncDispose]()
+  rmSync(root, { recursive: true })
+})
+
+test('absolute and relative symlinks stay inside the root', async () => {
+  symlinkSync('/etc', join(jail, 'absolute'))
+  symlinkSync('../../../../etc', join(jail, 'relative'))
+  await kernel.confined.run<EscapeArgs, Answer>(jail, job, { write: '/absolute/berth-a' })
+  const answer = await kernel.confined.run<EscapeArgs, Answer>(jail, job, { write: '/relative/berth-b' })
+  assert.deepEqual(answer.names, ['absolute', 'etc', 'relative'])
+  assert.equal(readFileSync(join(jail, 'etc/berth-a'), 'utf8'), 'inside')
+  assert.equal(readFileSync(join(jail, 'etc/berth-b'), 'utf8'), 'inside')
+  assert.equal(existsSync('/etc/berth-a'), false)
+})
+
+test('while a job runs, sync and async fs of the main thread see their own root, and the worker serves the next job from another root', async () => {
+  const input = new Readable({ read: () => undefined })
+  const running = kernel.confined.start<EscapeArgs, Answer>(jail, job, {}, { input })
+  input.push(Buffer.from('abc'))
+  for await (const chunk of running.output) {
+    assert.equal(String(chunk), 'abc')
+    break
+  }
+  const own = statSync('/').ino
+  for (let count = 0; count < 16; count += 1) assert.equal((await stat('/')).ino, own)
+  input.push(null)
+  const answer = await running.result
+  assert.notEqual(answer.inode, own)
+  const other = await kernel.confined.run<EscapeArgs, Answer>(root, job, {})
+  assert.ok(other.names.includes('jail'))
+})
+
+test('20 MB stream in and out with backpressure', async () => {
+  const chunk = Buffer.alloc(64 * 1024, 7)
+  const input = Readable.from((function* () {
+    for (let count = 0; count < 320; count += 1) yield chunk
+  })())
+  const running = kernel.confined.start<EscapeArgs, Answer>(jail, job, {}, { input })
+  let bytes = 0
+  for await (const out of running.output) bytes += out.length
+  assert.equal(bytes, 320 * chunk.length)
+  assert.equal((await running.result).bytes, bytes)
+})
+
+test('a fault of the job, of its input, of its root and an abort reach the caller as what they are', async () => {
+  const { confined } = kernel
+  await assert.rejects(confined.run(jail, job, { fail: true }), (error) => isFault(error, 'unprocessable') && error.details['why'] === 'test')
+  await assert.rejects(confined.run(join(root, 'none'), job, {}), (error) => isFault(error, 'notFound'))
+  const broken = new Readable({ read() { this.destroy(new Error('the network fell silent')) } })
+  await assert.rejects(confined.run(jail, job, {}, { input: broken }), /the network fell silent/)
+  const controller = new AbortController()
+  const endless = new Readable({ read: () => undefined })
+  const running = confined.run(jail, job, {}, { input: endless, signal: controller.signal })
+  controller.abort()
+  await assert.rejects(running, (error) => isFault(error, 'canceled'))
+})

@@ -1,0 +1,200 @@
+/** The main thread's side of confined jobs: a small pool of confined workers, one job at a time in each. */
+import { Readable } from 'node:stream'
+import { Worker } from 'node:worker_threads'
+import { unreachable } from '#base/assert.ts'
+import { Fault } from '#base/fault.ts'
+import { Gate } from '#base/task.ts'
+import type { ConfinedJobs, JobOptions, RunningJob } from '../../contract/confined.ts'
+import { fromFaultMessage, toFaultMessage } from '../faultMessage.ts'
+import type { FromJob, ToJob } from './messages.ts'
+
+/** Idle workers kept for the next job; a worker takes some 30 ms to start. */
+const keptIdle = 1
+
+export class ConfinedWorkers implements ConfinedJobs, AsyncDisposable {
+  readonly #gate: Gate
+  readonly #idle: Worker[] = []
+  readonly #all = new Set<Worker>()
+  #closed = false
+
+  /** `parallel` jobs run at a time; more wait their turn. */
+  constructor(parallel: number) {
+    this.#gate = new Gate(parallel)
+  }
+
+  async run<A, R>(root: string, job: URL, args: A, options: JobOptions = {}): Promise<R> {
+    const running = this.start<A, R>(root, job, args, options)
+    running.output.on('error', () => running.output.destroy()).resume()
+    return await running.result
+  }
+
+  start<A, R>(root: string, job: URL, args: A, options: JobOptions = {}): RunningJob<R> {
+    const output = new JobOutput()
+    const result = this.#gate.run(async () => {
+      const worker = this.#take()
+      const ended = await new JobRun<R>(worker, output, options).finish({ kind: 'start', root, module: job.href, args })
+      this.#giveBack(worker, ended.reusable)
+      if ('fault' in ended) throw ended.fault
+      return ended.result
+    })
+    result.then(
+      () => output.finish(),
+      (error: Error) => output.destroy(error),
+    )
+    return {
+      output,
+      result,
+      async [Symbol.asyncDispose]() {
+        output.destroy()
+        await Promise.allSettled([result])
+      },
+    }
+  }
+
+  #take(): Worker {
+    if (this.#closed) throw new Fault('canceled', 'the kernel room was closed')
+    const idle = this.#idle.pop()
+    if (idle !== undefined) return idle
+    const worker = new Worker(new URL('./worker.ts', import.meta.url), { name: 'confined', stdin: false })
+    this.#all.add(worker)
+    worker.once('exit', () => {
+      this.#all.delete(worker)
+      const at = this.#idle.indexOf(worker)
+      if (at >= 0) this.#idle.splice(at, 1)
+    })
+    return worker
+  }
+
+  #giveBack(worker: Worker, reusable: boolean): void {
+    worker.unref()
+    if (reusable && !this.#closed && this.#idle.length < keptIdle) this.#idle.push(worker)
+    else void worker.terminate()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true
+    await Promise.all([...this.#all].map((worker) => worker.terminate()))
+  }
+}
+
+/** Asks the job for more as the consumer takes. */
+class JobOutput extends Readable {
+  #onTaken: (() => void) | undefined
+  readonly #waiting: Uint8Array[] = []
+  #room = true
+  #finished = false
+
+  connect(onTaken: () => void): void {
+    this.#onTaken = onTaken
+  }
+
+  accept(bytes: Uint8Array): void {
+    if (this.destroyed) return this.#onTaken?.()
+    this.#waiting.push(bytes)
+    this.#drain()
+  }
+
+  finish(): void {
+    this.#finished = true
+    this.#drain()
+  }
+
+  #drain(): void {
+    while (this.#room) {
+      const next = this.#waiting.shift()
+      if (next === undefined) break
+      this.#room = this.push(next)
+      this.#onTaken?.()
+    }
+    if (this.#finished && this.#waiting.length === 0 && !this.destroyed) this.push(null)
+  }
+
+  override _read(): void {
+    this.#room = true
+    this.#drain()
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    // The job is not held up by a consumer that went away.
+    for (const _ of this.#waiting.splice(0)) this.#onTaken?.()
+    done(error)
+  }
+}
+
+type Ended<R> = { readonly result: R; readonly reusable: boolean } | { readonly fault: unknown; readonly reusable: boolean }
+
+class JobRun<R> {
+  readonly #worker: Worker
+  readonly #output: JobOutput
+  readonly #options: JobOptions
+  readonly #ended = Promise.withResolvers<Ended<R>>()
+  readonly #input: AsyncIterator<Uint8Array> | undefined
+  #inputTurn: Promise<void> = Promise.resolve()
+  #inputEnded = false
+
+  constructor(worker: Worker, output: JobOutput, options: JobOptions) {
+    this.#worker = worker
+    this.#output = output
+    this.#options = options
+    this.#input = options.input?.[Symbol.asyncIterator]()
+  }
+
+  async finish(start: ToJob): Promise<Ended<R>> {
+    const onMessage = (message: FromJob): void => this.#onMessage(message)
+    const onError = (error: unknown): void => this.#ended.resolve({ fault: error, reusable: false })
+    const onExit = (): void => this.#ended.resolve({ fault: new Fault('internal', 'the confined worker ended in the middle of its job'), reusable: false })
+    const onAbort = (): void => this.#send({ kind: 'abort' })
+    this.#worker.on('message', onMessage)
+    this.#worker.on('error', onError)
+    this.#worker.on('exit', onExit)
+    this.#options.signal?.addEventListener('abort', onAbort, { once: true })
+    this.#output.connect(() => this.#send({ kind: 'more' }))
+    this.#worker.ref()
+    this.#send(start)
+    if (this.#options.signal?.aborted === true) onAbort()
+    const ended = await this.#ended.promise
+    this.#worker.off('message', onMessage)
+    this.#worker.off('error', onError)
+    this.#worker.off('exit', onExit)
+    this.#options.signal?.removeEventListener('abort', onAbort)
+    if (!this.#inputEnded) this.#options.input?.destroy()
+    await this.#inputTurn
+    this.#output.connect(() => undefined)
+    return ended
+  }
+
+  #send(message: ToJob): void {
+    this.#worker.postMessage(message)
+  }
+
+  #onMessage(message: FromJob): void {
+    switch (message.kind) {
+      case 'needInput':
+        this.#inputTurn = this.#inputTurn.then(() => this.#feed())
+        return
+      case 'chunk':
+        return this.#output.accept(message.bytes)
+      case 'done':
+        // The caller of run<A, R>() names what its job returns.
+        return this.#ended.resolve({ result: message.result as R, reusable: true })
+      case 'failed':
+        return this.#ended.resolve({ fault: fromFaultMessage(message.fault), reusable: !message.spoiled })
+      default:
+        return unreachable(message)
+    }
+  }
+
+  async #feed(): Promise<void> {
+    if (this.#inputEnded) return
+    try {
+      const next = await this.#input?.next()
+      if (next === undefined || next.done === true) {
+        this.#inputEnded = true
+        this.#send({ kind: 'inputEnd' })
+      } else this.#send({ kind: 'chunk', bytes: next.value })
+    } catch (error) {
+      this.#inputEnded = true
+      this.#send({ kind: 'inputFailed', fault: toFaultMessage(error) })
+    }
+  }
+}

@@ -1,0 +1,124 @@
+/**
+ * Opens the kernel room: three workers (one for quick calls, one for calls that may take long, one that polls) and the
+ * confined ones on demand. Main threads only pass messages.
+ */
+import { stat } from 'node:fs/promises'
+import { type Clock, systemClock } from '#base/clock.ts'
+import type { Cgroups, CgroupMode } from '../contract/cgroups.ts'
+import type { Kernel, KernelFacts } from '../contract/kernel.ts'
+import type { Links } from '../contract/links.ts'
+import type { Mounts } from '../contract/mounts.ts'
+import type { Namespaces } from '../contract/namespaces.ts'
+import type { Nftables } from '../contract/nftables.ts'
+import { ConfinedWorkers } from './confined/confinedJobs.ts'
+import { KernelPoller } from './poller/poller.ts'
+import { probe } from './probe.ts'
+import { KernelProcesses } from './processes.ts'
+import { KernelThread } from './thread.ts'
+
+export interface OpenKernelOptions {
+  readonly clock?: Clock
+  /** Confined jobs that run at a time. */
+  readonly parallelJobs?: number
+}
+
+/** libuv has at most this many pool threads by default; a few more calls do no harm. */
+const poolThreads = 8
+
+/**
+ * Threads of libuv's pool share the root folder of the thread that made them. They must all be born of the main thread,
+ * before any worker moves into another root, or every later asynchronous fs call could end up in a container's root.
+ */
+async function fillThreadPool(): Promise<void> {
+  await Promise.all(Array.from({ length: poolThreads }, () => stat('/')))
+}
+
+export async function openKernel(options: OpenKernelOptions = {}): Promise<Kernel & AsyncDisposable> {
+  const clock = options.clock ?? systemClock
+  await fillThreadPool()
+  const quick = new KernelThread('kernel-quick')
+  const slow = new KernelThread('kernel-slow')
+  const poller = new KernelPoller(clock)
+  const confined = new ConfinedWorkers(options.parallelJobs ?? 2)
+  const [mode] = await Promise.all([quick.call('cgroupMode'), poller.ready()])
+  const processes = new KernelProcesses({ thread: quick, poller, clock })
+  const cgroups = cgroupsOver(mode, { quick, slow })
+  let facts: Promise<KernelFacts> | undefined
+  return {
+    mounts: mountsOver({ quick, slow }),
+    namespaces: namespacesOver({ quick, slow }),
+    links: linksOver(quick),
+    nftables: nftablesOver(quick),
+    cgroups,
+    processes,
+    poller,
+    confined,
+    probe: () => (facts ??= probe({ processes, cgroups })),
+    async [Symbol.asyncDispose]() {
+      await confined[Symbol.asyncDispose]()
+      await poller[Symbol.asyncDispose]()
+      await Promise.all([quick[Symbol.asyncDispose](), slow[Symbol.asyncDispose]()])
+    },
+  }
+}
+
+interface Threads {
+  readonly quick: KernelThread
+  /** Unmounts write back what is dirty, removals wait for the kernel's grace periods. */
+  readonly slow: KernelThread
+}
+
+function mountsOver({ quick, slow }: Threads): Mounts {
+  return {
+    mount: (request) => quick.call('mount', request),
+    overlay: (request) => quick.call('overlay', request),
+    unmount: (target, options = {}) => slow.call('unmount', { target, lazy: options.lazy ?? false }),
+    table: (under) => quick.call('mountTable', under === undefined ? {} : { under }),
+  }
+}
+
+function namespacesOver({ quick, slow }: Threads): Namespaces {
+  return {
+    create: (request) => quick.call('createNamespaces', request),
+    remove: (path) => slow.call('removeNamespace', { path }),
+    pinned: (path) => quick.call('isPinned', { path }),
+  }
+}
+
+function linksOver(quick: KernelThread): Links {
+  return {
+    ensureBridge: (request) => quick.call('ensureBridge', request),
+    attach: (request) => quick.call('attach', request),
+    deleteLink: (name, where = {}) => quick.call('deleteLink', { ...where, name }),
+    up: (name, where = {}) => quick.call('linkUp', { ...where, name }),
+    addAddress: (name, address, where = {}) => quick.call('addAddress', { ...where, name, address }),
+    deleteAddress: (name, address, where = {}) => quick.call('deleteAddress', { ...where, name, address }),
+    route: (route, where = {}) => quick.call('addRoute', { ...where, route }),
+    deleteRoute: (route, where = {}) => quick.call('deleteRoute', { ...where, route }),
+    list: (where = {}) => quick.call('listLinks', where),
+    statistics: (where = {}) => quick.call('linkStatistics', where),
+    setSysctl: (name, value, where = {}) => quick.call('setSysctl', { ...where, name, value }),
+  }
+}
+
+function nftablesOver(quick: KernelThread): Nftables {
+  return {
+    apply: (script, where = {}) => quick.call('applyNft', { ...where, script }),
+    list: (table, where = {}) => quick.call('listNft', { ...where, table }),
+  }
+}
+
+function cgroupsOver(mode: CgroupMode, { quick, slow }: Threads): Cgroups {
+  return {
+    mode,
+    create: (path, limits) => quick.call('createCgroup', limits === undefined ? { path } : { path, limits }),
+    update: (path, limits) => quick.call('updateCgroup', { path, limits }),
+    add: (path, pid) => quick.call('addToCgroup', { path, pid }),
+    pids: (path) => quick.call('cgroupPids', { path }),
+    stats: (path) => quick.call('cgroupStats', { path }),
+    kill: (path) => slow.call('killCgroup', { path }),
+    freeze: (path) => slow.call('freezeCgroup', { path, frozen: true }),
+    thaw: (path) => slow.call('freezeCgroup', { path, frozen: false }),
+    remove: (path) => slow.call('removeCgroup', { path }),
+  }
+}

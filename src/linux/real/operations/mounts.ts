@@ -1,0 +1,147 @@
+/** Mount calls, run in a kernel worker: mount(2), umount2(2), fsopen(2). */
+import { readFileSync } from 'node:fs'
+import { errnoFault, errnoOf } from '../../contract/errno.ts'
+import type { MountEntry, MountFlag, MountRequest, OverlayRequest } from '../../contract/mounts.ts'
+import { check, lastErrno, libc } from '../libc.ts'
+
+const MS_REMOUNT = 32
+const MS_BIND = 4096
+const MS_REC = 16384
+const MNT_DETACH = 2
+const UMOUNT_NOFOLLOW = 8
+
+const perMount: Readonly<Partial<Record<MountFlag, number>>> = { ro: 1, nosuid: 2, nodev: 4, noexec: 8, noatime: 1024 }
+const propagation: Readonly<Partial<Record<MountFlag, number>>> = {
+  unbindable: 1 << 17,
+  private: 1 << 18,
+  rprivate: (1 << 18) | MS_REC,
+  slave: 1 << 19,
+  rslave: (1 << 19) | MS_REC,
+  shared: 1 << 20,
+  rshared: (1 << 20) | MS_REC,
+}
+
+function bits(flags: readonly MountFlag[], table: Readonly<Partial<Record<MountFlag, number>>>): number {
+  return flags.reduce((all, flag) => all | (table[flag] ?? 0), 0)
+}
+
+export function mount(request: MountRequest): void {
+  const { source, target, flags = [] } = request
+  const what = `mount ${request.type ?? flags.join(',')} ${source} on ${target}`
+  const attributes = bits(flags, perMount)
+  const binds = flags.includes('bind') || flags.includes('rbind')
+  const propagations = flags.filter((flag) => propagation[flag] !== undefined)
+  const call = (flagBits: number): number => check(libc.mount(source, target, request.type ?? null, flagBits, request.data ?? null), what)
+  if (flags.includes('remount')) call(MS_REMOUNT | (binds ? MS_BIND : 0) | attributes)
+  else if (binds) bindMount(request, attributes, what)
+  else if (request.type !== undefined) call(attributes)
+  else if (propagations.length === 0) throw errnoFault('EINVAL', `${what}: neither a type nor bind, remount or a propagation`)
+  for (const flag of propagations) check(libc.mount('none', target, null, propagation[flag] ?? 0, null), `make ${target} ${flag}`)
+}
+
+/** The kernel ignores attributes on the bind call itself; a failing second call takes the first one back. */
+function bindMount(request: MountRequest, attributes: number, what: string): void {
+  const recursive = request.flags?.includes('rbind') === true ? MS_REC : 0
+  check(libc.mount(request.source, request.target, null, MS_BIND | recursive, null), what)
+  if (attributes === 0) return
+  try {
+    check(libc.mount('none', request.target, null, MS_REMOUNT | MS_BIND | attributes, null), what)
+  } catch (error) {
+    check(libc.umount2(request.target, MNT_DETACH), `unmount ${request.target}`)
+    throw error
+  }
+}
+
+/** mount(2) takes one page of options; stay below it. */
+const longestOptions = 4000
+
+export function overlay(request: OverlayRequest): void {
+  const paths = [...request.lower, request.upper ?? '', request.work ?? '']
+  const options = [`lowerdir=${request.lower.join(':')}`, ...(request.options ?? [])]
+  if (request.upper !== undefined) options.push(`upperdir=${request.upper}`, `workdir=${request.work ?? ''}`)
+  const data = options.join(',')
+  const plain = !paths.some((path) => /[,:\\]/.test(path)) && Buffer.byteLength(data) < longestOptions
+  if (plain) check(libc.mount('overlay', request.target, 'overlay', 0, data), `mount overlay on ${request.target} (${data})`)
+  else overlayByParts(request)
+}
+
+const FSCONFIG_SET_FLAG = 0
+const FSCONFIG_SET_STRING = 1
+const FSCONFIG_CMD_CREATE = 6
+const FSOPEN_CLOEXEC = 1
+const AT_FDCWD = -100
+const MOVE_MOUNT_F_EMPTY_PATH = 4
+
+function overlayByParts(request: OverlayRequest): void {
+  const what = `mount overlay of ${request.lower.length} layers on ${request.target}`
+  const context = check(libc.fsopen('overlay', FSOPEN_CLOEXEC), what)
+  try {
+    const set = (key: string, value: string): number => check(libc.fsconfig(context, FSCONFIG_SET_STRING, key, value, 0), `${what}: ${key}=${value}`)
+    set('source', 'overlay')
+    for (const layer of request.lower) set('lowerdir+', layer)
+    if (request.upper !== undefined) set('upperdir', request.upper)
+    if (request.work !== undefined) set('workdir', request.work)
+    for (const option of request.options ?? []) {
+      const [key = option, value] = option.split('=')
+      if (value === undefined) check(libc.fsconfig(context, FSCONFIG_SET_FLAG, key, null, 0), `${what}: ${key}`)
+      else set(key, value)
+    }
+    check(libc.fsconfig(context, FSCONFIG_CMD_CREATE, null, null, 0), what)
+    const mounted = check(libc.fsmount(context, 1, 0), what)
+    try {
+      check(libc.moveMount(mounted, '', AT_FDCWD, request.target, MOVE_MOUNT_F_EMPTY_PATH), what)
+    } finally {
+      libc.close(mounted)
+    }
+  } finally {
+    libc.close(context)
+  }
+}
+
+export function unmount(request: { readonly target: string; readonly lazy: boolean }): void {
+  const flags = UMOUNT_NOFOLLOW | (request.lazy ? MNT_DETACH : 0)
+  if (libc.umount2(request.target, flags) >= 0) return
+  const fault = errnoFault(lastErrno(), `unmount ${request.target}`)
+  // EINVAL: nothing is mounted there.
+  if (!['EINVAL', 'ENOENT'].includes(errnoOf(fault) ?? '')) throw fault
+}
+
+function unescape(field: string): string {
+  if (!field.includes('\\')) return field
+  const bytes = Buffer.from(field.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8))), 'latin1')
+  return bytes.toString('utf8')
+}
+
+/** One line of mountinfo: `36 35 98:0 /root /target opts shared:1 - type source super`, see proc_pid_mountinfo(5). */
+export function parseMountLine(line: string): MountEntry | undefined {
+  // Read as latin1 so that the octal escapes and raw bytes mix well.
+  const [left = '', right = ''] = line.split(' - ')
+  const [id = '', parent = '', , root = '', target = '', options = '', ...tags] = left.split(' ')
+  const [type = '', source = '', superOptions = ''] = right.split(' ')
+  if (target === '' || type === '') return undefined
+  const shared = tags.some((tag) => tag.startsWith('shared:'))
+  const slave = tags.some((tag) => tag.startsWith('master:'))
+  return {
+    id: Number(id),
+    parentId: Number(parent),
+    root: unescape(root),
+    target: unescape(target),
+    type: unescape(type),
+    source: unescape(source),
+    options: options.split(','),
+    superOptions: superOptions.split(','),
+    propagation: shared ? 'shared' : slave ? 'slave' : tags.includes('unbindable') ? 'unbindable' : 'private',
+  }
+}
+
+export function mountTable(request: { readonly under?: string }): MountEntry[] {
+  const under = request.under
+  const prefix = under === undefined ? '' : under.endsWith('/') ? under : `${under}/`
+  const entries: MountEntry[] = []
+  for (const line of readFileSync('/proc/thread-self/mountinfo', 'latin1').split('\n')) {
+    const entry = parseMountLine(line)
+    if (entry === undefined) continue
+    if (under === undefined || entry.target === under || entry.target.startsWith(prefix)) entries.push(entry)
+  }
+  return entries
+}

@@ -1,0 +1,46 @@
+/** Every operation a kernel worker knows. Each is synchronous: it runs to its end on the worker's thread. */
+import { addToCgroup, cgroupMode, cgroupPids, cgroupStats, createCgroup, freezeCgroup, killCgroup, removeCgroup, updateCgroup } from './cgroups.ts'
+import { identify } from './identity.ts'
+import { addAddress, addRoute, attach, deleteAddress, deleteLink, deleteRoute, ensureBridge, linkStatistics, linkUp, listLinks, setSysctl } from './links.ts'
+import { mount, mountTable, overlay, unmount } from './mounts.ts'
+import { createNamespaces, isPinned, removeNamespace } from './namespaces.ts'
+import { applyNft, listNft } from './nftables.ts'
+import { signalProcess, spawn } from './spawn.ts'
+
+export const operations = {
+  mount,
+  overlay,
+  unmount,
+  mountTable,
+  createNamespaces,
+  removeNamespace,
+  isPinned,
+  ensureBridge,
+  attach,
+  deleteLink,
+  linkUp,
+  addAddress,
+  deleteAddress,
+  addRoute,
+  deleteRoute,
+  listLinks,
+  linkStatistics,
+  setSysctl,
+  applyNft,
+  listNft,
+  cgroupMode,
+  createCgroup,
+  updateCgroup,
+  addToCgroup,
+  cgroupPids,
+  cgroupStats,
+  killCgroup,
+  freezeCgroup,
+  removeCgroup,
+  spawn,
+  signalProcess,
+  identify,
+}
+
+export type Operations = typeof operations
+export type OperationName = keyof Operations
