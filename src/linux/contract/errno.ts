@@ -30,7 +30,7 @@ const codes: Readonly<Record<string, FaultCode>> = {
   ETIMEDOUT: 'timeout',
   EINTR: 'canceled',
   ENOSYS: 'unimplemented',
-  EOPNOTSUPP: 'unimplemented',
+  ENOTSUP: 'unimplemented',
 }
 
 /** `what` says what was tried and on what, e.g. `mount overlay on /x`. */

@@ -17,6 +17,15 @@ function bind<A extends readonly unknown[]>(prototype: string): Call<A> {
   return library.func(prototype)
 }
 
+/** For functions that an older C library lacks. */
+function bindOptional<A extends readonly unknown[]>(prototype: string): Call<A> | undefined {
+  try {
+    return bind(prototype)
+  } catch {
+    return undefined
+  }
+}
+
 function bindSyscall<A extends readonly unknown[]>(number: number, types: readonly string[]): Call<A> {
   // Declared without the dots: on x86-64 and arm64 integers travel in the same registers either way.
   const call = library.func('syscall', 'long', ['long', ...types])
@@ -40,10 +49,10 @@ export const libc = {
   connect: bind<[fd: number, address: Uint8Array, length: number]>('int connect(int fd, uint8_t *a, uint32_t l)'),
   setsockopt: bind<[fd: number, level: number, name: number, value: Uint8Array, length: number]>('int setsockopt(int fd, int l, int n, uint8_t *v, uint32_t s)'),
   shutdown: bind<[fd: number, how: number]>('int shutdown(int fd, int how)'),
-  send: bind<[fd: number, data: Pointer, length: number, flags: number]>('ssize_t send(int fd, const uint8_t *b, size_t l, int flags)'),
-  recv: bind<[fd: number, data: Pointer, length: number, flags: number]>('ssize_t recv(int fd, uint8_t *b, size_t l, int flags)'),
-  read: bind<[fd: number, data: Pointer, length: number]>('ssize_t read(int fd, uint8_t *b, size_t l)'),
-  write: bind<[fd: number, data: Pointer, length: number]>('ssize_t write(int fd, const uint8_t *b, size_t l)'),
+  send: bind<[fd: number, data: Pointer, length: number, flags: number]>('long send(int fd, const uint8_t *b, size_t l, int flags)'),
+  recv: bind<[fd: number, data: Pointer, length: number, flags: number]>('long recv(int fd, uint8_t *b, size_t l, int flags)'),
+  read: bind<[fd: number, data: Pointer, length: number]>('long read(int fd, uint8_t *b, size_t l)'),
+  write: bind<[fd: number, data: Pointer, length: number]>('long write(int fd, const uint8_t *b, size_t l)'),
   fcntl: bind<[fd: number, command: number, value: number]>('int fcntl(int fd, int c, int v)'),
   eventfd: bind<[value: number, flags: number]>('int eventfd(unsigned int v, int f)'),
   epollCreate: bind<[flags: number]>('int epoll_create1(int f)'),
@@ -67,6 +76,7 @@ export const spawnCalls = {
   actionsDestroy: bind<[actions: Uint8Array]>('int posix_spawn_file_actions_destroy(uint8_t *fa)'),
   actionsDup2: bind<[actions: Uint8Array, from: number, to: number]>('int posix_spawn_file_actions_adddup2(uint8_t *fa, int from, int to)'),
   actionsChdir: bind<[actions: Uint8Array, path: string]>('int posix_spawn_file_actions_addchdir_np(uint8_t *fa, const char *path)'),
+  actionsCloseFrom: bindOptional<[actions: Uint8Array, from: number]>('int posix_spawn_file_actions_addclosefrom_np(uint8_t *fa, int from)'),
   attributesInit: bind<[attributes: Uint8Array]>('int posix_spawnattr_init(uint8_t *at)'),
   attributesDestroy: bind<[attributes: Uint8Array]>('int posix_spawnattr_destroy(uint8_t *at)'),
   attributesFlags: bind<[attributes: Uint8Array, flags: number]>('int posix_spawnattr_setflags(uint8_t *at, short flags)'),
@@ -74,7 +84,9 @@ export const spawnCalls = {
   attributesDefault: bind<[attributes: Uint8Array, set: Uint8Array]>('int posix_spawnattr_setsigdefault(uint8_t *at, uint8_t *set)'),
 }
 
-const names = new Map<number, string>(Object.entries(constants.errno).map(([name, number]) => [number, name]))
+/** Two numbers have two names each; these are the ones that Node itself uses. */
+const secondNames = new Set(['EWOULDBLOCK', 'EOPNOTSUPP'])
+const names = new Map<number, string>(Object.entries(constants.errno).flatMap(([name, number]) => (secondNames.has(name) ? [] : [[number, name]])))
 
 /** `EBUSY` for 16. */
 export function errnoName(number: number): string {

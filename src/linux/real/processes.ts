@@ -105,6 +105,8 @@ class Run {
     const name = this.#argv[0] ?? ''
     const onAbort = (): void => this.#giveUp(new Fault('canceled', `running ${name} was canceled`))
     options.signal?.addEventListener('abort', onAbort, { once: true })
+    // It may have been aborted while the process was being started.
+    if (options.signal?.aborted === true) onAbort()
     const timer = options.timeoutMs === undefined ? undefined : this.#parts.clock.after(options.timeoutMs, () => this.#giveUp(new Fault('timeout', `${name} took longer than ${options.timeoutMs} ms and was killed`)))
     try {
       this.#feed(options.stdin)

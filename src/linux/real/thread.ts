@@ -13,8 +13,8 @@ interface Waiting {
   reject(error: unknown): void
 }
 
-/** Heap bounds keep an idle worker small. */
-export const workerLimits = { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 4 }
+/** Heap bounds keep an idle worker small. Descriptors are opened and closed by the C library too, so Node must not keep its own account of them. */
+export const workerOptions = { resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 4 }, trackUnmanagedFds: false }
 
 export class KernelThread implements AsyncDisposable {
   readonly #worker: Worker
@@ -23,7 +23,7 @@ export class KernelThread implements AsyncDisposable {
   #ended: Fault | undefined
 
   constructor(name: string) {
-    this.#worker = new Worker(new URL('./worker.ts', import.meta.url), { name, resourceLimits: workerLimits, stdin: false })
+    this.#worker = new Worker(new URL('./worker.ts', import.meta.url), { name, ...workerOptions })
     // An idle worker must not keep the process alive; each call does, while it waits.
     this.#worker.unref()
     this.#worker.on('message', (answer: AnswerMessage) => this.#settle(answer))

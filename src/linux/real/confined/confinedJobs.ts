@@ -55,7 +55,7 @@ export class ConfinedWorkers implements ConfinedJobs, AsyncDisposable {
     if (this.#closed) throw new Fault('canceled', 'the kernel room was closed')
     const idle = this.#idle.pop()
     if (idle !== undefined) return idle
-    const worker = new Worker(new URL('./worker.ts', import.meta.url), { name: 'confined', stdin: false })
+    const worker = new Worker(new URL('./worker.ts', import.meta.url), { name: 'confined', trackUnmanagedFds: false })
     this.#all.add(worker)
     worker.once('exit', () => {
       this.#all.delete(worker)

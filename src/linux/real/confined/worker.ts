@@ -9,6 +9,7 @@ import { Fault } from '#base/fault.ts'
 import type { JobContext, JobFunction } from '../../contract/confined.ts'
 import { fromFaultMessage, toFaultMessage } from '../faultMessage.ts'
 import { check, CLONE_FS, libc } from '../libc.ts'
+import { rawFiles } from '../rawFiles.ts'
 import { type FromJob, type ToJob, window } from './messages.ts'
 
 const port = present(parentPort, "the confined worker's port")
@@ -21,6 +22,7 @@ type Arrived = { readonly bytes: Uint8Array } | { readonly fault: Fault } | 'end
 
 /** The streams and the signal of the job that runs now. */
 class Session implements JobContext {
+  readonly files = rawFiles
   readonly #abort = new AbortController()
   readonly #arrived: Arrived[] = []
   #wakeInput: (() => void) | undefined

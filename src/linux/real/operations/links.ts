@@ -179,9 +179,9 @@ function openNetns(path: string): number {
   }
 }
 
-/** The peer's attribute holds a fixed header of its own before its attributes. */
+/** The peer's attribute holds a fixed header of its own before its attributes. It cannot come up yet: the kernel has not joined the ends. */
 function encodePeer(attributes: readonly Attribute[]): Uint8Array {
-  return Buffer.concat([linkHeader({ up: true }), ...attributes.map((attribute) => encodeOne(attribute))])
+  return Buffer.concat([linkHeader(), ...attributes.map((attribute) => encodeOne(attribute))])
 }
 
 function encodeOne(attribute: Attribute): Buffer {
@@ -205,6 +205,7 @@ function configureInside(inside: NetlinkSocket, request: AttachRequest): { mac: 
   const payload = inside.get({ type: RTM.getLink, flags: 0, header: linkHeader(), attributes: [{ type: IFLA.name, value: text(request.ifName) }], what: `find ${request.ifName}` })
   const index = payload.readInt32LE(4)
   for (const address of request.addresses) changeAddress(inside, { add: true, name: request.ifName, index, address })
+  setUp(inside, request.ifName, index)
   for (const gateway of request.gateways ?? []) changeRoute(inside, { destination: 'default', gateway, device: request.ifName }, true)
   for (const route of request.routes ?? []) changeRoute(inside, route, true)
   return { mac: macText(decodeAttributes(payload.subarray(16)).get(IFLA.address) ?? Buffer.alloc(6)) }

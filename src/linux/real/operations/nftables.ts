@@ -85,7 +85,7 @@ function run(context: Context, script: string): string {
 }
 
 export function applyNft(request: InNamespace & { readonly script: string }): void {
-  inContext(request, (context) => run(context, request.script))
+  inContext(request, (context) => run(context, `${request.script}\n`))
 }
 
 export function listNft(request: InNamespace & { readonly table: string }): unknown[] {

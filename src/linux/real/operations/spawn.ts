@@ -3,7 +3,7 @@ import { closeSync, openSync } from 'node:fs'
 import { errnoFault } from '../../contract/errno.ts'
 import { findExecutable } from '../executables.ts'
 import { check, errnoName, libc, O_CLOEXEC, spawnCalls } from '../libc.ts'
-import { addToCgroup, placeThread } from './cgroups.ts'
+import { bornIn } from './cgroups.ts'
 import { startTimeOf } from './identity.ts'
 
 export type SpawnDescriptor = 'pipeIn' | 'pipeOut' | 'null' | 'inherit' | { readonly fd: number }
@@ -33,13 +33,11 @@ const attributesBytes = 1024
 
 export function spawn(request: SpawnRequest): Spawned {
   const path = findExecutable(request.argv[0] ?? '', request.env['PATH'] ?? '')
-  const placed = placeThread(request.cgroup)
   const ours: (number | undefined)[] = []
   const theirs: number[] = []
   try {
     const sources = request.stdio.map((descriptor) => openDescriptor(descriptor, { ours, theirs }))
-    const pid = posixSpawn(path, request, sources)
-    if (!placed && request.cgroup !== undefined) addToCgroup({ path: request.cgroup, pid })
+    const pid = bornIn(request.cgroup, () => posixSpawn(path, request, sources))
     return { pid, pipes: ours }
   } catch (error) {
     for (const fd of ours) if (fd !== undefined) closeSync(fd)
@@ -100,6 +98,8 @@ function posixSpawn(path: string, request: SpawnRequest, sources: readonly (numb
       lifted.push(high)
       spawnCalls.actionsDup2(actions, high, target)
     }
+    // Descriptors that were handed to us without close-on-exec are nobody else's business (glibc 2.34 and later).
+    spawnCalls.actionsCloseFrom?.(actions, sources.length)
     if (request.cwd !== undefined) spawnCalls.actionsChdir(actions, request.cwd)
     spawnCalls.attributesFlags(attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | (request.session ? POSIX_SPAWN_SETSID : 0))
     spawnCalls.attributesMask(attributes, Buffer.alloc(128))

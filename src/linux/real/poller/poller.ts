@@ -8,7 +8,7 @@ import { Fault } from '#base/fault.ts'
 import type { Poller, PacketSocket } from '../../contract/poller.ts'
 import type { ExitStatus } from '../../contract/processes.ts'
 import { fromFaultMessage } from '../faultMessage.ts'
-import { workerLimits } from '../thread.ts'
+import { workerOptions } from '../thread.ts'
 import type { PollerEvent, PollerRequest } from './messages.ts'
 import { BridgedSocket } from './packetSocket.ts'
 
@@ -35,7 +35,7 @@ export class KernelPoller implements Poller, AsyncDisposable {
 
   constructor(clock: Clock) {
     this.#clock = clock
-    this.#worker = new Worker(new URL('./worker.ts', import.meta.url), { name: 'poller', workerData: this.#ending, resourceLimits: workerLimits })
+    this.#worker = new Worker(new URL('./worker.ts', import.meta.url), { name: 'poller', workerData: this.#ending, ...workerOptions })
     this.#worker.on('message', (event: PollerEvent) => this.#onEvent(event))
     this.#worker.on('error', (error) => this.#fail(new Fault('internal', 'the poller failed', { cause: error })))
     // Node joins its workers before it exits; one inside epoll_wait would keep it for ever.
