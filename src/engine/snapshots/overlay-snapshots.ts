@@ -42,6 +42,8 @@ export interface LayerUnpacker {
   unpackLayer(layer: { readonly diffId: DiffId; readonly blob: Readable; readonly compression: LayerCompression | 'detect'; readonly signal?: AbortSignal }): Promise<void>
   /** Stacks an unpacked layer on a stack. */
   stack(parent: ChainId | undefined, diffId: DiffId): Promise<ChainId>
+  /** Says that an image needs these stacks now. What was stacked and not claimed yet is spared by `collect`. */
+  claim(chainIds: readonly ChainId[]): void
 }
 
 export type OverlaySnapshots = Snapshots & LayerUnpacker & AsyncDisposable
@@ -77,6 +79,8 @@ class OverlayDriver implements OverlaySnapshots {
   /** Target to key. */
   readonly #mounted: Map<string, SnapshotKey>
   readonly #serial = new KeyedSerial<string>()
+  /** Stacks made by this process that no image has claimed yet: a build or a pull is under way. */
+  readonly #unclaimed = new Set<ChainId>()
   /** What `diff` counted, so that `commit` need not count again. */
   readonly #sizes = new Map<DiffId, PackResult>()
 
@@ -199,7 +203,7 @@ class OverlayDriver implements OverlaySnapshots {
         const { sizeBytes, entries } = this.#sizes.get(layer.diffId) ?? (await this.#measured(active))
         this.#sizes.delete(layer.diffId)
         await this.#layers.adopt(active.upper, { diffId: layer.diffId, sizeBytes, inodes: entries })
-        await this.#layers.addChain(chainId, { parent: active.parent, diffId: layer.diffId })
+        await this.#addChain(chainId, active.parent, layer.diffId)
       })
       this.#actives.forget(key)
       await this.#layers.discard(active.folder)
@@ -244,13 +248,23 @@ class OverlayDriver implements OverlaySnapshots {
 
   async stack(parent: ChainId | undefined, diffId: DiffId): Promise<ChainId> {
     const chainId = chainIdOf(parent, diffId)
-    await this.#layers.addChain(chainId, { parent, diffId })
+    await this.#addChain(chainId, parent, diffId)
     return chainId
+  }
+
+  async #addChain(chainId: ChainId, parent: ChainId | undefined, diffId: DiffId): Promise<void> {
+    if (this.#layers.chain(chainId) !== undefined) return
+    this.#unclaimed.add(chainId)
+    await this.#layers.addChain(chainId, { parent, diffId })
+  }
+
+  claim(chainIds: readonly ChainId[]): void {
+    for (const chainId of chainIds) this.#unclaimed.delete(chainId)
   }
 
   async collect(inUse: (chainId: ChainId) => boolean): Promise<number> {
     const held = new Set(this.#actives.all().map((active) => active.parent))
-    return await this.#layers.collect((chainId) => held.has(chainId) || inUse(chainId))
+    return await this.#layers.collect((chainId) => held.has(chainId) || this.#unclaimed.has(chainId) || inUse(chainId))
   }
 
   // ---- archives ----

@@ -1,0 +1,155 @@
+/**
+ * What is stored about images: one record per image (`i/<hex>.json`), all names in one file (`names.json`). The configuration
+ * itself is a blob named by the image's id. Everything is also in memory; the disk is written first.
+ */
+import { mkdir, readdir, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { readState, writeState } from '#base/files.ts'
+import type { Logger } from '#base/log.ts'
+import { KeyedSerial } from '#base/task.ts'
+import type { BlobReader } from '#oci/blobs/contract.ts'
+import { digestHex, isDigest } from '#oci/digest.ts'
+import type { Digest } from '#oci/digest.ts'
+import { maxConfigBytes, parseImageConfig } from '#oci/image-config.ts'
+import type { ImageConfig } from '#oci/image-config.ts'
+
+/** A layer as it is stored: `digest` names the blob (compressed or not), `diffId` the tar in it. */
+export interface StoredLayer {
+  readonly diffId: Digest
+  readonly digest: Digest
+  readonly mediaType: string
+  readonly sizeBytes: number
+}
+
+export interface ImageRecord {
+  readonly id: Digest
+  readonly layers: readonly StoredLayer[]
+  /** Compressed forms made for pushes to other registries, by position in `layers`. */
+  readonly compressed?: readonly StoredLayer[]
+  readonly manifestDigest?: Digest
+  readonly parentId?: Digest
+  readonly lastTaggedAtMs?: number
+  /** Canonical `name@digest`. */
+  readonly repoDigests: readonly string[]
+}
+
+export interface KnownImage {
+  readonly record: ImageRecord
+  readonly config: ImageConfig
+}
+
+const formatVersion = 1
+
+export class ImageRecords {
+  readonly #root: string
+  readonly #images = new Map<Digest, KnownImage>()
+  /** Canonical `registry/repository:tag` to id. */
+  readonly #names = new Map<string, Digest>()
+  readonly #serial = new KeyedSerial<'names'>()
+
+  private constructor(root: string) {
+    this.#root = root
+  }
+
+  static async open(options: { readonly root: string; readonly blobs: BlobReader; readonly logger: Logger }): Promise<ImageRecords> {
+    await mkdir(join(options.root, 'i'), { recursive: true, mode: 0o700 })
+    const records = new ImageRecords(options.root)
+    for (const file of await readdir(join(options.root, 'i'))) {
+      const record = file.endsWith('.json') ? parseRecord(await readState(join(options.root, 'i', file), formatVersion)) : undefined
+      const config = record === undefined ? undefined : await readConfig(options, record.id)
+      if (record !== undefined && config !== undefined) records.#images.set(record.id, { record, config })
+    }
+    const names = (await readState(join(options.root, 'names.json'), formatVersion))?.['names']
+    if (typeof names === 'object' && names !== null) {
+      for (const [name, id] of Object.entries(names)) if (typeof id === 'string' && isDigest(id) && records.#images.has(id)) records.#names.set(name, id)
+    }
+    return records
+  }
+
+  get(id: Digest): KnownImage | undefined {
+    return this.#images.get(id)
+  }
+
+  all(): readonly KnownImage[] {
+    return [...this.#images.values()]
+  }
+
+  idOf(canonicalName: string): Digest | undefined {
+    return this.#names.get(canonicalName)
+  }
+
+  namesOf(id: Digest): readonly string[] {
+    return [...this.#names].filter(([, holder]) => holder === id).map(([name]) => name).sort()
+  }
+
+  async put(image: KnownImage): Promise<void> {
+    await writeState(this.#pathOf(image.record.id), { formatVersion, ...image.record })
+    this.#images.set(image.record.id, image)
+  }
+
+  async delete(id: Digest): Promise<void> {
+    this.#images.delete(id)
+    await unlink(this.#pathOf(id))
+  }
+
+  /** Gives and takes names in one step; undefined takes a name away. */
+  async rename(changes: ReadonlyMap<string, Digest | undefined>): Promise<void> {
+    await this.#serial.run('names', async () => {
+      const next = new Map(this.#names)
+      for (const [name, id] of changes) {
+        if (id === undefined) next.delete(name)
+        else next.set(name, id)
+      }
+      await writeState(join(this.#root, 'names.json'), { formatVersion, names: Object.fromEntries([...next].sort(([a], [b]) => (a < b ? -1 : 1))) })
+      this.#names.clear()
+      for (const [name, id] of next) this.#names.set(name, id)
+    })
+  }
+
+  #pathOf(id: Digest): string {
+    return join(this.#root, 'i', `${digestHex(id)}.json`)
+  }
+}
+
+async function readConfig(options: { readonly blobs: BlobReader; readonly logger: Logger }, id: Digest): Promise<ImageConfig | undefined> {
+  try {
+    return parseImageConfig(await options.blobs.read(id, { maxBytes: maxConfigBytes }))
+  } catch (error) {
+    options.logger.warn({ image: id, error }, 'an image is dropped: its configuration cannot be read')
+    return undefined
+  }
+}
+
+function parseRecord(state: Readonly<Record<string, unknown>> | undefined): ImageRecord | undefined {
+  if (state === undefined || typeof state['id'] !== 'string' || !isDigest(state['id'])) return undefined
+  const layers = parseLayers(state['layers'])
+  const compressed = parseLayers(state['compressed'])
+  const { manifestDigest, parentId, lastTaggedAtMs, repoDigests } = state
+  if (layers === undefined) return undefined
+  return {
+    id: state['id'],
+    layers,
+    ...(compressed === undefined ? {} : { compressed }),
+    ...(typeof manifestDigest === 'string' && isDigest(manifestDigest) ? { manifestDigest } : {}),
+    ...(typeof parentId === 'string' && isDigest(parentId) ? { parentId } : {}),
+    ...(typeof lastTaggedAtMs === 'number' ? { lastTaggedAtMs } : {}),
+    repoDigests: Array.isArray(repoDigests) ? repoDigests.filter((name): name is string => typeof name === 'string') : [],
+  }
+}
+
+function parseLayers(value: unknown): readonly StoredLayer[] | undefined {
+  if (!Array.isArray(value)) return undefined
+  const layers = value.map(parseLayer)
+  return layers.every((layer) => layer !== undefined) ? layers : undefined
+}
+
+function parseLayer(value: unknown): StoredLayer | undefined {
+  if (typeof value !== 'object' || value === null) return undefined
+  const diffId = 'diffId' in value ? value.diffId : undefined
+  const digest = 'digest' in value ? value.digest : undefined
+  const mediaType = 'mediaType' in value ? value.mediaType : undefined
+  const sizeBytes = 'sizeBytes' in value ? value.sizeBytes : undefined
+  if (typeof diffId !== 'string' || !isDigest(diffId) || typeof digest !== 'string' || !isDigest(digest)) return undefined
+  if (typeof mediaType !== 'string' || typeof sizeBytes !== 'number') return undefined
+  return { diffId, digest, mediaType, sizeBytes }
+}

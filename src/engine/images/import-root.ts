@@ -1,0 +1,44 @@
+/** `docker import`: a root file system as a tar becomes an image of one layer. */
+import type { Readable } from 'node:stream'
+import { rfc3339Nano } from '#base/clock.ts'
+import { mediaTypes } from '#oci/descriptor.ts'
+import { decompress } from '#oci/layer/decompress.ts'
+import { hostPlatform, parsePlatform } from '#oci/platform.ts'
+import type { ContainerDefaults, Image, ImageConfig } from '../contract/images.ts'
+import type { ImageStore } from './image-store.ts'
+import { namedTag } from './image-store.ts'
+
+export interface ImportOptions {
+  readonly name?: string
+  readonly message?: string
+  readonly defaults?: ContainerDefaults
+  readonly platform?: string
+  readonly signal?: AbortSignal
+}
+
+export async function importRoot(store: ImageStore, archive: Readable, options: ImportOptions): Promise<Image> {
+  const { blobs, leases, snapshots, clock } = store.parts
+  const names = options.name === undefined ? [] : [namedTag(options.name)]
+  const platform = options.platform === undefined ? hostPlatform : parsePlatform(options.platform)
+  await using ingest = await blobs.begin()
+  await ingest.write(decompress(archive, 'detect'), options.signal === undefined ? {} : { signal: options.signal })
+  const { digest, sizeBytes } = await ingest.commit()
+  using _lease = leases.hold(digest)
+  await snapshots.unpackLayer({ diffId: digest, blob: await blobs.open(digest), compression: 'none', ...(options.signal === undefined ? {} : { signal: options.signal }) })
+  const created = rfc3339Nano(clock.nowNs())
+  const config: ImageConfig = {
+    created,
+    architecture: platform.architecture,
+    ...(platform.variant === undefined ? {} : { variant: platform.variant }),
+    os: platform.os,
+    config: options.defaults ?? {},
+    rootfs: { type: 'layers', diff_ids: [digest] },
+    history: [{ created, comment: options.message ?? 'Imported from -' }],
+  }
+  const known = await store.add({
+    configBytes: Buffer.from(JSON.stringify(config)),
+    layers: [{ diffId: digest, digest, mediaType: mediaTypes.ociLayer, sizeBytes }],
+    names,
+  })
+  return await store.describe(known)
+}

@@ -1,0 +1,55 @@
+/**
+ * The one collector of blobs: what no root names is removed. Roots are images, manifests of the registry and leases, which
+ * whoever is between storing a blob and naming it holds.
+ */
+import type { Digest } from '../digest.ts'
+import type { BlobReader, BlobRemover } from './contract.ts'
+
+/** Blobs that work in progress needs. Leases end with the process; what is left behind then is collected later. */
+export class BlobLeases {
+  readonly #held = new Map<Digest, number>()
+
+  hold(digest: Digest): Disposable {
+    this.#held.set(digest, (this.#held.get(digest) ?? 0) + 1)
+    let released = false
+    return {
+      [Symbol.dispose]: () => {
+        if (released) return
+        released = true
+        const count = this.#held.get(digest) ?? 1
+        if (count === 1) this.#held.delete(digest)
+        else this.#held.set(digest, count - 1)
+      },
+    }
+  }
+
+  isHeld(digest: Digest): boolean {
+    return this.#held.has(digest)
+  }
+}
+
+export type BlobRoots = () => AsyncIterable<Digest> | Iterable<Digest>
+
+export interface CollectOptions {
+  readonly blobs: BlobReader & BlobRemover
+  readonly roots: readonly BlobRoots[]
+  readonly leases: BlobLeases
+  /** Blobs committed after this instant (ms since the epoch) are spared: their owner may be about to name them. */
+  readonly committedBeforeMs: number
+}
+
+/** Answers how many bytes were freed. Candidates are listed before the roots, so that what is named meanwhile is safe. */
+export async function collectBlobs(options: CollectOptions): Promise<number> {
+  const candidates = new Map<Digest, number>()
+  for await (const blob of options.blobs.list()) if (blob.committedAtMs < options.committedBeforeMs) candidates.set(blob.digest, blob.sizeBytes)
+  for (const roots of options.roots) for await (const digest of roots()) candidates.delete(digest)
+  let freed = 0
+  for (const [digest, sizeBytes] of candidates) {
+    // Committed again since it was listed, or held by now: somebody wants it.
+    const now = await options.blobs.stat(digest)
+    if (now === undefined || now.committedAtMs >= options.committedBeforeMs || options.leases.isHeld(digest)) continue
+    await options.blobs.remove(digest)
+    freed += sizeBytes
+  }
+  return freed
+}
