@@ -12,6 +12,8 @@ export function effectiveOf(spec: ContainerSpec, defaults: ContainerDefaults, id
   const command = process.command ?? (process.entrypoint === undefined ? (defaults.Cmd ?? []) : [])
   return {
     args: [...entrypoint, ...command],
+    entrypoint: entrypoint.length === 0 ? null : entrypoint,
+    command: command.length === 0 ? null : command,
     env: mergedEnv(process.env ?? [], defaults.Env ?? []),
     workingDir: process.workingDir || defaults.WorkingDir || '/',
     user: process.user || defaults.User || '',

@@ -1,0 +1,280 @@
+/** Containers as the Engine API shows them: `ContainerInspect` and `ContainerSummary`, shaped by the client's version. */
+import { rfc3339Nano } from '#base/clock.ts'
+import type { Container, ResolvedMount } from '../contract/containers.ts'
+import type { Endpoint, PortBinding } from '../contract/networks.ts'
+import { defaultMaskedPaths, defaultReadonlyPaths } from '../containers/spec.ts'
+import { humanDuration } from './durations.ts'
+
+const zeroTime = '0001-01-01T00:00:00Z'
+
+function timeText(ns: bigint): string {
+  // Go leaves trailing zeros away.
+  return ns === 0n ? zeroTime : rfc3339Nano(ns).replace(/\.?0+Z$/, 'Z')
+}
+
+interface DockerExtension {
+  readonly config: Readonly<Record<string, unknown>>
+  readonly hostConfig: Readonly<Record<string, unknown>>
+}
+
+function extensionOf(container: Container): DockerExtension {
+  const docker = container.spec.extension?.['docker']
+  const part = (name: string): Readonly<Record<string, unknown>> => {
+    if (typeof docker !== 'object' || docker === null) return {}
+    const value: unknown = Reflect.get(docker, name)
+    return typeof value === 'object' && value !== null ? { ...value } : {}
+  }
+  return { config: part('config'), hostConfig: part('hostConfig') }
+}
+
+export function inspectJson(container: Container, view: { readonly minorVersion: number; readonly rootDir: string; readonly sizes?: { readonly writableBytes: number; readonly totalBytes: number } }): object {
+  const { state, effective, paths } = container
+  const running = state.status === 'running' || state.status === 'paused'
+  return {
+    Id: container.id,
+    Created: timeText(container.createdAtNs),
+    Path: effective.args[0] ?? '',
+    Args: effective.args.slice(1),
+    State: {
+      Status: state.status,
+      Running: running,
+      Paused: state.status === 'paused',
+      Restarting: state.status === 'restarting',
+      OOMKilled: state.oomKilled,
+      Dead: state.status === 'dead',
+      Pid: state.pid,
+      ExitCode: state.exitCode,
+      Error: state.error,
+      StartedAt: timeText(state.startedAtNs),
+      FinishedAt: timeText(state.finishedAtNs),
+      ...(state.health === undefined
+        ? {}
+        : { Health: { Status: state.health.status, FailingStreak: state.health.failingStreak, Log: state.health.log.map((entry) => ({ Start: timeText(entry.startedAtNs), End: timeText(entry.endedAtNs), ExitCode: entry.exitCode, Output: entry.output })) } }),
+    },
+    Image: container.imageId,
+    ResolvConfPath: paths.resolvConf,
+    HostnamePath: paths.hostname,
+    HostsPath: paths.hosts,
+    LogPath: paths.log,
+    Name: `/${container.name}`,
+    RestartCount: state.restartCount,
+    Driver: 'overlay2',
+    Platform: 'linux',
+    MountLabel: '',
+    ProcessLabel: '',
+    AppArmorProfile: '',
+    ExecIDs: container.execIds.length === 0 ? null : container.execIds,
+    HostConfig: hostConfigJson(container),
+    GraphDriver: { Data: null, Name: 'overlay2' },
+    ...(view.sizes === undefined ? {} : { SizeRw: view.sizes.writableBytes, SizeRootFs: view.sizes.totalBytes }),
+    Mounts: container.mounts.filter(({ type }) => type !== 'tmpfs').map(mountJson),
+    Config: configJson(container),
+    NetworkSettings: networkSettingsJson(container, view.minorVersion),
+  }
+}
+
+export function mountJson(mount: ResolvedMount): object {
+  return {
+    Type: mount.type,
+    ...(mount.name === undefined ? {} : { Name: mount.name }),
+    Source: mount.source,
+    Destination: mount.target,
+    ...(mount.driver === undefined ? {} : { Driver: mount.driver }),
+    Mode: mount.readonly ? 'ro' : mount.type === 'volume' ? 'z' : '',
+    RW: !mount.readonly,
+    Propagation: mount.propagation,
+  }
+}
+
+const hostConfigDefaults = {
+  Binds: null, ContainerIDFile: '', LogConfig: { Type: 'json-file', Config: {} }, NetworkMode: 'default', PortBindings: {}, RestartPolicy: { Name: 'no', MaximumRetryCount: 0 },
+  AutoRemove: false, VolumeDriver: '', VolumesFrom: null, CapAdd: null, CapDrop: null, CgroupnsMode: 'host', Dns: [], DnsOptions: [], DnsSearch: [], ExtraHosts: null, GroupAdd: null,
+  IpcMode: 'private', Cgroup: '', Links: null, OomScoreAdj: 0, PidMode: '', Privileged: false, PublishAllPorts: false, ReadonlyRootfs: false, SecurityOpt: null, UTSMode: '',
+  UsernsMode: '', ShmSize: 67108864, Runtime: 'runc', ConsoleSize: [0, 0], Isolation: '', CpuShares: 0, Memory: 0, NanoCpus: 0, CgroupParent: '', BlkioWeight: 0, BlkioWeightDevice: [],
+  BlkioDeviceReadBps: [], BlkioDeviceWriteBps: [], BlkioDeviceReadIOps: [], BlkioDeviceWriteIOps: [], CpuPeriod: 0, CpuQuota: 0, CpuRealtimePeriod: 0, CpuRealtimeRuntime: 0,
+  CpusetCpus: '', CpusetMems: '', Devices: [], DeviceCgroupRules: null, DeviceRequests: null, MemoryReservation: 0, MemorySwap: 0, MemorySwappiness: null, OomKillDisable: false,
+  PidsLimit: null, Ulimits: [], CpuCount: 0, CpuPercent: 0, IOMaximumIOps: 0, IOMaximumBandwidth: 0, MaskedPaths: defaultMaskedPaths, ReadonlyPaths: defaultReadonlyPaths,
+}
+
+function hostConfigJson(container: Container): object {
+  const { spec } = container
+  const given = Object.fromEntries(Object.entries(extensionOf(container).hostConfig).filter(([key, value]) => !(value === null && key in hostConfigDefaults)))
+  const restart = spec.restart ?? { name: 'no' }
+  const { resources = {} } = spec
+  return {
+    ...hostConfigDefaults,
+    ...given,
+    // What `update` may have changed, and what an empty word stands for.
+    RestartPolicy: { Name: restart.name, MaximumRetryCount: restart.name === 'on-failure' ? restart.maximumRetryCount : 0 },
+    Memory: resources.memoryBytes ?? 0,
+    MemorySwap: resources.memorySwapBytes ?? (resources.memoryBytes ?? 0) * 2,
+    MemoryReservation: resources.memoryReservationBytes ?? 0,
+    NanoCpus: resources.nanoCpus ?? 0,
+    CpuShares: resources.cpuShares ?? 0,
+    CpuQuota: resources.cpuQuotaUs ?? 0,
+    CpuPeriod: resources.cpuPeriodUs ?? 0,
+    CpusetCpus: resources.cpusetCpus ?? '',
+    CpusetMems: resources.cpusetMems ?? '',
+    PidsLimit: resources.pidsLimit ?? null,
+    ShmSize: spec.shmSizeBytes ?? hostConfigDefaults.ShmSize,
+    IpcMode: given['IpcMode'] || 'private',
+    Runtime: given['Runtime'] || 'runc',
+    CgroupnsMode: given['CgroupnsMode'] || 'host',
+    ...(spec.security?.privileged === true ? { MaskedPaths: null, ReadonlyPaths: null } : {}),
+  }
+}
+
+function configJson(container: Container): object {
+  const { effective, spec } = container
+  const { config } = extensionOf(container)
+  return {
+    Hostname: effective.hostname,
+    Domainname: spec.domainname ?? '',
+    User: effective.user,
+    AttachStdin: config['AttachStdin'] ?? false,
+    AttachStdout: config['AttachStdout'] ?? false,
+    AttachStderr: config['AttachStderr'] ?? false,
+    ...(effective.exposedPorts.length === 0 && published(container).length === 0 ? {} : { ExposedPorts: Object.fromEntries([...new Set([...effective.exposedPorts, ...published(container)])].sort().map((port) => [port, {}])) }),
+    Tty: effective.tty,
+    OpenStdin: config['OpenStdin'] ?? false,
+    StdinOnce: config['StdinOnce'] ?? false,
+    Env: effective.env,
+    Cmd: container.effective.command,
+    ...(config['Healthcheck'] === undefined ? {} : { Healthcheck: config['Healthcheck'] }),
+    Image: spec.image,
+    Volumes: config['Volumes'] ?? null,
+    WorkingDir: effective.workingDir === '/' && !spec.process?.workingDir ? '' : effective.workingDir,
+    Entrypoint: container.effective.entrypoint,
+    OnBuild: null,
+    Labels: effective.labels,
+    ...(effective.stopSignal === 'SIGTERM' && !spec.stopSignal ? {} : { StopSignal: effective.stopSignal }),
+    ...(spec.stopTimeoutSeconds === undefined ? {} : { StopTimeout: spec.stopTimeoutSeconds }),
+  }
+}
+
+function published({ spec }: Container): string[] {
+  return spec.network?.mode === 'networks' ? (spec.network.ports ?? []).map(({ containerPort, protocol }) => `${containerPort}/${protocol}`) : []
+}
+
+function portsJson(container: Container): object {
+  const ports: Record<string, { HostIp: string; HostPort: string }[] | null> = {}
+  if (container.state.status !== 'running' && container.state.status !== 'paused') return ports
+  for (const port of container.effective.exposedPorts) ports[port] = null
+  for (const { containerPort, protocol, hostIp, hostPort } of container.endpoints.flatMap((endpoint) => endpoint.ports)) {
+    const key = `${containerPort}/${protocol}`
+    ports[key] = [...(ports[key] ?? []), { HostIp: hostIp || '0.0.0.0', HostPort: String(hostPort) }]
+  }
+  return ports
+}
+
+const noEndpoint = { EndpointID: '', Gateway: '', IPAddress: '', IPPrefixLen: 0, IPv6Gateway: '', GlobalIPv6Address: '', GlobalIPv6PrefixLen: 0, MacAddress: '' }
+
+function endpointFields(endpoint: Endpoint): typeof noEndpoint {
+  return {
+    EndpointID: endpoint.id,
+    Gateway: endpoint.gateway,
+    IPAddress: endpoint.ipv4Address,
+    IPPrefixLen: endpoint.ipv4PrefixLength,
+    IPv6Gateway: endpoint.ipv6Gateway,
+    GlobalIPv6Address: endpoint.ipv6Address,
+    GlobalIPv6PrefixLen: endpoint.ipv6PrefixLength,
+    MacAddress: endpoint.macAddress,
+  }
+}
+
+export function networksJson(container: Container, minorVersion: number): object {
+  const wanted = container.spec.network ?? { mode: 'networks', endpoints: [{ network: 'bridge' }] }
+  if (wanted.mode === 'host' || wanted.mode === 'none') return { [wanted.mode]: { IPAMConfig: null, Links: null, Aliases: null, NetworkID: '', ...noEndpoint, DriverOpts: null } }
+  if (wanted.mode !== 'networks') return {}
+  const networks: Record<string, object> = {}
+  for (const { network, spec } of wanted.endpoints) {
+    const endpoint = container.endpoints.find(({ networkName, networkId }) => networkName === network || networkId === network || networkId.startsWith(network))
+    const aliases = spec?.aliases ?? []
+    const name = endpoint?.networkName ?? network
+    const userDefined = name !== 'bridge'
+    const ipam = spec?.ipv4Address === undefined && spec?.ipv6Address === undefined ? (userDefined ? {} : null) : { ...(spec.ipv4Address === undefined ? {} : { IPv4Address: spec.ipv4Address }), ...(spec.ipv6Address === undefined ? {} : { IPv6Address: spec.ipv6Address }) }
+    networks[name] = {
+      IPAMConfig: ipam,
+      Links: null,
+      Aliases: aliases.length === 0 && (!userDefined || minorVersion >= 45) ? null : minorVersion >= 45 ? aliases : [...aliases, container.id.slice(0, 12)],
+      NetworkID: endpoint?.networkId ?? '',
+      ...(endpoint === undefined ? noEndpoint : endpointFields(endpoint)),
+      DriverOpts: null,
+      ...(minorVersion >= 44 ? { DNSNames: userDefined ? [...new Set([container.name, ...aliases, container.id.slice(0, 12), ...(container.effective.hostname === container.id.slice(0, 12) ? [] : [container.effective.hostname])])] : null } : {}),
+    }
+  }
+  return networks
+}
+
+function networkSettingsJson(container: Container, minorVersion: number): object {
+  const bridge = container.endpoints.find(({ networkName }) => networkName === 'bridge')
+  return {
+    Bridge: '',
+    SandboxID: container.netnsPath === undefined ? '' : container.id,
+    SandboxKey: container.netnsPath ?? '',
+    HairpinMode: false,
+    LinkLocalIPv6Address: '',
+    LinkLocalIPv6PrefixLen: 0,
+    Ports: portsJson(container),
+    SecondaryIPAddresses: null,
+    SecondaryIPv6Addresses: null,
+    ...(bridge === undefined ? noEndpoint : endpointFields(bridge)),
+    Networks: networksJson(container, minorVersion),
+  }
+}
+
+export function summaryJson(container: Container, view: { readonly nowNs: bigint; readonly minorVersion: number; readonly imageName: string; readonly sizes?: { readonly writableBytes: number; readonly totalBytes: number } }): object {
+  const { spec, effective } = container
+  const networkMode = extensionOf(container).hostConfig['NetworkMode'] ?? 'default'
+  return {
+    Id: container.id,
+    Names: [`/${container.name}`],
+    Image: view.imageName,
+    ImageID: container.imageId,
+    Command: commandText(effective.args),
+    Created: Number(container.createdAtNs / 1_000_000_000n),
+    Ports: summaryPorts(container),
+    ...(view.sizes === undefined ? {} : { SizeRw: view.sizes.writableBytes, SizeRootFs: view.sizes.totalBytes }),
+    Labels: effective.labels,
+    State: container.state.status,
+    Status: statusText(container, view.nowNs),
+    HostConfig: { NetworkMode: networkMode },
+    NetworkSettings: { Networks: networksJson(container, view.minorVersion) },
+    Mounts: container.mounts.filter(({ type }) => type !== 'tmpfs').map(mountJson),
+    ...(spec.namespace === 'docker' ? {} : { Namespace: spec.namespace }),
+  }
+}
+
+function commandText(args: readonly string[]): string {
+  return args.map((arg) => (arg.includes(' ') ? `'${arg}'` : arg)).join(' ')
+}
+
+function summaryPorts(container: Container): object[] {
+  if (container.state.status !== 'running' && container.state.status !== 'paused') return []
+  const bound: PortBinding[] = container.endpoints.flatMap(({ ports }) => [...ports])
+  const open = container.effective.exposedPorts.filter((port) => !bound.some(({ containerPort, protocol }) => `${containerPort}/${protocol}` === port))
+  return [
+    ...open.map((port) => ({ PrivatePort: Number.parseInt(port, 10), Type: port.split('/')[1] ?? 'tcp' })),
+    ...bound.map(({ hostIp, containerPort, hostPort, protocol }) => ({ IP: hostIp || '0.0.0.0', PrivatePort: containerPort, PublicPort: hostPort, Type: protocol })),
+  ]
+}
+
+export function statusText({ state }: Container, nowNs: bigint): string {
+  const since = (ns: bigint): string => humanDuration(Number((nowNs - ns) / 1_000_000n))
+  switch (state.status) {
+    case 'created':
+      return 'Created'
+    case 'running':
+      return `Up ${since(state.startedAtNs)}${state.health === undefined ? '' : state.health.status === 'starting' ? ' (health: starting)' : ` (${state.health.status})`}`
+    case 'paused':
+      return `Up ${since(state.startedAtNs)} (Paused)`
+    case 'restarting':
+      return `Restarting (${state.exitCode}) ${since(state.finishedAtNs)} ago`
+    case 'removing':
+      return 'Removal In Progress'
+    case 'exited':
+      return state.finishedAtNs === 0n ? 'Created' : `Exited (${state.exitCode}) ${since(state.finishedAtNs)} ago`
+    case 'dead':
+      return 'Dead'
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * The Docker Engine API 1.24 to 1.50 (docs.docker.com/reference/api/engine): versions, routing, errors. The routes themselves stand in
+ * `routes/`. Every error is `{"message": …}` with the status of its Fault code; messages are part of the API, because the docker CLI reads
+ * them.
+ */
+import { ServerResponse, type IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { asFault, Fault, isFault } from '#base/fault.ts'
+import { parseTarget, RouteTable, sendJson, signalOf } from '#base/http.ts'
+import type { EngineBackend } from './backend.ts'
+import type { Exchange, Handler } from './exchange.ts'
+import { containerRoutes } from './routes/containers.ts'
+import { containerStreamRoutes } from './routes/container-streams.ts'
+import { execRoutes } from './routes/exec.ts'
+import { imageRoutes } from './routes/images.ts'
+import { buildRoutes } from './routes/build.ts'
+import { networkRoutes } from './routes/networks.ts'
+import { systemRoutes } from './routes/system.ts'
+import { volumeRoutes } from './routes/volumes.ts'
+import { latestVersion, oldestVersion } from './version.ts'
+
+export interface EngineHandler {
+  request(req: IncomingMessage, res: ServerResponse): void
+  /** For the server's `upgrade` event. */
+  upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void
+}
+
+const allRoutes: readonly (readonly [method: string, pattern: string, handler: Handler])[] = [
+  ...systemRoutes,
+  ...containerRoutes,
+  ...containerStreamRoutes,
+  ...execRoutes,
+  ...imageRoutes,
+  ...buildRoutes,
+  ...networkRoutes,
+  ...volumeRoutes,
+]
+
+export function engineHandler(backend: EngineBackend): EngineHandler {
+  const routes = new RouteTable<Handler>()
+  for (const [method, pattern, handler] of allRoutes) routes.add(method, pattern, handler)
+
+  async function serve(req: IncomingMessage, res: ServerResponse, hijack: Exchange['hijack']): Promise<void> {
+    try {
+      const { path, query } = parseTarget(req.url ?? '/')
+      const { minorVersion, rest } = versionOf(path)
+      const match = routes.find(req.method ?? 'GET', rest)
+      if (match.kind !== 'found') throw new Fault('notFound', 'page not found')
+      setHeaders(res, backend)
+      await match.handler({ backend, req, res, params: match.params, query, minorVersion, signal: signalOf(res), hijack })
+    } catch (error) {
+      sendFault(res, error, backend)
+    }
+  }
+
+  return {
+    request: (req, res) => void serve(req, res, undefined),
+    upgrade(req, socket, head) {
+      const res = new ServerResponse(req)
+      socket.on('error', (error: Error) => backend.log.debug({ error: error.message }, 'an upgraded client went away'))
+      void serve(req, res, { req, socket, head }).then(() => writeRefusal(res, socket))
+    },
+  }
+}
+
+function versionOf(path: string): { readonly minorVersion: number; readonly rest: string } {
+  const match = /^\/v(\d+)\.(\d+)(\/.*)$/.exec(path)
+  if (match === null) return { minorVersion: latestVersion, rest: path }
+  const version = `${match[1]}.${match[2]}`
+  const minorVersion = Number(match[2])
+  if (Number(match[1]) > 1 || minorVersion > latestVersion) throw new Fault('invalidArgument', `client version ${version} is too new. Maximum supported API version is 1.${latestVersion}`)
+  if (Number(match[1]) < 1 || minorVersion < oldestVersion) throw new Fault('invalidArgument', `client version ${version} is too old. Minimum supported API version is 1.${oldestVersion}, please upgrade your client to a newer version`)
+  return { minorVersion, rest: match[3] ?? '/' }
+}
+
+function setHeaders(res: ServerResponse, { system }: EngineBackend): void {
+  res.setHeader('Api-Version', `1.${latestVersion}`)
+  res.setHeader('Docker-Experimental', 'false')
+  res.setHeader('Ostype', 'linux')
+  res.setHeader('Server', `Docker/${system.engineVersion} (linux)`)
+}
+
+function sendFault(res: ServerResponse, error: unknown, { log }: EngineBackend): void {
+  const fault = asFault(error)
+  if (isFault(fault, 'internal')) log.error({ error: fault.message, stack: fault.cause instanceof Error ? fault.cause.stack : fault.stack }, 'a request failed')
+  if (res.headersSent || res.writableEnded) {
+    res.destroy()
+    return
+  }
+  if (fault.code === 'canceled') log.debug({ error: fault.message }, 'the client went away')
+  sendJson(res, { message: fault.message }, { status: fault.code === 'canceled' ? 499 : fault.httpStatus })
+}
+
+/** An upgrade that was answered like an ordinary request (mostly a refusal): its bytes go out by hand, for no server waits for them. */
+function writeRefusal(res: ServerResponse, socket: Duplex): void {
+  if (!res.headersSent || res.socket !== null) return
+  res.shouldKeepAlive = false
+  if (socket.destroyed) return
+  // ServerResponse buffers until it is given its socket.
+  res.assignSocket(socket as Parameters<ServerResponse['assignSocket']>[0])
+  res.on('finish', () => socket.end())
+}

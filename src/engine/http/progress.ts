@@ -1,0 +1,60 @@
+/** Docker's JSON progress stream: one object a line; a failure in mid-stream is a line with `errorDetail` in a 200 response. */
+import type { ServerResponse } from 'node:http'
+import { asFault } from '#base/fault.ts'
+import { jsonText, sendJson } from '#base/http.ts'
+
+export interface ProgressDetail {
+  readonly id?: string
+  readonly status: string
+  readonly currentBytes?: number
+  readonly totalBytes?: number
+}
+
+export class ProgressStream {
+  readonly #res: ServerResponse
+
+  constructor(res: ServerResponse) {
+    this.#res = res
+  }
+
+  line(value: object): void {
+    if (this.#res.destroyed) return
+    if (!this.#res.headersSent) this.#res.writeHead(200, { 'Content-Type': 'application/json' })
+    this.#res.write(`${jsonText(value)}\r\n`)
+  }
+
+  progress({ id, status, currentBytes, totalBytes }: ProgressDetail): void {
+    const detail = currentBytes === undefined ? {} : { current: currentBytes, ...(totalBytes === undefined ? {} : { total: totalBytes }) }
+    this.line({ status, ...(id === undefined ? {} : { progressDetail: detail, ...(currentBytes === undefined ? {} : { progress: progressText(currentBytes, totalBytes) }), id }) })
+  }
+
+  /** Before the first line a failure is an ordinary error answer. */
+  fail(error: unknown): void {
+    const { message, httpStatus } = asFault(error)
+    if (this.#res.headersSent) this.line({ errorDetail: { message }, error: message })
+    else sendJson(this.#res, { message }, { status: httpStatus })
+  }
+
+  end(): void {
+    if (!this.#res.headersSent) this.#res.writeHead(200, { 'Content-Type': 'application/json' })
+    if (!this.#res.writableEnded) this.#res.end()
+  }
+}
+
+/** `[====>      ]  12.3MB/45MB`, as clients that do not draw themselves print it. */
+function progressText(current: number, total: number | undefined): string {
+  if (total === undefined || total <= 0) return sizeText(current)
+  const filled = Math.min(50, Math.floor((current / total) * 50))
+  return `[${'='.repeat(filled)}${filled < 50 ? '>' : ''}${' '.repeat(Math.max(0, 50 - filled - 1))}]  ${sizeText(current)}/${sizeText(total)}`
+}
+
+export function sizeText(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB']
+  let value = bytes
+  let unit = 0
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000
+    unit += 1
+  }
+  return `${Number(value.toPrecision(4))}${units[unit] ?? ''}`
+}

@@ -1,0 +1,94 @@
+/** `POST /build`, the classic protocol: a context archive in, JSON lines out (Engine API `ImageBuild`). */
+import { Fault } from '#base/fault.ts'
+import { parseJson, sendJson } from '#base/http.ts'
+import type { BuildMessage, BuildRequest } from '../backend.ts'
+import type { Exchange, Handler } from '../exchange.ts'
+import { JsonInput, queryBoolean, queryNumber } from '../json-input.ts'
+import { ProgressStream } from '../progress.ts'
+import { authsHeader } from '../registry-auth.ts'
+
+function mapParameter(query: URLSearchParams, name: string): Record<string, string | null> {
+  const text = query.get(name)
+  if (text === null || text === '') return {}
+  const input = JsonInput.of(parseJson(text, `query parameter '${name}'`), name)
+  return Object.fromEntries(input.keys().map((key) => [key, input.string(key) ?? null]))
+}
+
+function listParameter(query: URLSearchParams, name: string): string[] {
+  const text = query.get(name)
+  if (text === null || text === '') return []
+  if (!text.startsWith('[')) return query.getAll(name)
+  const parsed = parseJson(text, `query parameter '${name}'`)
+  return Array.isArray(parsed) ? parsed.filter((item) => typeof item === 'string') : []
+}
+
+function requestOf({ query, req, signal }: Exchange, onMessage: (message: BuildMessage) => void): BuildRequest {
+  if (query.get('remote')) throw new Fault('unimplemented', 'remote build contexts are not supported: send the context as an archive')
+  if (query.get('version') === '2') throw new Fault('unimplemented', 'BuildKit is not supported: build with DOCKER_BUILDKIT=0')
+  const ulimits = query.get('ulimits')
+  return {
+    context: req,
+    dockerfile: query.get('dockerfile') || 'Dockerfile',
+    tags: query.getAll('t').filter((tag) => tag !== ''),
+    buildArgs: mapParameter(query, 'buildargs'),
+    labels: Object.fromEntries(Object.entries(mapParameter(query, 'labels')).map(([key, value]) => [key, value ?? ''])),
+    target: query.get('target') ?? '',
+    noCache: queryBoolean(query, 'nocache'),
+    pull: queryBoolean(query, 'pull'),
+    quiet: queryBoolean(query, 'q'),
+    squash: queryBoolean(query, 'squash'),
+    remove: queryBoolean(query, 'rm', true),
+    forceRemove: queryBoolean(query, 'forcerm'),
+    platform: query.get('platform') || undefined,
+    networkMode: query.get('networkmode') || 'default',
+    extraHosts: listParameter(query, 'extrahosts'),
+    cacheFrom: listParameter(query, 'cachefrom'),
+    shmSizeBytes: queryNumber(query, 'shmsize') || undefined,
+    memoryBytes: queryNumber(query, 'memory') || undefined,
+    cpuShares: queryNumber(query, 'cpushares') || undefined,
+    cpuQuotaUs: queryNumber(query, 'cpuquota') || undefined,
+    cpuPeriodUs: queryNumber(query, 'cpuperiod') || undefined,
+    cpusetCpus: query.get('cpusetcpus') || undefined,
+    ulimits: ulimits ? JsonInput.of({ list: parseJson(ulimits, "query parameter 'ulimits'") }, '').objects('list').map((limit) => ({ name: limit.string('Name') ?? '', soft: limit.number('Soft') ?? 0, hard: limit.number('Hard') ?? 0 })) : [],
+    registryAuths: authsHeader(req.headers['x-registry-config']),
+    onMessage,
+    signal,
+  }
+}
+
+async function build(exchange: Exchange): Promise<void> {
+  const { backend, res } = exchange
+  const { builder } = backend
+  if (builder === undefined) throw new Fault('unimplemented', 'this engine has no builder')
+  const out = new ProgressStream(res)
+  const tell = (message: BuildMessage): void => {
+    switch (message.kind) {
+      case 'stream':
+        out.line({ stream: message.text })
+        break
+      case 'status':
+        out.progress(message)
+        break
+      case 'imageId':
+        out.line({ aux: { ID: message.id } })
+        break
+    }
+  }
+  const request = requestOf(exchange, tell)
+  try {
+    await builder.build(request)
+  } catch (error) {
+    out.fail(error)
+  }
+  out.end()
+}
+
+async function pruneBuilds({ res }: Exchange): Promise<void> {
+  sendJson(res, { CachesDeleted: null, SpaceReclaimed: 0 })
+}
+
+export const buildRoutes: readonly (readonly [string, string, Handler])[] = [
+  ['POST', '/build', build],
+  ['POST', '/build/prune', pruneBuilds],
+]
+

@@ -1,0 +1,282 @@
+/** Containers: create, list, inspect, life cycle, update, prune, commit (Engine API, tag `Container`). */
+import { Fault, isFault } from '#base/fault.ts'
+import { sendEmpty, sendJson } from '#base/http.ts'
+import type { Container, ContainerMount, ContainerResources } from '../../contract/containers.ts'
+import { inspectJson, summaryJson } from '../container-json.ts'
+import { containerSpecOf, resourcesFrom, restartOf } from '../container-spec.ts'
+import { jsonBody, param, type Exchange, type Handler } from '../exchange.ts'
+import { anyOf, labelsMatch, parseFilters, type Filters } from '../filters.ts'
+import { JsonInput, queryBoolean, queryNumber } from '../json-input.ts'
+
+async function create(exchange: Exchange): Promise<void> {
+  const { backend, query, res, minorVersion } = exchange
+  const { spec, volumesFrom } = containerSpecOf({ body: await jsonBody(exchange), name: query.get('name') ?? undefined, platform: query.get('platform') ?? undefined, minorVersion })
+  const borrowed = await mountsOfOthers(exchange, volumesFrom, spec.mounts ?? [])
+  const network = spec.network
+  if (network?.mode === 'container') await backend.containers.inspect(network.ref)
+  try {
+    const { id, warnings } = await backend.containers.create({ ...spec, mounts: [...(spec.mounts ?? []), ...borrowed] })
+    sendJson(res, { Id: id, Warnings: warnings }, { status: 201 })
+  } catch (error) {
+    throw imageWords(error, spec.image)
+  }
+}
+
+/** The CLI pulls an image when it reads `No such image: NAME:TAG` in a 404. */
+function imageWords(error: unknown, image: string): unknown {
+  return isFault(error, 'notFound') && /image/i.test(error.message) && !/^No such image: /.test(error.message) ? new Fault('notFound', `No such image: ${withTag(image)}`, { cause: error }) : error
+}
+
+function withTag(image: string): string {
+  return image.includes('@') || image.lastIndexOf(':') > image.lastIndexOf('/') ? image : `${image}:latest`
+}
+
+async function mountsOfOthers({ backend }: Exchange, volumesFrom: readonly string[], own: readonly ContainerMount[]): Promise<ContainerMount[]> {
+  const taken = new Set(own.map(({ target }) => target))
+  const mounts: ContainerMount[] = []
+  for (const entry of volumesFrom) {
+    const [ref = '', mode] = entry.split(':')
+    const other = await backend.containers.inspect(ref)
+    for (const mount of other.mounts) {
+      if (taken.has(mount.target) || mount.type === 'tmpfs') continue
+      taken.add(mount.target)
+      const readonly = mount.readonly || mode === 'ro'
+      mounts.push(mount.type === 'bind' ? { type: 'bind', source: mount.source, target: mount.target, readonly, propagation: mount.propagation } : { type: 'volume', name: mount.name ?? '', target: mount.target, readonly })
+    }
+  }
+  return mounts
+}
+
+async function inspect(exchange: Exchange): Promise<void> {
+  const { backend, query, res, minorVersion } = exchange
+  const container = await backend.containers.inspect(param(exchange, 'id'))
+  const sizes = queryBoolean(query, 'size') ? { sizes: await backend.containers.sizes(container.id) } : {}
+  sendJson(res, inspectJson(container, { minorVersion, rootDir: backend.system.rootDir, ...sizes }))
+}
+
+const listFilters = ['ancestor', 'before', 'exited', 'expose', 'health', 'id', 'is-task', 'isolation', 'label', 'name', 'network', 'publish', 'since', 'status', 'volume', 'namespace']
+
+async function list({ backend, query, res, minorVersion }: Exchange): Promise<void> {
+  const filters = parseFilters(query, listFilters)
+  const limit = queryNumber(query, 'limit') ?? 0
+  const all = queryBoolean(query, 'all') || limit > 0 || ['status', 'exited', 'before', 'since'].some((key) => filters.has(key))
+  const namespace = filters.get('namespace')?.[0]
+  const everything = backend.containers.list({ namespace: namespace === 'k8s' || namespace === 'all' ? namespace : 'docker' })
+  const ancestors = await ancestorIds(backend, filters)
+  const shown = everything.filter((container) => (all || isUp(container)) && passes(container, { filters, ancestors, everything }))
+  const nowNs = backend.clock.nowNs()
+  const rows = await Promise.all(
+    (limit > 0 ? shown.slice(0, limit) : shown).map(async (container) =>
+      summaryJson(container, { nowNs, minorVersion, imageName: container.spec.image, ...(queryBoolean(query, 'size') ? { sizes: await backend.containers.sizes(container.id) } : {}) }),
+    ),
+  )
+  sendJson(res, rows)
+}
+
+function isUp({ state }: Container): boolean {
+  return state.status === 'running' || state.status === 'paused' || state.status === 'restarting'
+}
+
+async function ancestorIds({ images }: Exchange['backend'], filters: Filters): Promise<ReadonlySet<string>> {
+  const ids = new Set<string>()
+  for (const name of filters.get('ancestor') ?? []) {
+    try {
+      ids.add((await images.resolve(name)).id)
+    } catch (error) {
+      if (!isFault(error, 'notFound') && !isFault(error, 'invalidArgument')) throw error
+    }
+  }
+  return ids
+}
+
+const statuses = ['created', 'running', 'paused', 'restarting', 'removing', 'exited', 'dead']
+
+function passes(container: Container, { filters, ancestors, everything }: { readonly filters: Filters; readonly ancestors: ReadonlySet<string>; readonly everything: readonly Container[] }): boolean {
+  const { id, name, state, effective, imageId } = container
+  const find = (ref: string): Container | undefined => everything.find((other) => other.name === ref.replace(/^\//, '') || other.id.startsWith(ref))
+  for (const status of filters.get('status') ?? []) if (!statuses.includes(status)) throw new Fault('invalidArgument', `invalid filter 'status=${status}'`)
+  return (
+    labelsMatch(filters, effective.labels) &&
+    anyOf(filters, 'status', (status) => state.status === status) &&
+    anyOf(filters, 'exited', (code) => state.status === 'exited' && state.exitCode === Number(code)) &&
+    anyOf(filters, 'id', (prefix) => id.startsWith(prefix)) &&
+    anyOf(filters, 'name', (pattern) => matchesName(name, pattern)) &&
+    anyOf(filters, 'health', (health) => (state.health?.status ?? 'none') === health) &&
+    (!filters.has('ancestor') || ancestors.has(imageId)) &&
+    anyOf(filters, 'network', (network) => networksOf(container).some((name_) => name_ === network || (network.length >= 12 && name_.startsWith(network)))) &&
+    anyOf(filters, 'volume', (volume) => container.mounts.some(({ name: mounted, target, source }) => mounted === volume || target === volume || source === volume)) &&
+    anyOf(filters, 'publish', (port) => container.endpoints.some(({ ports }) => ports.some((binding) => portMatches(port, binding.hostPort, binding.protocol)))) &&
+    anyOf(filters, 'expose', (port) => effective.exposedPorts.some((exposed) => portMatches(port, Number.parseInt(exposed, 10), exposed.split('/')[1] ?? 'tcp'))) &&
+    anyOf(filters, 'before', (ref) => container.createdAtNs < (find(ref)?.createdAtNs ?? 0n)) &&
+    anyOf(filters, 'since', (ref) => container.createdAtNs > (find(ref)?.createdAtNs ?? container.createdAtNs))
+  )
+}
+
+/** A name filter is a regular expression on the name with or without its slash; a faulty one is taken literally. */
+function matchesName(name: string, pattern: string): boolean {
+  if (pattern.length > 200 || /[+*}]\)?[+*{]/.test(pattern)) return name.includes(pattern)
+  try {
+    const expression = new RegExp(pattern)
+    return expression.test(name) || expression.test(`/${name}`)
+  } catch (error) {
+    if (error instanceof SyntaxError) return name.includes(pattern)
+    throw error
+  }
+}
+
+function portMatches(wanted: string, port: number, protocol: string): boolean {
+  const [range = '', wantedProtocol = 'tcp'] = wanted.split('/')
+  const [first, last] = range.split('-').map(Number)
+  return protocol === wantedProtocol && first !== undefined && port >= first && port <= (last ?? first)
+}
+
+function networksOf({ spec, endpoints }: Container): string[] {
+  const mode = spec.network?.mode ?? 'networks'
+  if (mode === 'host' || mode === 'none') return [mode]
+  const configured = spec.network?.mode === 'networks' ? spec.network.endpoints.map(({ network }) => network) : []
+  return [...configured, ...endpoints.flatMap(({ networkName, networkId }) => [networkName, networkId])]
+}
+
+async function start(exchange: Exchange): Promise<void> {
+  const outcome = await exchange.backend.containers.start(param(exchange, 'id'))
+  sendEmpty(exchange.res, { status: outcome === 'already' ? 304 : 204 })
+}
+
+function haltOptions(query: URLSearchParams): { readonly signal?: string; readonly graceSeconds?: number } {
+  const grace = queryNumber(query, 't')
+  const signal = query.get('signal')
+  return { ...(grace === undefined ? {} : { graceSeconds: grace }), ...(signal ? { signal } : {}) }
+}
+
+async function stop(exchange: Exchange): Promise<void> {
+  const outcome = await exchange.backend.containers.stop(param(exchange, 'id'), haltOptions(exchange.query))
+  sendEmpty(exchange.res, { status: outcome === 'already' ? 304 : 204 })
+}
+
+async function restart(exchange: Exchange): Promise<void> {
+  await exchange.backend.containers.restart(param(exchange, 'id'), haltOptions(exchange.query))
+  sendEmpty(exchange.res, { status: 204 })
+}
+
+async function kill(exchange: Exchange): Promise<void> {
+  await exchange.backend.containers.kill(param(exchange, 'id'), exchange.query.get('signal') ?? '')
+  sendEmpty(exchange.res, { status: 204 })
+}
+
+async function pause(exchange: Exchange): Promise<void> {
+  await exchange.backend.containers.pause(param(exchange, 'id'))
+  sendEmpty(exchange.res, { status: 204 })
+}
+
+async function unpause(exchange: Exchange): Promise<void> {
+  await exchange.backend.containers.unpause(param(exchange, 'id'))
+  sendEmpty(exchange.res, { status: 204 })
+}
+
+async function rename(exchange: Exchange): Promise<void> {
+  const name = exchange.query.get('name') ?? ''
+  if (name === '') throw new Fault('invalidArgument', 'Neither old nor new names may be empty')
+  await exchange.backend.containers.rename(param(exchange, 'id'), name)
+  sendEmpty(exchange.res, { status: 204 })
+}
+
+async function remove(exchange: Exchange): Promise<void> {
+  const { query, backend, res } = exchange
+  if (queryBoolean(query, 'link')) throw new Fault('unimplemented', 'links between containers are not supported: use a user-defined network')
+  await backend.containers.remove(param(exchange, 'id'), { force: queryBoolean(query, 'force'), volumes: queryBoolean(query, 'v') })
+  sendEmpty(res, { status: 204 })
+}
+
+async function update(exchange: Exchange): Promise<void> {
+  const input = JsonInput.of(await jsonBody(exchange), '')
+  const resources: ContainerResources = resourcesFrom(input)
+  const policy = input.object('RestartPolicy')
+  const { warnings } = await exchange.backend.containers.update(param(exchange, 'id'), {
+    ...(Object.keys(resources).length > 0 ? { resources } : {}),
+    ...(policy.string('Name') ? { restart: restartOf(policy) } : {}),
+  })
+  sendJson(exchange.res, { Warnings: warnings })
+}
+
+async function prune({ backend, query, res }: Exchange): Promise<void> {
+  const filters = parseFilters(query, ['until', 'label', 'label!'])
+  const until = filters.get('until')?.[0]
+  const beforeNs = until === undefined ? undefined : untilNs(until, backend.clock.nowNs())
+  const deleted: string[] = []
+  let reclaimed = 0
+  for (const container of backend.containers.list()) {
+    if (!['created', 'exited', 'dead'].includes(container.state.status)) continue
+    if (beforeNs !== undefined && container.createdAtNs > beforeNs) continue
+    if (!labelsMatch(filters, container.effective.labels) || (filters.has('label!') && labelsMatch(filters, container.effective.labels, 'label!'))) continue
+    const { writableBytes } = await backend.containers.sizes(container.id)
+    try {
+      await backend.containers.remove(container.id)
+      deleted.push(container.id)
+      reclaimed += writableBytes
+    } catch (error) {
+      // Somebody started or removed it meanwhile.
+      if (!isFault(error, 'conflict') && !isFault(error, 'notFound')) throw error
+    }
+  }
+  backend.events.publish({ type: 'container', action: 'prune', actor: { id: '', attributes: { reclaimed: String(reclaimed) } } })
+  sendJson(res, { ContainersDeleted: deleted.length === 0 ? null : deleted, SpaceReclaimed: reclaimed })
+}
+
+/** `24h`, `10m30s`, seconds since 1970, or RFC 3339. */
+export function untilNs(text: string, nowNs: bigint): bigint {
+  const duration = [...text.matchAll(/(\d+(?:\.\d+)?)(h|m|s|ms)/g)]
+  if (duration.length > 0 && duration.map(([whole]) => whole).join('') === text) {
+    const unitMs: Readonly<Record<string, number>> = { h: 3_600_000, m: 60_000, s: 1000, ms: 1 }
+    const ms = duration.reduce((sum, [, amount = '0', unit = 's']) => sum + Number(amount) * (unitMs[unit] ?? 0), 0)
+    return nowNs - BigInt(Math.round(ms)) * 1_000_000n
+  }
+  if (/^\d+$/.test(text)) return BigInt(text) * 1_000_000_000n
+  const ms = Date.parse(text)
+  if (Number.isNaN(ms)) throw new Fault('invalidArgument', `invalid filter 'until=${text}': expected a duration (24h), a time (RFC 3339) or seconds since 1970`)
+  return BigInt(ms) * 1_000_000n
+}
+
+async function changes(exchange: Exchange): Promise<void> {
+  const kinds = { modified: 0, added: 1, deleted: 2 }
+  const found = await exchange.backend.containers.changes(param(exchange, 'id'))
+  sendJson(exchange.res, found.length === 0 ? null : found.map(({ path, kind }) => ({ Path: path, Kind: kinds[kind] })))
+}
+
+async function top(exchange: Exchange): Promise<void> {
+  const { titles, processes } = await exchange.backend.containers.top(param(exchange, 'id'), exchange.query.get('ps_args') ?? '-ef')
+  sendJson(exchange.res, { Processes: processes, Titles: titles })
+}
+
+async function commit({ backend, query, res }: Exchange): Promise<void> {
+  if (backend.committer === undefined) throw new Fault('unimplemented', 'this engine cannot commit containers')
+  const repo = query.get('repo')
+  const tag = query.get('tag')
+  const { imageId } = await backend.committer.commit({
+    container: query.get('container') ?? '',
+    name: repo ? (tag ? `${repo}:${tag}` : repo) : undefined,
+    comment: query.get('comment') ?? '',
+    author: query.get('author') ?? '',
+    pause: queryBoolean(query, 'pause', true),
+    changes: query.getAll('changes').flatMap((text) => text.split('\n')).filter((line) => line.trim() !== ''),
+  })
+  sendJson(res, { Id: imageId }, { status: 201 })
+}
+
+export const containerRoutes: readonly (readonly [string, string, Handler])[] = [
+  ['POST', '/containers/create', create],
+  ['GET', '/containers/json', list],
+  ['POST', '/containers/prune', prune],
+  ['GET', '/containers/:id/json', inspect],
+  ['GET', '/containers/:id/top', top],
+  ['GET', '/containers/:id/changes', changes],
+  ['POST', '/containers/:id/start', start],
+  ['POST', '/containers/:id/stop', stop],
+  ['POST', '/containers/:id/restart', restart],
+  ['POST', '/containers/:id/kill', kill],
+  ['POST', '/containers/:id/pause', pause],
+  ['POST', '/containers/:id/unpause', unpause],
+  ['POST', '/containers/:id/rename', rename],
+  ['POST', '/containers/:id/update', update],
+  ['DELETE', '/containers/:id', remove],
+  ['POST', '/commit', commit],
+]

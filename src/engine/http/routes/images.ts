@@ -1,0 +1,282 @@
+/** Images: pull, import, list, inspect, history, tag, push, remove, prune, save, load (Engine API, tag `Image`). */
+import { pipeline } from 'node:stream/promises'
+import { Fault } from '#base/fault.ts'
+import { sendEmpty, sendJson } from '#base/http.ts'
+import type { ContainerDefaults, Image, ImageRemoval, ImageUser, TransferProgress } from '../../contract/images.ts'
+import { changedDefaults } from '../changes.ts'
+import type { EngineBackend } from '../backend.ts'
+import { param, type Exchange, type Handler } from '../exchange.ts'
+import { anyOf, booleanFilter, labelsMatch, parseFilters } from '../filters.ts'
+import { queryBoolean } from '../json-input.ts'
+import { ProgressStream } from '../progress.ts'
+import { authHeader } from '../registry-auth.ts'
+import { untilNs } from './containers.ts'
+
+function seconds(rfc3339: string): number {
+  const ms = Date.parse(rfc3339)
+  return Number.isNaN(ms) ? 0 : Math.floor(ms / 1000)
+}
+
+export function imageSummaryJson(image: Image, minorVersion: number): object {
+  const dangling = image.repoTags.length === 0 && image.repoDigests.length === 0
+  // Old clients print `<none>` from these words, new ones from empty lists.
+  const none = dangling && minorVersion < 43
+  return {
+    Containers: -1,
+    Created: seconds(image.createdAt),
+    Id: image.id,
+    Labels: image.config.config?.Labels ?? null,
+    ParentId: image.parentId ?? '',
+    RepoDigests: none ? ['<none>@<none>'] : image.repoDigests,
+    RepoTags: none ? ['<none>:<none>'] : image.repoTags,
+    SharedSize: -1,
+    Size: image.sizeBytes,
+    ...(minorVersion < 44 ? { VirtualSize: image.sizeBytes } : {}),
+  }
+}
+
+const listFilters = ['before', 'dangling', 'label', 'label!', 'reference', 'since', 'until']
+
+async function list({ backend, query, res, minorVersion }: Exchange): Promise<void> {
+  const filters = parseFilters(query, listFilters)
+  const old = query.get('filter')
+  const images = await backend.images.list({ all: queryBoolean(query, 'all') })
+  const createdOf = async (key: string): Promise<number[]> => Promise.all((filters.get(key) ?? []).map(async (name) => seconds((await backend.images.resolve(name)).createdAt)))
+  const [before, since] = await Promise.all([createdOf('before'), createdOf('since')])
+  const dangling = booleanFilter(filters, 'dangling')
+  const until = filters.get('until')?.[0]
+  const untilSeconds = until === undefined ? undefined : Number(untilNs(until, backend.clock.nowNs()) / 1_000_000_000n)
+  const references = [...(filters.get('reference') ?? []), ...(old === null ? [] : [old])]
+  const shown = images.flatMap((image) => {
+    const created = seconds(image.createdAt)
+    const isDangling = image.repoTags.length === 0
+    if (dangling !== undefined && dangling !== isDangling) return []
+    if (!labelsMatch(filters, image.config.config?.Labels ?? {})) return []
+    if (before.some((limit) => created >= limit) || since.some((limit) => created <= limit)) return []
+    if (untilSeconds !== undefined && created > untilSeconds) return []
+    if (references.length === 0) return [image]
+    const repoTags = image.repoTags.filter((tag) => references.some((pattern) => referenceMatches(tag, pattern)))
+    return repoTags.length === 0 ? [] : [{ ...image, repoTags }]
+  })
+  sendJson(res, shown.map((image) => imageSummaryJson(image, minorVersion)))
+}
+
+/** `busybox`, `busybox:1*`, `*\/app`: shell patterns on the familiar name, with or without tag. */
+export function referenceMatches(tag: string, pattern: string): boolean {
+  const expression = new RegExp(`^${pattern.replace(/[.+^${}()|[\]\\]/g, '\\$&').replaceAll('*', '[^/]*').replaceAll('?', '[^/]')}$`)
+  const bare = tag.slice(0, tag.lastIndexOf(':'))
+  return expression.test(tag) || expression.test(bare)
+}
+
+function configJson(defaults: ContainerDefaults): object {
+  return {
+    Hostname: '', Domainname: '', User: defaults.User ?? '', AttachStdin: false, AttachStdout: false, AttachStderr: false,
+    ...(defaults.ExposedPorts === undefined ? {} : { ExposedPorts: defaults.ExposedPorts }),
+    Tty: false, OpenStdin: false, StdinOnce: false, Env: defaults.Env ?? null, Cmd: defaults.Cmd ?? null,
+    ...(defaults.Healthcheck === undefined ? {} : { Healthcheck: defaults.Healthcheck }),
+    Image: '', Volumes: defaults.Volumes ?? null, WorkingDir: defaults.WorkingDir ?? '', Entrypoint: defaults.Entrypoint ?? null, OnBuild: defaults.OnBuild ?? null, Labels: defaults.Labels ?? null,
+    ...(defaults.StopSignal === undefined ? {} : { StopSignal: defaults.StopSignal }),
+    ...(defaults.Shell === undefined ? {} : { Shell: defaults.Shell }),
+  }
+}
+
+async function inspect(exchange: Exchange): Promise<void> {
+  const image = await exchange.backend.images.resolve(param(exchange, 'name'))
+  const { config, sizeBytes } = image
+  const old = exchange.minorVersion < 44 ? { VirtualSize: sizeBytes } : {}
+  sendJson(exchange.res, {
+    Id: image.id,
+    RepoTags: image.repoTags,
+    RepoDigests: image.repoDigests,
+    Parent: image.parentId ?? '',
+    Comment: config.comment ?? config.history?.at(-1)?.comment ?? '',
+    Created: image.createdAt,
+    ...(exchange.minorVersion < 45 ? { Container: '', ContainerConfig: configJson({}) } : {}),
+    DockerVersion: '',
+    Author: config.author ?? '',
+    Config: configJson(config.config ?? {}),
+    Architecture: config.architecture,
+    ...(config.variant === undefined ? {} : { Variant: config.variant }),
+    Os: config.os,
+    Size: sizeBytes,
+    ...old,
+    GraphDriver: { Data: null, Name: 'overlay2' },
+    RootFS: { Type: 'layers', Layers: config.rootfs.diff_ids },
+    Metadata: { LastTagTime: image.lastTaggedAtMs === undefined ? '0001-01-01T00:00:00Z' : new Date(image.lastTaggedAtMs).toISOString() },
+  })
+}
+
+async function history(exchange: Exchange): Promise<void> {
+  const image = await exchange.backend.images.resolve(param(exchange, 'name'))
+  const steps = (image.config.history ?? []).toReversed()
+  sendJson(
+    exchange.res,
+    steps.map((step, index) => ({
+      Comment: step.comment ?? '',
+      Created: seconds(step.created ?? ''),
+      CreatedBy: step.created_by ?? '',
+      Id: index === 0 ? image.id : '<missing>',
+      // The size is known of the whole; a one-layer image has it in its only step.
+      Size: step.empty_layer !== true && image.config.rootfs.diff_ids.length === 1 ? image.sizeBytes : 0,
+      Tags: index === 0 && image.repoTags.length > 0 ? image.repoTags : null,
+    })),
+  )
+}
+
+function named(name: string, tag: string | null): string {
+  if (!tag) return name
+  return tag.includes(':') ? `${name}@${tag}` : `${name}:${tag}`
+}
+
+/** `POST /images/create`: a pull (`fromImage`) or an import (`fromSrc`). */
+async function create(exchange: Exchange): Promise<void> {
+  const { query, backend, res, signal, req } = exchange
+  const out = new ProgressStream(res)
+  const source = query.get('fromSrc')
+  const from = query.get('fromImage')
+  try {
+    if (from) {
+      const name = named(from, query.get('tag'))
+      const auth = authHeader(req.headers['x-registry-auth'])
+      const platform = query.get('platform')
+      const image = await backend.images.pull(name, { signal, onProgress: (progress: TransferProgress) => out.progress(progress), ...(auth === undefined ? {} : { auth }), ...(platform ? { platform } : {}) })
+      publish(backend, 'pull', name, { name: name.split('@')[0]?.split(':')[0] ?? name })
+      void image
+    } else if (source !== null) {
+      await importRoot(exchange, source, out)
+    } else throw new Fault('invalidArgument', "either 'fromImage' or 'fromSrc' must be given")
+    out.end()
+  } catch (error) {
+    out.fail(error)
+    out.end()
+  }
+}
+
+async function importRoot({ query, backend, req, signal }: Exchange, source: string, out: ProgressStream): Promise<void> {
+  if (source !== '-') throw new Fault('unimplemented', 'import from a URL is not supported: download it and pipe it in (docker import -)')
+  const repo = query.get('repo')
+  const platform = query.get('platform')
+  const image = await backend.images.importRoot(req, {
+    signal,
+    message: query.get('message') || 'Imported from -',
+    defaults: changedDefaults({}, query.getAll('changes').flatMap((text) => text.split('\n'))),
+    ...(repo ? { name: named(repo, query.get('tag')) } : {}),
+    ...(platform ? { platform } : {}),
+  })
+  publish(backend, 'import', image.id, { name: image.id })
+  out.line({ status: image.id })
+}
+
+function publish({ events }: EngineBackend, action: string, id: string, attributes: Readonly<Record<string, string>>): void {
+  events.publish({ type: 'image', action, actor: { id, attributes } })
+}
+
+async function tag(exchange: Exchange): Promise<void> {
+  const { backend, query, res } = exchange
+  const image = await backend.images.resolve(param(exchange, 'name'))
+  const name = named(query.get('repo') ?? '', query.get('tag') || 'latest')
+  await backend.images.tag(image.id, name)
+  publish(backend, 'tag', image.id, { name })
+  sendEmpty(res, { status: 201 })
+}
+
+async function push(exchange: Exchange): Promise<void> {
+  const { backend, query, res, signal, req } = exchange
+  const out = new ProgressStream(res)
+  const name = named(param(exchange, 'name'), query.get('tag'))
+  try {
+    const auth = authHeader(req.headers['x-registry-auth'])
+    const { tag: pushed, digest, sizeBytes } = await backend.images.push(name, { signal, onProgress: (progress) => out.progress(progress), ...(auth === undefined ? {} : { auth }) })
+    out.line({ status: `${pushed}: digest: ${digest} size: ${sizeBytes}` })
+    out.line({ progressDetail: {}, aux: { Tag: pushed, Digest: digest, Size: sizeBytes } })
+    publish(backend, 'push', name, { name })
+  } catch (error) {
+    out.fail(error)
+  }
+  out.end()
+}
+
+/** Which containers hold an image: running ones may not lose it even by force. */
+export function imageUsers({ containers }: EngineBackend): (id: string) => readonly ImageUser[] {
+  const all = containers.list({ namespace: 'all' })
+  return (id) => all.filter(({ imageId }) => imageId === id).map((container) => ({ containerId: container.id, running: container.state.status === 'running' || container.state.status === 'paused' }))
+}
+
+function removalsJson(backend: EngineBackend, removals: readonly ImageRemoval[]): object[] {
+  return removals.map((removal) => {
+    if ('untagged' in removal) {
+      publish(backend, 'untag', removal.untagged, { name: removal.untagged })
+      return { Untagged: removal.untagged }
+    }
+    publish(backend, 'delete', removal.deleted, { name: removal.deleted })
+    return { Deleted: removal.deleted }
+  })
+}
+
+async function remove(exchange: Exchange): Promise<void> {
+  const { backend, query, res } = exchange
+  const removals = await backend.images.remove(param(exchange, 'name'), { force: queryBoolean(query, 'force'), noPrune: queryBoolean(query, 'noprune'), usedBy: imageUsers(backend) })
+  sendJson(res, removalsJson(backend, removals))
+}
+
+async function prune({ backend, query, res }: Exchange): Promise<void> {
+  const filters = parseFilters(query, ['dangling', 'label', 'label!', 'until'])
+  const until = filters.get('until')?.[0]
+  const { removals, reclaimedBytes } = await backend.images.prune({
+    all: booleanFilter(filters, 'dangling') === false,
+    usedBy: imageUsers(backend),
+    keep: (image) => !labelsMatch(filters, image.config.config?.Labels ?? {}) || (filters.has('label!') && !anyOf(filters, 'label!', (label) => !labelsMatch(new Map([['label', [label]]]), image.config.config?.Labels ?? {}))),
+    ...(until === undefined ? {} : { createdBeforeMs: Number(untilNs(until, backend.clock.nowNs()) / 1_000_000n) }),
+  })
+  const deleted = removalsJson(backend, removals)
+  publish(backend, 'prune', '', { reclaimed: String(reclaimedBytes) })
+  sendJson(res, { ImagesDeleted: deleted.length === 0 ? null : deleted, SpaceReclaimed: reclaimedBytes })
+}
+
+async function save(exchange: Exchange): Promise<void> {
+  const { query, backend, res, signal, params } = exchange
+  const names = params['name'] === undefined ? query.getAll('names') : [params['name']]
+  if (names.length === 0) throw new Fault('invalidArgument', "no image was named: give 'names'")
+  const tar = await backend.images.save(names, { signal })
+  for (const name of names) publish(backend, 'save', name, { name })
+  res.writeHead(200, { 'Content-Type': 'application/x-tar' })
+  await pipeline(tar, res)
+}
+
+async function load({ backend, query, req, res, signal }: Exchange): Promise<void> {
+  const out = new ProgressStream(res)
+  const quiet = queryBoolean(query, 'quiet', true)
+  try {
+    await backend.images.load(req, {
+      signal,
+      ...(quiet ? {} : { onProgress: (progress) => out.progress(progress) }),
+      onLoaded: (image, names) => {
+        publish(backend, 'load', image.id, { name: image.id })
+        if (names.length === 0) out.line({ stream: `Loaded image ID: ${image.id}\n` })
+        for (const name of names) out.line({ stream: `Loaded image: ${name}\n` })
+      },
+    })
+  } catch (error) {
+    out.fail(error)
+  }
+  out.end()
+}
+
+async function search({ res }: Exchange): Promise<void> {
+  sendJson(res, [])
+}
+
+export const imageRoutes: readonly (readonly [string, string, Handler])[] = [
+  ['GET', '/images/json', list],
+  ['GET', '/images/search', search],
+  ['POST', '/images/create', create],
+  ['POST', '/images/load', load],
+  ['POST', '/images/prune', prune],
+  ['GET', '/images/get', save],
+  ['GET', '/images/:name+/get', save],
+  ['GET', '/images/:name+/json', inspect],
+  ['GET', '/images/:name+/history', history],
+  ['POST', '/images/:name+/tag', tag],
+  ['POST', '/images/:name+/push', push],
+  ['DELETE', '/images/:name+', remove],
+]

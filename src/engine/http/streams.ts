@@ -1,0 +1,151 @@
+/**
+ * Hijacked connections (Engine API, "Attach to a container"): after `101 UPGRADED` (or, for clients that did not ask for an upgrade, in a
+ * plain 200 body) the connection carries raw bytes. Without a terminal the container's two outputs are told apart by frames of
+ * `[channel, 0, 0, 0, length (4 bytes, big endian)]`; with one everything is raw. The client's half-close is the end of its input.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Duplex, Writable } from 'node:stream'
+import type { Logger } from '#base/log.ts'
+import type { OutputChunk, StreamSession } from '../contract/containers.ts'
+
+export const rawStream = 'application/vnd.docker.raw-stream'
+export const multiplexedStream = 'application/vnd.docker.multiplexed-stream'
+
+/** Since 1.42 the media type tells whether the bytes are framed. */
+export function streamMediaType(tty: boolean, minorVersion: number): string {
+  return tty || minorVersion < 42 ? rawStream : multiplexedStream
+}
+
+/** One frame: header and data in one buffer, so that it is one write. */
+export function frame({ channel, data }: OutputChunk): Buffer {
+  const framed = Buffer.allocUnsafe(8 + data.length)
+  framed.writeUInt32BE(channel === 'stdout' ? 0x01000000 : 0x02000000, 0)
+  framed.writeUInt32BE(data.length, 4)
+  data.copy(framed, 8)
+  return framed
+}
+
+/** Writes and waits where the other side is slower. False: it is gone. */
+export async function writeAll(target: Writable, bytes: Buffer): Promise<boolean> {
+  if (target.destroyed || target.writableEnded) return false
+  if (target.write(bytes)) return true
+  return new Promise((resolve) => {
+    const settle = (alive: boolean) => (): void => {
+      target.off('drain', drained)
+      target.off('close', gone)
+      resolve(alive)
+    }
+    const drained = settle(true)
+    const gone = settle(false)
+    target.on('drain', drained)
+    target.on('close', gone)
+  })
+}
+
+/** Sends a session's output until it ends, then half-closes. */
+export async function pumpOutput(session: StreamSession, target: Writable, tty: boolean): Promise<void> {
+  for await (const chunk of session.output) {
+    if (!(await writeAll(target, tty ? chunk.data : frame(chunk)))) break
+  }
+  target.end()
+}
+
+export interface HijackTarget {
+  readonly req: IncomingMessage
+  readonly socket: Duplex
+  readonly head: Buffer
+}
+
+/** Answers an upgrade request: from here on the socket is the stream. */
+export function acceptUpgrade({ req, socket }: HijackTarget, mediaType: string): void {
+  const wanted = req.headers.upgrade
+  if (wanted === undefined) socket.write(`HTTP/1.1 200 OK\r\nContent-Type: ${mediaType}\r\n\r\n`)
+  else socket.write(`HTTP/1.1 101 UPGRADED\r\nContent-Type: ${mediaType}\r\nConnection: Upgrade\r\nUpgrade: ${wanted}\r\n\r\n`)
+}
+
+export interface ServeOptions {
+  readonly tty: boolean
+  readonly log: Logger
+  /** Bytes that make the client leave; only looked for with a terminal. */
+  readonly detachKeys: Buffer | undefined
+}
+
+/** Carries bytes both ways until the output ends or the client goes. */
+export async function serveSession({ socket, head }: HijackTarget, session: StreamSession, { tty, log, detachKeys }: ServeOptions): Promise<void> {
+  const leave = (): void => session.close()
+  socket.on('error', (error: Error) => log.debug({ error: error.message }, 'a stream client went away'))
+  socket.on('close', leave)
+  feedStdin({ socket, head }, session, tty ? detachKeys : undefined)
+  try {
+    await pumpOutput(session, socket, tty)
+  } catch (error) {
+    log.info({ error: String(error) }, 'cut a stream client off')
+    socket.destroy()
+  } finally {
+    leave()
+  }
+}
+
+function feedStdin({ socket, head }: { readonly socket: Duplex; readonly head: Buffer }, session: StreamSession, detachKeys: Buffer | undefined): void {
+  const { stdin } = session
+  if (stdin === undefined) {
+    // Nobody takes the input, but its end must be seen.
+    socket.resume()
+    return
+  }
+  const watch = detachKeys === undefined ? undefined : detachWatch(detachKeys)
+  const take = (bytes: Buffer): void => {
+    if (watch?.(bytes) === true) {
+      session.close()
+      socket.end()
+      return
+    }
+    if (!stdin.destroyed && !stdin.writableEnded && !stdin.write(bytes)) {
+      socket.pause()
+      stdin.once('drain', () => socket.resume())
+    }
+  }
+  stdin.on('error', () => socket.resume())
+  if (head.length > 0) take(head)
+  socket.on('data', take)
+  socket.on('end', () => stdin.end())
+}
+
+/** Sees the detach sequence across chunks. */
+function detachWatch(keys: Buffer): (bytes: Buffer) => boolean {
+  let matched = 0
+  return (bytes) => {
+    for (const byte of bytes) {
+      if (byte === keys[matched]) matched += 1
+      else matched = byte === keys[0] ? 1 : 0
+      if (matched === keys.length) return true
+    }
+    return false
+  }
+}
+
+/** `ctrl-p,ctrl-q` → bytes 16, 17. Undefined for what cannot be read. */
+export function parseDetachKeys(text: string | null): Buffer | undefined {
+  const bytes: number[] = []
+  for (const key of (text || 'ctrl-p,ctrl-q').split(',')) {
+    const control = /^ctrl-([a-z@[\\\]^_])$/.exec(key)?.[1]
+    if (control !== undefined) bytes.push(control.toUpperCase().charCodeAt(0) & 0x1f)
+    else if (key.length === 1) bytes.push(key.charCodeAt(0))
+    else return undefined
+  }
+  return Buffer.from(bytes)
+}
+
+/** For clients that read the stream from an ordinary response (no upgrade asked for). */
+export async function serveResponse(res: ServerResponse, session: StreamSession, options: { readonly tty: boolean; readonly mediaType: string; readonly log: Logger; readonly input?: IncomingMessage }): Promise<void> {
+  res.writeHead(200, { 'Content-Type': options.mediaType })
+  res.flushHeaders()
+  res.on('close', () => session.close())
+  if (options.input !== undefined && session.stdin !== undefined) options.input.pipe(session.stdin)
+  try {
+    await pumpOutput(session, res, options.tty)
+  } catch (error) {
+    options.log.info({ error: String(error) }, 'cut a stream client off')
+    res.destroy()
+  }
+}
