@@ -2,11 +2,7 @@
  * What a build says, in the order of the Dockerfile although stages run side by side: the earliest unfinished stage speaks, the
  * others' words wait for their turn. What waits is bounded; a stage that says more loses its oldest words.
  */
-
-export type BuildMessage =
-  | { readonly kind: 'text'; readonly text: string }
-  /** Progress of a pull, as Docker's stream shows it. */
-  | { readonly kind: 'transfer'; readonly id?: string; readonly status: string; readonly currentBytes?: number; readonly totalBytes?: number }
+import type { BuildMessage } from '../http/backend.ts'
 
 const maxWaiting = 20_000
 
@@ -60,7 +56,7 @@ export class Channel {
   }
 
   text(text: string): void {
-    this.say({ kind: 'text', text })
+    this.say({ kind: 'stream', text })
   }
 
   close(): void {

@@ -32,8 +32,6 @@ export interface StepContext {
   readonly escape: EscapeCharacter
   readonly buildArgs: ReadonlyMap<string, string | null>
   readonly globalArgs: ReadonlyMap<string, string>
-  /** RFC 3339, for history entries. */
-  readonly created: string
 }
 
 export const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
@@ -65,7 +63,7 @@ function expandListIn(state: StageState, context: StepContext, at: Place, words:
 /** The state after an instruction that changes no file (for WORKDIR: its configuration part). */
 export function applyInstruction(state: StageState, instruction: ConfigInstruction, context: StepContext): StageState {
   const expand = (word: string): string => expandIn(state, context, instruction, word)
-  const withConfig = (change: ContainerDefaults, said: string): StageState => ({ ...state, config: { ...state.config, ...change }, history: [...state.history, emptyHistory(said, state, context)] })
+  const withConfig = (change: ContainerDefaults, said: string): StageState => ({ ...state, config: { ...state.config, ...change }, history: [...state.history, emptyHistory(said, state)] })
   switch (instruction.kind) {
     case 'env': {
       const pairs = instruction.pairs.map(({ name, value }) => ({ name: expand(name), value: expand(value) }))
@@ -123,15 +121,24 @@ export function applyInstruction(state: StageState, instruction: ConfigInstructi
   }
 }
 
-export function emptyHistory(said: string, state: StageState, context: StepContext): ImageHistory {
-  return { created: context.created, created_by: said, ...(state.author === undefined ? {} : { author: state.author }), empty_layer: true }
+/** Without a time: the image's own is filled in when it is stored, so that a cached build gives the same image. */
+function emptyHistory(said: string, state: StageState): ImageHistory {
+  return { created_by: said, ...(state.author === undefined ? {} : { author: state.author }), empty_layer: true }
 }
 
 /** The state with one layer more; `layer` undefined: the instruction changed nothing, so there is none. */
-export function withLayer(state: StageState, layer: { readonly diffId: DiffId; readonly chainId: ChainId } | undefined, said: string, context: StepContext): StageState {
-  const { empty_layer: _, ...entry } = emptyHistory(said, state, context)
-  if (layer === undefined) return { ...state, history: [...state.history, { ...entry, empty_layer: true }] }
-  return { ...state, diffIds: [...state.diffIds, layer.diffId], chainId: layer.chainId, history: [...state.history, entry] }
+export function withLayer(state: StageState, step: StepResult, said: string): StageState {
+  const { layer, created } = step
+  const entry: ImageHistory = { created, ...emptyHistory(said, state) }
+  if (layer === undefined) return { ...state, history: [...state.history, entry] }
+  const { empty_layer: _, ...withContent } = entry
+  return { ...state, diffIds: [...state.diffIds, layer.diffId], chainId: layer.chainId, history: [...state.history, withContent] }
+}
+
+export interface StepResult {
+  /** RFC 3339: when the step really ran, maybe long ago. */
+  readonly created: string
+  readonly layer?: { readonly diffId: DiffId; readonly chainId: ChainId }
 }
 
 function applyArgs(state: StageState, instruction: Extract<Instruction, { kind: 'arg' }>, context: StepContext): StageState {
@@ -146,7 +153,7 @@ function applyArgs(state: StageState, instruction: Extract<Instruction, { kind: 
     scope.set(name, result)
     args.set(name, result)
   }
-  return { ...state, scope, args, history: [...state.history, emptyHistory(`ARG ${said.join(' ')}`, state, context)] }
+  return { ...state, scope, args, history: [...state.history, emptyHistory(`ARG ${said.join(' ')}`, state)] }
 }
 
 export function commandArgv(command: CommandForm, config: ContainerDefaults): readonly string[] {

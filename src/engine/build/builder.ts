@@ -1,0 +1,234 @@
+/**
+ * The builder: from a context archive and a Dockerfile to an image. This file owns what one engine's builds share (the cache,
+ * the folder for work in progress, what to sweep after a crash) and the course of one build; a stage's steps are in `stage-run.ts`.
+ *
+ * What a killed build leaves: a folder in `work`, snapshots whose keys begin with `build-`, containers that the folder names.
+ * `openBuilder` removes all three.
+ */
+import { mkdir, readdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Clock } from '#base/clock.ts'
+import { rfc3339Nano } from '#base/clock.ts'
+import { Fault } from '#base/fault.ts'
+import type { Logger } from '#base/log.ts'
+import { randomHex, type Random } from '#base/random.ts'
+import { Gate, KeyedSerial } from '#base/task.ts'
+import type { ConfinedJobs } from '#linux/contract/confined.ts'
+import type { Mounts } from '#linux/contract/mounts.ts'
+import type { Processes } from '#linux/contract/processes.ts'
+import type { ContainerDefaults, Image, ImageBuilderStore, ImageConfig, ImageResolver, ImageTagger, ImageTransfer } from '../contract/images.ts'
+import type { SnapshotCommitter, SnapshotMounter, SnapshotReader } from '../contract/snapshots.ts'
+import type { BuildRequest, ImageBuilder } from '../http/backend.ts'
+import { BuildCache, cacheKey } from './cache.ts'
+import { decompressed } from './decompress.ts'
+import { maxDockerfileBytes } from './dockerfile/lines.ts'
+import { planStages, type Stage, type StagePlan } from './dockerfile/stages.ts'
+import { withoutIgnored } from './ignore.ts'
+import { OrderedOutput } from './ordered-output.ts'
+import type { CommandRunnerOptions } from './run-command.ts'
+import { Spool } from './spool.ts'
+import { StageRun, type BuildShared } from './stage-run.ts'
+import { predefinedArgs, type StageState } from './stage-state.ts'
+import { fromBytePath, toBytePath, type FileTree } from './tree.ts'
+
+export interface BuilderOptions extends CommandRunnerOptions {
+  readonly images: ImageResolver & Pick<ImageTagger, 'tag'> & Pick<ImageTransfer, 'pull'> & ImageBuilderStore
+  readonly snapshots: SnapshotReader & SnapshotMounter & Pick<SnapshotCommitter, 'diff' | 'commit'>
+  readonly confined: ConfinedJobs
+  readonly processes: Processes
+  readonly mounts: Mounts
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+  /** Cache records, cache mounts and work in progress, e.g. `/var/lib/berth/build`. */
+  readonly stateDir: string
+  /** The machine's, e.g. `linux/amd64`. */
+  readonly platform: string
+  /** Steps that run at the same time, over all builds. */
+  readonly parallelSteps?: number
+}
+
+/** Files above this size are no `.dockerignore`. */
+const maxIgnoreBytes = 1024 * 1024
+
+export async function openBuilder(options: BuilderOptions): Promise<Builder> {
+  const builder = new Builder(options)
+  await builder.open()
+  return builder
+}
+
+export class Builder implements ImageBuilder {
+  readonly #options: BuilderOptions
+  readonly cache: BuildCache
+  readonly #steps: Gate
+  readonly #keys = new KeyedSerial<string>()
+
+  constructor(options: BuilderOptions) {
+    this.#options = options
+    this.cache = new BuildCache(join(options.stateDir, 'cache'))
+    this.#steps = new Gate(options.parallelSteps ?? 4)
+  }
+
+  async open(): Promise<void> {
+    await mkdir(this.#workFolder(), { recursive: true, mode: 0o711 })
+    await this.#sweep()
+    await this.cache.open()
+  }
+
+  #workFolder(): string {
+    return join(this.#options.stateDir, 'work')
+  }
+
+  /** Takes away what builds left that a kill interrupted. */
+  async #sweep(): Promise<void> {
+    const { runtime, networks, mounts, snapshots, log } = this.#options
+    const work = this.#workFolder()
+    for (const build of await readdir(work)) {
+      log.info({ build }, 'sweeping a build that was interrupted')
+      for (const name of await readdir(join(work, build))) {
+        const id = /^run-([0-9a-f]{64})$/.exec(name)?.[1]
+        if (id === undefined) continue
+        await runtime.delete(id, { force: true })
+        await networks.closeSandbox(id)
+      }
+    }
+    for (const { target } of [...(await mounts.table(work))].reverse()) await mounts.unmount(target, { lazy: true })
+    for (const key of await snapshots.keys()) if (key.startsWith('build-')) await snapshots.remove(key)
+    for (const build of await readdir(work)) await rm(join(work, build), { recursive: true, force: true })
+  }
+
+  async build(request: BuildRequest): Promise<{ readonly imageId: string }> {
+    if (request.squash) throw new Fault('unimplemented', 'squash is not supported: use a stage and COPY --from to make one layer')
+    const id = randomHex(this.#options.random, 12)
+    const folder = join(this.#workFolder(), id)
+    await mkdir(folder, { mode: 0o711 })
+    const failed = new AbortController()
+    const signal = AbortSignal.any([request.signal, failed.signal])
+    try {
+      await using spool = await Spool.open(folder, this.#options.confined)
+      const archive = await decompressed(request.context, 'the build context', this.#options.processes)
+      const everything = await spool.addArchive(archive, signal)
+      const dockerfile = await readDockerfile(everything, spool, request.dockerfile)
+      const context = withoutIgnored(everything, await readIgnoreFile(everything, spool, request.dockerfile))
+      const plan = planStages(dockerfile, this.#planOptions(request))
+      const shared: BuildShared = { id, folder, request, plan, spool, context, signal, options: this.#options, cache: this.cache, steps: this.#steps, keys: this.#keys }
+      const image = await this.#buildPlan(shared, failed)
+      for (const tag of request.tags) {
+        await this.#options.images.tag(image.id, tag)
+        request.onMessage({ kind: 'stream', text: `Successfully tagged ${tag}\n` })
+      }
+      return { imageId: image.id }
+    } finally {
+      await rm(folder, { recursive: true, force: true })
+    }
+  }
+
+  #planOptions(request: BuildRequest): Parameters<typeof planStages>[1] {
+    return {
+      file: request.dockerfile,
+      target: request.target,
+      buildArgs: new Map(Object.entries(request.buildArgs)),
+      buildPlatform: this.#options.platform,
+      ...(request.platform === undefined || request.platform === '' ? {} : { targetPlatform: request.platform }),
+    }
+  }
+
+  /** Runs the needed stages side by side; the first failure stops the others, and all have ended when it is told. */
+  async #buildPlan(shared: BuildShared, failed: AbortController): Promise<Image> {
+    const { plan, request } = shared
+    for (const warning of plan.warnings) request.onMessage({ kind: 'stream', text: `[Warning] ${warning}\n` })
+    const output = new OrderedOutput(request.onMessage)
+    const results = new Map<number, Promise<StageState>>()
+    const runs: StageRun[] = []
+    const start = (stage: Stage, firstStep: number): void => {
+      const run = new StageRun({ shared, stage, firstStep, channel: output.channel(), totalSteps: countSteps(plan.needed), stageResult: (index) => results.get(index) ?? Promise.reject(new Fault('internal', `stage ${index} was not planned`)) })
+      runs.push(run)
+      // Stages begin in the next turn, when all of them are known to each other.
+      results.set(stage.index, Promise.resolve().then(() => run.run()))
+    }
+    plan.needed.reduce((step, stage) => {
+      start(stage, step)
+      return step + 1 + stage.instructions.length
+    }, 1)
+    let firstError: unknown
+    const settled = [...results.values()].map((result) =>
+      result.catch((error: unknown) => {
+        firstError ??= error
+        failed.abort(new Fault('canceled', 'another stage of the build failed'))
+      }),
+    )
+    await Promise.all(settled)
+    for (const run of runs) await run.cleanUp()
+    if (firstError !== undefined) throw firstError
+    const state = await (results.get(plan.target.index) ?? Promise.reject(new Fault('internal', 'the target was not built')))
+    warnUnusedArgs(request, plan)
+    const image = await this.#storeImage(shared, state)
+    request.onMessage({ kind: 'imageId', id: image.id })
+    request.onMessage({ kind: 'stream', text: `Successfully built ${image.id.replace(/^sha256:/, '').slice(0, 12)}\n` })
+    return image
+  }
+
+  /** The same layers and configuration give the same image as before, its times included. */
+  async #storeImage({ request, options }: BuildShared, state: StageState): Promise<Image> {
+    const labels = { ...state.config.Labels, ...request.labels }
+    const config = withoutEmpty({ ...state.config, ...(Object.keys(labels).length > 0 ? { Labels: labels } : {}) })
+    const key = cacheKey('image', config, state.diffIds, state.history, state.author, state.platform)
+    const known = request.noCache ? undefined : this.cache.get(key, 'image')
+    const created = known?.created ?? rfc3339Nano(options.clock.nowNs())
+    if (known === undefined) await this.cache.put(key, { kind: 'image', created })
+    const image: ImageConfig = {
+      created,
+      ...(state.author === undefined ? {} : { author: state.author }),
+      architecture: state.platform.architecture,
+      ...(state.platform.variant === undefined ? {} : { variant: state.platform.variant }),
+      os: state.platform.os,
+      config,
+      rootfs: { type: 'layers', diff_ids: state.diffIds },
+      history: state.history.map((entry) => ({ ...entry, created: entry.created ?? created })),
+    }
+    return options.images.put(image)
+  }
+}
+
+async function readDockerfile(tree: FileTree, spool: Spool, path: string): Promise<string> {
+  const entry = tree.resolve(toBytePath(path))
+  if (entry === undefined) throw new Fault('invalidArgument', `Cannot locate specified Dockerfile: ${path}; the build context holds ${describeRoot(tree)}`)
+  if (entry.type !== 'file') throw new Fault('invalidArgument', `the specified Dockerfile ${path} is no file`)
+  if (entry.sizeBytes === 0) throw new Fault('invalidArgument', `the Dockerfile (${path}) cannot be empty`)
+  return spool.text(entry, maxDockerfileBytes)
+}
+
+function describeRoot(tree: FileTree): string {
+  const names = tree.childrenOf('').map(fromBytePath)
+  if (names.length === 0) return 'no files'
+  return names.length > 5 ? `${names.slice(0, 5).join(', ')} and ${names.length - 5} more` : names.join(', ')
+}
+
+/** One beside the Dockerfile (`Dockerfile.dockerignore`) wins over the context's own. */
+async function readIgnoreFile(tree: FileTree, spool: Spool, dockerfile: string): Promise<string> {
+  for (const path of [`${dockerfile}.dockerignore`, '.dockerignore']) {
+    const entry = tree.resolve(toBytePath(path))
+    if (entry?.type === 'file') return entry.sizeBytes === 0 ? '' : spool.text(entry, maxIgnoreBytes)
+  }
+  return ''
+}
+
+function countSteps(stages: readonly Stage[]): number {
+  return stages.reduce((sum, { instructions }) => sum + 1 + instructions.length, 0)
+}
+
+function warnUnusedArgs(request: BuildRequest, plan: StagePlan): void {
+  const declared = new Set([...predefinedArgs, ...plan.globalArgs.keys()])
+  for (const stage of plan.stages) {
+    for (const instruction of stage.instructions) {
+      if (instruction.kind === 'arg') for (const { name } of instruction.args) declared.add(name)
+    }
+  }
+  const unused = Object.keys(request.buildArgs).filter((name) => !declared.has(name))
+  if (unused.length > 0) request.onMessage({ kind: 'stream', text: `[Warning] One or more build-args [${unused.join(' ')}] were not consumed\n` })
+}
+
+/** The configuration as images carry it: what says nothing is left out. */
+function withoutEmpty(config: ContainerDefaults): ContainerDefaults {
+  return Object.fromEntries(Object.entries(config).filter(([, value]) => value !== undefined && value !== null && value !== ''))
+}

@@ -1,0 +1,178 @@
+/**
+ * One RUN: a container that lives for one command on a root file system that is mounted already. It goes straight to the
+ * runtime, because it has no name, no log and no restart; the spec is the one that every container gets.
+ */
+import { lstat, mkdir, rmdir, unlink, utimes } from 'node:fs/promises'
+import { dirname, join, posix } from 'node:path'
+import { Fault, systemErrorCode } from '#base/fault.ts'
+import type { ContainerSpec, ResolvedMount } from '../contract/containers.ts'
+import type { Networks } from '../contract/networks.ts'
+import type { ContainerExit, Runtime } from '../contract/runtime.ts'
+import { devicesOf } from '../containers/devices.ts'
+import type { HostFacts } from '../containers/host.ts'
+import { lookUpIdentity, resolveInRoot } from '../containers/identity.ts'
+import { hostsText, resolvConfText, writeNetworkFiles, type NetworkFiles } from '../containers/network-files.ts'
+import { runtimeSpecOf } from '../containers/spec.ts'
+
+export interface CommandRunnerOptions {
+  readonly runtime: Pick<Runtime, 'create' | 'start' | 'attach' | 'delete' | 'onExit'>
+  readonly networks: Networks
+  readonly host: HostFacts
+  /** Path of the instance's cgroups, e.g. `/berth`. */
+  readonly cgroupRoot: string
+}
+
+export interface CommandRequest {
+  /** 64 hex digits. */
+  readonly id: string
+  readonly rootfs: string
+  /** An empty folder of the caller's, for hosts and resolv.conf. */
+  readonly folder: string
+  readonly argv: readonly string[]
+  readonly env: readonly string[]
+  readonly workingDir: string
+  readonly user: string
+  /** `default`, `none`, `host`, or a network's name. */
+  readonly network: string
+  readonly mounts: readonly (ResolvedMount & { readonly options?: readonly string[] })[]
+  readonly limits: Pick<ContainerSpec, 'resources' | 'shmSizeBytes' | 'extraHosts'>
+  readonly onOutput: (data: Buffer) => void
+  readonly signal: AbortSignal
+}
+
+/** Answers the exit code. Nothing of the container is left when it returns, nor of the mount points that the runtime made. */
+export async function runCommand(options: CommandRunnerOptions, request: CommandRequest): Promise<number> {
+  const { runtime, networks } = options
+  if (request.signal.aborted) throw new Fault('canceled', 'the build was canceled')
+  await makeFolder(request.rootfs, request.workingDir)
+  const stubs = await missingMountPoints(request)
+  try {
+    return await runToEnd(options, request)
+  } finally {
+    await runtime.delete(request.id, { force: true })
+    await networks.closeSandbox(request.id)
+    await removeStubs(stubs)
+  }
+}
+
+async function runToEnd(options: CommandRunnerOptions, request: CommandRequest): Promise<number> {
+  const { runtime } = options
+  const exit = Promise.withResolvers<ContainerExit>()
+  const abort = (): void => exit.reject(new Fault('canceled', 'the build was canceled'))
+  using _listening = runtime.onExit((ended) => {
+    if (ended.id === request.id) exit.resolve(ended)
+  })
+  const spec = containerSpec(request)
+  const { netnsPath, files } = await openNetwork(options, request, spec)
+  const effective = { args: request.argv, env: request.env, workingDir: request.workingDir, user: request.user, tty: false, labels: {}, hostname: request.id.slice(0, 12), stopSignal: 'SIGKILL', exposedPorts: [] }
+  const [identity, devices] = await Promise.all([lookUpIdentity(request.rootfs, request.user, []), devicesOf(spec)])
+  await runtime.create({
+    id: request.id,
+    stdin: 'none',
+    logPath: undefined,
+    spec: runtimeSpecOf({ spec, effective, identity, rootfs: request.rootfs, mounts: request.mounts, files, netnsPath, joined: {}, cgroupsPath: `${options.cgroupRoot}/build/${request.id}`, devices, initPath: undefined, host: options.host }),
+  })
+  request.signal.addEventListener('abort', abort, { once: true })
+  try {
+    using attachment = await runtime.attach(request.id, { write: (_channel, data) => request.onOutput(data) })
+    await runtime.start(request.id)
+    if (request.signal.aborted) abort()
+    const { exitCode } = await exit.promise
+    await attachment.closed
+    return exitCode
+  } finally {
+    request.signal.removeEventListener('abort', abort)
+  }
+}
+
+function containerSpec(request: CommandRequest): ContainerSpec {
+  return { namespace: 'docker', image: '', ...request.limits, ...(request.network === 'host' ? { network: { mode: 'host' } } : {}) }
+}
+
+async function openNetwork(options: CommandRunnerOptions, request: CommandRequest, spec: ContainerSpec): Promise<{ readonly netnsPath: string | undefined; readonly files: NetworkFiles }> {
+  const { networks } = options
+  const files = { hosts: join(request.folder, 'hosts'), hostname: join(request.folder, 'hostname'), resolvConf: join(request.folder, 'resolv.conf') }
+  const hostname = request.id.slice(0, 12)
+  if (request.network === 'host') {
+    await writeNetworkFiles(files, { hosts: hostsText(hostname, spec, []), hostname: `${hostname}\n` })
+    return { netnsPath: undefined, files: { ...files, resolvConf: '/etc/resolv.conf' } }
+  }
+  if (request.network.startsWith('container:')) throw new Fault('invalidArgument', `build network ${request.network} is not supported: expected default, none, host or a network's name`)
+  const { netnsPath } = await networks.openSandbox(request.id)
+  const name = request.network === 'default' || request.network === '' ? 'bridge' : request.network
+  const endpoints = name === 'none' ? [] : [await networks.connect(request.id, (await networks.get(name)).id, {})]
+  const resolver = await networks.resolver(request.id)
+  await writeNetworkFiles(files, { hosts: hostsText(hostname, spec, endpoints), hostname: `${hostname}\n`, resolvConf: resolvConfText(undefined, resolver) })
+  return { netnsPath, files }
+}
+
+/** Makes a folder and its parents (mode 755, root's) inside a root in which nothing runs. Answers whether it was missing. */
+export async function makeFolder(rootfs: string, path: string): Promise<boolean> {
+  const host = await resolveInRoot(rootfs, path)
+  if (!host.startsWith(rootfs)) throw new Fault('internal', `${path} leads out of the root`)
+  try {
+    return (await mkdir(host, { recursive: true, mode: 0o755 })) !== undefined
+  } catch (error) {
+    const code = systemErrorCode(error)
+    if (code === 'EEXIST' || code === 'ENOTDIR') throw new Fault('invalidArgument', `cannot make the folder ${path}: a file stands in its way`)
+    throw error
+  }
+}
+
+interface Stubs {
+  /** Host paths that did not exist, parents first. */
+  readonly missing: readonly string[]
+  /** Folders that exist and will be touched, with their times. */
+  readonly parents: readonly { readonly path: string; readonly atimeMs: number; readonly mtimeMs: number }[]
+}
+
+const mountPoints = ['/proc', '/sys', '/dev', '/etc/hosts', '/etc/hostname', '/etc/resolv.conf']
+
+/** The runtime makes what it mounts on. An image must not notice, so we remember what was not there. */
+async function missingMountPoints({ rootfs, mounts }: CommandRequest): Promise<Stubs> {
+  const missing: string[] = []
+  const parents = new Map<string, { path: string; atimeMs: number; mtimeMs: number }>()
+  for (const point of [...mountPoints, ...mounts.map(({ target }) => target).filter((target) => !target.startsWith('/dev/'))]) {
+    const parts = posix.normalize(point).split('/').filter((part) => part !== '')
+    for (let count = 1; count <= parts.length; count += 1) {
+      const path = await resolveInRoot(rootfs, `/${parts.slice(0, count).join('/')}`)
+      if (missing.includes(path) || (await exists(path))) continue
+      missing.push(path)
+      const parent = dirname(path)
+      if (parents.has(parent) || missing.includes(parent)) continue
+      const { atimeMs, mtimeMs } = await lstat(parent)
+      parents.set(parent, { path: parent, atimeMs, mtimeMs })
+    }
+  }
+  return { missing, parents: [...parents.values()] }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await lstat(path)
+    return true
+  } catch (error) {
+    const code = systemErrorCode(error)
+    if (code === 'ENOENT' || code === 'ENOTDIR') return false
+    throw error
+  }
+}
+
+/** Takes away mount points that are still as the runtime made them: empty. */
+async function removeStubs({ missing, parents }: Stubs): Promise<void> {
+  let removed = 0
+  for (const path of [...missing].reverse()) {
+    try {
+      const stats = await lstat(path)
+      if (stats.isDirectory()) await rmdir(path)
+      else if (stats.isFile() && stats.size === 0) await unlink(path)
+      else continue
+      removed += 1
+    } catch (error) {
+      const code = systemErrorCode(error)
+      if (code !== 'ENOENT' && code !== 'ENOTEMPTY' && code !== 'ENOTDIR') throw error
+    }
+  }
+  // When everything that was made is gone again, the folders are as they were, and so are their times.
+  if (removed === missing.length) for (const { path, atimeMs, mtimeMs } of parents) await utimes(path, atimeMs / 1000, mtimeMs / 1000)
+}
