@@ -125,8 +125,7 @@ async function readArchive(entry: TreeEntry, name: string, { shared, instruction
   const compression = compressionOf(head)
   if (compression === 'none' && !looksLikeTar(head)) return undefined
   try {
-    const opening = await expand(spool.content(entry), compression, what, options.processes)
-    if (compression !== 'none' && !looksLikeTar(await firstBlock(opening))) return undefined
+    if (compression !== 'none' && !looksLikeTar(await firstBlock(await expand(spool.content(entry), compression, what, options.processes)))) return undefined
     return await spool.addArchive(await expand(spool.content(entry), compression, what, options.processes), signal)
   } catch (error) {
     if (isFault(error, 'invalidArgument')) throw syntaxFault(instruction, `ADD failed: ${name}: ${(error satisfies Fault).message}`)

@@ -313,6 +313,8 @@ export class BridgeNetworks implements Networks {
         mtu: mtuOf(record),
         addresses: [`${endpoint.ipv4Address}/${endpoint.ipv4PrefixLength}`],
         gateways: endpoint.gateway === '' || hasRoute ? [] : [endpoint.gateway],
+        // Where br_netfilter is loaded, a container reaches its own published port only so.
+        hairpin: true,
         isolated: record.options[bridgeOption.betweenContainers] === 'false',
       })
       if (endpoint.ports.length > 0) await this.#apply(portScript('add', table, publishedPorts(endpoint)))
