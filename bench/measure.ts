@@ -1,0 +1,44 @@
+/** Timing: interleaved runs, medians, ratios. A figure without its peer from the same run is printed as `no peer`. */
+
+export interface Contender {
+  readonly name: string
+  /** One measured run; answers its duration in milliseconds. */
+  readonly run: () => Promise<number> | number
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((left, right) => left - right)
+  const middle = Math.floor(sorted.length / 2)
+  const upper = sorted[middle] ?? Number.NaN
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2
+}
+
+/** Times one call. */
+export async function timed(work: () => Promise<unknown> | unknown): Promise<number> {
+  const started = performance.now()
+  await work()
+  return performance.now() - started
+}
+
+/** Runs the contenders in turn, `pairs` times after `warmups` unmeasured rounds, and prints medians and the ratio of the first to each other. */
+export async function compare(title: string, contenders: readonly Contender[], options: { readonly pairs: number; readonly warmups: number }): Promise<void> {
+  const samples = new Map<string, number[]>(contenders.map(({ name }) => [name, []]))
+  for (let round = -options.warmups; round < options.pairs; round += 1) {
+    for (const { name, run } of contenders) {
+      const elapsedMs = await run()
+      if (round >= 0) samples.get(name)?.push(elapsedMs)
+    }
+  }
+  console.log(`${title} (${options.pairs} interleaved rounds, milliseconds)`)
+  const [first] = contenders
+  for (const { name } of contenders) {
+    const values = samples.get(name) ?? []
+    const sorted = values.toSorted((left, right) => left - right)
+    console.log(`  ${name.padEnd(24)} median ${median(values).toFixed(1).padStart(8)}   min ${(sorted[0] ?? Number.NaN).toFixed(1).padStart(8)}   max ${(sorted.at(-1) ?? Number.NaN).toFixed(1).padStart(8)}`)
+  }
+  if (first === undefined || contenders.length < 2) return console.log('  no peer')
+  for (const peer of contenders.slice(1)) {
+    const ratio = median(samples.get(first.name) ?? []) / median(samples.get(peer.name) ?? [])
+    console.log(`  ratio ${first.name} / ${peer.name} = ${ratio.toFixed(3)}`)
+  }
+}

@@ -1,0 +1,43 @@
+/** The `berth` command: resolves the configuration and hands over to the command line. */
+import { join } from 'node:path'
+import { readFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { systemClock } from '#base/clock.ts'
+import { Fault } from '#base/fault.ts'
+import { objectOf, parseJson, textAt } from '#cli/json.ts'
+import { runProgram } from '#cli/program.ts'
+import { processTerminal } from '#cli/terminal.ts'
+import { type ResolvedConfig, resolveConfig } from './config/config.ts'
+
+const terminal = processTerminal(systemClock)
+
+function readVersion(): string {
+  return textAt(objectOf(parseJson(readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8'))), 'version')
+}
+
+async function main(resolved: ResolvedConfig): Promise<number> {
+  const { config } = resolved
+  return await runProgram(process.argv.slice(2), {
+    terminal,
+    version: readVersion(),
+    endpoints: {
+      dockerSocket: config.paths.dockerSocket,
+      kubeconfig: config.paths.kubeconfig,
+      registryCredentials: [config.paths.registryAuth, join(process.env['DOCKER_CONFIG'] ?? join(homedir(), '.docker'), 'config.json')],
+    },
+    lifecycle: {
+      up: async (options) => (await import('./lifecycle/up.ts')).up(config, terminal, options),
+      down: async (options) => (await import('./lifecycle/down.ts')).down(config, terminal, options),
+      status: async (options) => (await import('./lifecycle/status.ts')).status(resolved, terminal, options),
+      viewConfig: async (options) => (await import('./lifecycle/status.ts')).viewConfig(resolved, terminal, options),
+    },
+  })
+}
+
+try {
+  process.exitCode = await main(resolveConfig({}, process.env))
+} catch (error) {
+  if (!(error instanceof Fault)) throw error
+  console.error(`berth: ${error.message}`)
+  process.exitCode = 1
+}
