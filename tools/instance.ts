@@ -38,7 +38,7 @@ export interface BerthInstance {
 export function createInstance(): BerthInstance & Disposable {
   const up = spawnSync('ip', ['link', 'set', 'lo', 'up'], { encoding: 'utf8' })
   if (up.status !== 0) throw new Error(`ip link set lo up: ${up.stderr}`)
-  const root = mkdtempSync(join(tmpdir(), 'bi-'))
+  const root = mkdtempSync(join(process.env['BERTH_TEST_ROOT'] ?? tmpdir(), 'bi-'))
   const env: NodeJS.ProcessEnv = { ...process.env, BERTH_ROOT: root, DOCKER_HOST: `unix://${root}/run/docker.sock`, KUBECONFIG: `${root}/etc/kubeconfig`, DOCKER_CONFIG: join(root, 'docker') }
   const berth = (args: readonly string[], input?: string): SpawnSyncReturns<string> => {
     const result = spawnSync(join(repository, 'bin/berth'), args, { env, encoding: 'utf8', maxBuffer: 2 ** 28, ...(input === undefined ? {} : { input }) })

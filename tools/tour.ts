@@ -216,7 +216,7 @@ async function tour(context: string): Promise<void> {
   })
 }
 
-const workspace = mkdtempSync(join(tmpdir(), 'berth-tour-'))
+const workspace = mkdtempSync(join(process.env['BERTH_TEST_ROOT'] ?? tmpdir(), 'tour-'))
 const started = performance.now()
 let failure: unknown
 try {
