@@ -1,7 +1,13 @@
 /** The command line's pure pieces: what it parses and what it prints. */
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { Readable, Writable } from 'node:stream'
 import { test } from 'node:test'
+import { collect } from './docker/connection.ts'
+import { packContext } from './docker/context.ts'
 import { demultiplex } from './docker/streams.ts'
 import { parseMemory, parsePublish } from './docker/run.ts'
 import { ExitError } from './exit.ts'
@@ -66,4 +72,18 @@ test('words mean resources by plural, singular, short name and group', () => {
   assert.throws(() => parseTargets(all, ['unicorns']), /doesn't have a resource type "unicorns"/)
   assert.equal(pathOf(deployments, 'web', 'a/b'), '/apis/apps/v1/namespaces/web/deployments/a%2Fb')
   assert.equal(pathOf(pods, undefined), '/api/v1/pods')
+})
+
+test('a build context holds what .dockerignore leaves in, exceptions included, and always the Dockerfile', async () => {
+  const root = mkdtempSync(join(process.env['BERTH_TEST_ROOT'] ?? tmpdir(), 'cx-'))
+  try {
+    mkdirSync(join(root, 'docs'))
+    for (const name of ['Dockerfile', 'main.txt', 'docs/secret', 'docs/open']) writeFileSync(join(root, name), name)
+    symlinkSync('main.txt', join(root, 'link'))
+    const archive = await collect(packContext(root, { ignore: 'docs\n!docs/open\nDockerfile\n', keep: ['Dockerfile'], extra: [{ path: 'more', content: Buffer.from('x') }] }))
+    const listed = spawnSync('tar', ['-tf', '-'], { input: archive, encoding: 'utf8' })
+    assert.deepEqual(listed.stdout.trim().split('\n'), ['Dockerfile', 'docs/open', 'link', 'main.txt', 'more'])
+  } finally {
+    rmSync(root, { recursive: true })
+  }
 })
