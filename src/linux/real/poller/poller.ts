@@ -173,6 +173,7 @@ export class KernelPoller implements Poller, AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     process.off('exit', this.#onProcessExit)
     await this.#ready.promise
+    this.#worker.ref()
     const ended = new Promise((resolve) => this.#worker.once('exit', resolve))
     this.#endWorker()
     await ended
