@@ -64,15 +64,15 @@ async function serve(netns: string, port: number, name: string): Promise<void> {
 
 /** What a server says to a client in a namespace; `failed` when it cannot be reached within a second. */
 async function ask(netns: string, address: string, port: number): Promise<string> {
-  const program = `const s = require('net').connect({ host: '${address}', port: ${port} }); s.setTimeout(1000, () => s.destroy(new Error('timeout'))); s.on('error', () => console.log('failed')); s.on('data', (d) => console.log(String(d)))`
+  const program = `const s = require('net').connect({ host: '${address}', port: ${port}, timeout: 1000 }); s.on('timeout', () => s.destroy(new Error('timeout'))); s.on('error', () => console.log('failed')); s.on('data', (d) => console.log(String(d)))`
   const { stdout } = await kernel.processes.run(['nsenter', `--net=${netns}`, process.execPath, '-e', program])
   return stdout.toString().trim()
 }
 
 function askFromHost(host: string, port: number): Promise<string> {
   return new Promise((resolve) => {
-    const socket = connect({ host, port })
-    socket.setTimeout(2000, () => socket.destroy(new Error('timeout')))
+    const socket = connect({ host, port, timeout: 2000 })
+    socket.on('timeout', () => socket.destroy(new Error('timeout')))
     socket.on('error', () => resolve('failed'))
     socket.on('data', (data) => resolve(data.toString()))
   })
