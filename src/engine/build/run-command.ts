@@ -64,7 +64,7 @@ async function runToEnd(options: CommandRunnerOptions, request: CommandRequest):
   })
   const spec = containerSpec(request)
   const { netnsPath, files } = await openNetwork(options, request, spec)
-  const effective = { args: request.argv, env: request.env, workingDir: request.workingDir, user: request.user, tty: false, labels: {}, hostname: request.id.slice(0, 12), stopSignal: 'SIGKILL', exposedPorts: [] }
+  const effective = { args: request.argv, entrypoint: null, command: request.argv, env: request.env, workingDir: request.workingDir, user: request.user, tty: false, labels: {}, hostname: request.id.slice(0, 12), stopSignal: 'SIGKILL', exposedPorts: [] }
   const [identity, devices] = await Promise.all([lookUpIdentity(request.rootfs, request.user, []), devicesOf(spec)])
   await runtime.create({
     id: request.id,
