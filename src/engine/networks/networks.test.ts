@@ -50,8 +50,8 @@ after(async () => {
   await networks.tearDown()
   await kernel.links.deleteLink('tnout')
   await kernel.namespaces.remove(outside)
-  await kernel[Symbol.asyncDispose]()
   await rm(folder, { recursive: true })
+  await kernel[Symbol.asyncDispose]()
 })
 
 /** A server in a namespace that answers each connection with `name` and the peer's address. Resolves when it listens. */
