@@ -81,6 +81,7 @@ class OverlayDriver implements OverlaySnapshots {
   readonly #serial = new KeyedSerial<string>()
   /** Stacks made by this process that no image has claimed yet: a build or a pull is under way. */
   readonly #unclaimed = new Set<ChainId>()
+  readonly #looks = new Map<SnapshotKey, Look>()
   /** What `diff` counted, so that `commit` need not count again. */
   readonly #sizes = new Map<DiffId, PackResult>()
 
@@ -163,6 +164,7 @@ class OverlayDriver implements OverlaySnapshots {
       const active = this.#actives.find(key)
       if (active === undefined) return
       this.#mustBeUnmounted(key)
+      await this.#endLook(key)
       this.#actives.forget(key)
       await this.#layers.discard(active.folder)
     })
@@ -346,22 +348,44 @@ class OverlayDriver implements OverlaySnapshots {
     }
   }
 
-  /** Where the whole tree of a snapshot can be seen: its own mount, or one made for the occasion. */
+  /** Where the whole tree of a snapshot can be seen: its own mount, or one made for the occasion and shared by all who look. */
   async #openRoot(key: SnapshotKey): Promise<OpenRoot> {
-    const existing = this.#targetOf(key)
-    if (existing !== undefined) return { path: existing, close: async () => {} }
+    return await this.#serial.run(`k ${key}`, async () => {
+      const active = this.#actives.get(key)
+      const existing = this.#targetOf(key)
+      if (existing !== undefined) return { path: existing, close: async () => {} }
+      const looked = this.#looks.get(key) ?? { target: await this.#mountScratch(active), users: 0 }
+      this.#looks.set(key, looked)
+      looked.users += 1
+      return { path: looked.target, close: () => this.#closeLook(key, looked) }
+    })
+  }
+
+  async #mountScratch(active: Active): Promise<string> {
     const target = await this.#makeScratchTarget()
-    await this.mount(key, target).catch(async (error: unknown) => {
+    try {
+      await this.#mountAt(active, target, {})
+      return target
+    } catch (error) {
       await rmdir(target)
       throw error
-    })
-    return {
-      path: target,
-      close: async () => {
-        await this.unmount(target)
-        await rmdir(target)
-      },
     }
+  }
+
+  async #closeLook(key: SnapshotKey, looked: Look): Promise<void> {
+    await this.#serial.run(`k ${key}`, async () => {
+      looked.users -= 1
+      if (looked.users === 0 && this.#looks.get(key) === looked) await this.#endLook(key)
+    })
+  }
+
+  /** Whoever still reads sees the tree until the last descriptor is closed (lazy unmount). */
+  async #endLook(key: SnapshotKey): Promise<void> {
+    const looked = this.#looks.get(key)
+    if (looked === undefined) return
+    this.#looks.delete(key)
+    await this.#options.mounts.unmount(looked.target, { lazy: true })
+    await rmdir(looked.target)
   }
 
   async #withScratchMount<T>(task: (target: string) => Promise<T>): Promise<T> {
@@ -383,6 +407,12 @@ class OverlayDriver implements OverlaySnapshots {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#layers[Symbol.asyncDispose]()
   }
+}
+
+/** A mount made to look into a snapshot that is not mounted. */
+interface Look {
+  readonly target: string
+  users: number
 }
 
 interface OpenRoot {
