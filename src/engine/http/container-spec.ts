@@ -184,8 +184,11 @@ function networkOf(mode: string, config: JsonInput, host: JsonInput): ContainerN
   if (mode.startsWith('container:')) return { mode: 'container', ref: mode.slice('container:'.length) }
   const endpoints = config.object('NetworkingConfig').object('EndpointsConfig')
   const primary = mode === 'default' ? 'bridge' : mode
-  const own = endpoints.has(mode) ? endpoints.object(mode) : endpoints.has(primary) ? endpoints.object(primary) : undefined
-  const others = endpoints.keys().filter((name) => name !== mode && name !== primary)
+  // Clients write the default network under either of its names.
+  const primaryKeys = primary === 'bridge' ? ['default', 'bridge'] : [primary]
+  const ownKey = primaryKeys.find((key) => endpoints.has(key))
+  const own = ownKey === undefined ? undefined : endpoints.object(ownKey)
+  const others = endpoints.keys().filter((name) => !primaryKeys.includes(name))
   return {
     mode: 'networks',
     endpoints: [{ network: primary, spec: own === undefined ? {} : endpointOf(own) }, ...others.map((network) => ({ network, spec: endpointOf(endpoints.object(network)) }))],
