@@ -92,12 +92,13 @@ export class Builder implements ImageBuilder {
         await networks.closeSandbox(id)
       }
     }
-    for (const { target } of [...(await mounts.table(work))].reverse()) await mounts.unmount(target, { lazy: true })
+    for (const { target } of [...(await mounts.table(work))].reverse()) await snapshots.unmount(target)
     for (const key of await snapshots.keys()) if (key.startsWith('build-')) await snapshots.remove(key)
     for (const build of await readdir(work)) await rm(join(work, build), { recursive: true, force: true })
   }
 
-  async build(request: BuildRequest): Promise<{ readonly imageId: string }> {
+  async build(asked: BuildRequest): Promise<{ readonly imageId: string }> {
+    const request = asked.quiet ? { ...asked, onMessage: () => undefined } : asked
     if (request.squash) throw new Fault('unimplemented', 'squash is not supported: use a stage and COPY --from to make one layer')
     const id = randomHex(this.#options.random, 12)
     const folder = join(this.#workFolder(), id)
@@ -117,6 +118,8 @@ export class Builder implements ImageBuilder {
         await this.#options.images.tag(image.id, tag)
         request.onMessage({ kind: 'stream', text: `Successfully tagged ${tag}\n` })
       }
+      // `docker build -q` prints the one line it gets.
+      if (asked.quiet) asked.onMessage({ kind: 'stream', text: `${image.id}\n` })
       return { imageId: image.id }
     } finally {
       await rm(folder, { recursive: true, force: true })

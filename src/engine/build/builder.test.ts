@@ -1,0 +1,387 @@
+/** The builder on the real kernel: what instructions do to files and configuration, what is cached, what is refused. */
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { after, before, test } from 'node:test'
+import { gzipSync } from 'node:zlib'
+import { systemClock } from '#base/clock.ts'
+import { Fault, isFault } from '#base/fault.ts'
+import { silentLogger } from '#base/log.ts'
+import { systemRandom } from '#base/random.ts'
+import type { Kernel } from '#linux/contract/kernel.ts'
+import { openKernel } from '#linux/real/kernel.ts'
+import { openFileBlobs } from '#oci/blobs/file-system.ts'
+import { sampleTar, type Sample } from '#oci/layer/archive-samples.ts'
+import type { Image, ImageConfig } from '../contract/images.ts'
+import type { ContainerExit, CreateRequest, OutputSink, Runtime } from '../contract/runtime.ts'
+import { readHostFacts } from '../containers/host.ts'
+import type { BuildRequest } from '../http/backend.ts'
+import { openNetworks, type BridgeNetworks } from '../networks/networks.ts'
+import { chainIdOf } from '../snapshots/chain.ts'
+import { openOverlaySnapshots, type OverlaySnapshots } from '../snapshots/overlay-snapshots.ts'
+import { openBuilder, type Builder, type BuilderOptions } from './builder.ts'
+
+const folder = await mkdtemp(join(process.env['BERTH_TEST_ROOT'] ?? tmpdir(), 'bld-'))
+const busybox = await readFile('/bin/busybox')
+let kernel: Kernel & AsyncDisposable
+let snapshots: OverlaySnapshots
+let networks: BridgeNetworks
+let options: BuilderOptions
+let builder: Builder
+const images = new Map<string, Image>()
+let commandsRun = 0
+
+/** Images in memory: the builder needs three calls of the real room. */
+const imageStore: BuilderOptions['images'] = {
+  resolve: async (name) => images.get(name) ?? Promise.reject(new Fault('notFound', `No such image: ${name}`)),
+  pull: async (name) => Promise.reject(new Fault('notFound', `pull access denied for ${name}`)),
+  tag: async (id, name) => void images.set(name, images.get(id) ?? (await Promise.reject(new Fault('notFound', id)))),
+  put: async (config: ImageConfig) => {
+    const id = `sha256:${createHash('sha256').update(JSON.stringify(config)).digest('hex')}`
+    let topLayer: string | undefined
+    for (const diffId of config.rootfs.diff_ids) topLayer = chainIdOf(topLayer, diffId)
+    const image: Image = { id, config, repoTags: [], repoDigests: [], topLayer, sizeBytes: 0, createdAt: config.created ?? '', lastTaggedAtMs: undefined }
+    images.set(id, image)
+    return image
+  },
+}
+
+/** Runs the process of the spec in a chroot: enough of a runtime to see what RUN does. */
+function chrootRuntime(): Pick<Runtime, 'create' | 'start' | 'attach' | 'delete' | 'onExit'> {
+  const created = new Map<string, { readonly request: CreateRequest; sink?: OutputSink; readonly closed: PromiseWithResolvers<void> }>()
+  const listeners = new Set<(exit: ContainerExit) => void>()
+  return {
+    create: async (request) => {
+      created.set(request.id, { request, closed: Promise.withResolvers() })
+      return { pid: 1 }
+    },
+    attach: async (id, sink) => {
+      const container = created.get(id)
+      assert.ok(container)
+      container.sink = sink
+      return { stdin: undefined, closed: container.closed.promise, close() {}, [Symbol.dispose]() {} }
+    },
+    start: async (id) => {
+      const container = created.get(id)
+      assert.ok(container)
+      commandsRun += 1
+      const { process: spec, root } = container.request.spec
+      const env = Object.fromEntries(spec.env.map((each) => [each.slice(0, each.indexOf('=')), each.slice(each.indexOf('=') + 1)]))
+      void kernel.processes.run(['chroot', `--userspec=${spec.user.uid}:${spec.user.gid}`, root.path, '/bin/sh', '-c', 'cd "$0" && exec "$@"', spec.cwd, ...spec.args], { env }).then(({ exitCode, stdout, stderr }) => {
+        container.sink?.write('stdout', stdout)
+        container.sink?.write('stderr', stderr)
+        container.closed.resolve()
+        for (const listener of listeners) listener({ id, exitCode: exitCode ?? 255, oomKilled: false, finishedAtNs: 0n })
+      })
+    },
+    delete: async (id) => void created.delete(id),
+    onExit: (listener) => {
+      listeners.add(listener)
+      return { [Symbol.dispose]: () => void listeners.delete(listener) }
+    },
+  }
+}
+
+before(async () => {
+  kernel = await openKernel()
+  const blobs = await openFileBlobs(join(folder, 'blobs'))
+  snapshots = await openOverlaySnapshots({ root: join(folder, 'snapshots'), mounts: kernel.mounts, confined: kernel.confined, blobs, logger: silentLogger })
+  networks = await openNetworks({
+    links: kernel.links,
+    namespaces: kernel.namespaces,
+    nftables: kernel.nftables,
+    clock: systemClock,
+    random: systemRandom,
+    logger: silentLogger,
+    stateDir: join(folder, 'networks'),
+    runDir: join(folder, 'run'),
+    table: 'berth_buildtest',
+    defaultBridge: { name: 'tb0', subnet: '10.211.0.0/24' },
+    addressPools: [],
+  })
+  options = {
+    images: imageStore,
+    snapshots,
+    runtime: chrootRuntime(),
+    networks,
+    host: await readHostFacts('v1', true),
+    cgroupRoot: '/berth-build-test',
+    confined: kernel.confined,
+    processes: kernel.processes,
+    mounts: kernel.mounts,
+    clock: systemClock,
+    random: systemRandom,
+    log: silentLogger,
+    stateDir: join(folder, 'build'),
+    platform: 'linux/amd64',
+  }
+  builder = await openBuilder(options)
+})
+
+after(async () => {
+  await networks.tearDown()
+  await snapshots[Symbol.asyncDispose]()
+  await rm(folder, { recursive: true })
+  await kernel[Symbol.asyncDispose]()
+})
+
+interface Built {
+  readonly image: Image
+  readonly output: string
+}
+
+async function build(dockerfile: string, files: readonly Sample[] = [], change: Partial<BuildRequest> = {}): Promise<Built> {
+  let output = ''
+  const context = sampleTar([{ path: 'Dockerfile', content: dockerfile }, ...files])
+  const request: BuildRequest = {
+    context: Readable.from([context]),
+    dockerfile: 'Dockerfile',
+    tags: [],
+    buildArgs: {},
+    labels: {},
+    target: '',
+    noCache: false,
+    pull: false,
+    quiet: false,
+    squash: false,
+    remove: true,
+    forceRemove: false,
+    platform: undefined,
+    networkMode: 'default',
+    extraHosts: [],
+    cacheFrom: [],
+    shmSizeBytes: undefined,
+    memoryBytes: undefined,
+    cpuShares: undefined,
+    cpuQuotaUs: undefined,
+    cpuPeriodUs: undefined,
+    cpusetCpus: undefined,
+    ulimits: [],
+    registryAuths: {},
+    onMessage: (message) => {
+      if (message.kind === 'stream') output += message.text
+    },
+    signal: new AbortController().signal,
+    ...change,
+  }
+  const { imageId } = await builder.build(request)
+  const image = images.get(imageId)
+  assert.ok(image)
+  return { image, output }
+}
+
+/** The image's files as `find` and `cat` see them: type, mode, owner, path, link target or content. */
+async function treeOf(image: Image): Promise<string[]> {
+  const target = join(folder, 'look')
+  await mkdir(target)
+  await snapshots.prepare('look', image.topLayer)
+  await snapshots.mount('look', target, { readonly: true })
+  try {
+    const { stdout } = await kernel.processes.run(['find', '.', '-mindepth', '1', '-printf', '%y %m %U:%G %p %l\\n'], { cwd: target })
+    return stdout.toString().trim().split('\n').filter((line) => !line.includes('busybox') && !/ \.\/bin/.test(line)).map((line) => line.trimEnd()).sort((a, b) => (a.slice(a.indexOf('./')) < b.slice(b.indexOf('./')) ? -1 : 1))
+  } finally {
+    await snapshots.unmount(target)
+    await snapshots.remove('look')
+    await rm(target, { recursive: true })
+  }
+}
+
+async function fileOf(image: Image, path: string): Promise<string> {
+  const target = join(folder, 'peek')
+  await mkdir(target)
+  await snapshots.prepare('peek', image.topLayer)
+  await snapshots.mount('peek', target, { readonly: true })
+  try {
+    return await readFile(join(target, path), 'utf8')
+  } finally {
+    await snapshots.unmount(target)
+    await snapshots.remove('peek')
+    await rm(target, { recursive: true })
+  }
+}
+
+const shell: readonly Sample[] = [{ path: 'busybox', content: busybox, mode: 0o755 }]
+const withShell = 'FROM scratch\nCOPY busybox /bin/busybox\nCOPY busybox /bin/sh\n'
+
+test('COPY places files, folders and links with modes, and root owns them', async () => {
+  const { image, output } = await build('FROM scratch\nCOPY a.txt /\nCOPY dir /d\nCOPY a.txt b*.txt /many/\nCOPY --chown=1000:50 a.txt /owned/x\nCOPY --chmod=750 a.txt /mode\n', [
+    { path: 'a.txt', content: 'A', uid: 501, gid: 20 },
+    { path: 'b1.txt', content: 'B' },
+    { path: 'dir', type: 'directory', mode: 0o700, uid: 7 },
+    { path: 'dir/run.sh', content: '#!', mode: 0o4755 },
+    { path: 'dir/sub', type: 'directory', mode: 0o770 },
+    { path: 'dir/link', type: 'symlink', link: '../../a.txt' },
+    { path: 'dir/hard', type: 'hardlink', link: 'dir/run.sh' },
+  ])
+  assert.deepEqual(await treeOf(image), [
+    'f 644 0:0 ./a.txt', 'd 755 0:0 ./d', 'f 4755 0:0 ./d/hard', 'l 777 0:0 ./d/link ../../a.txt', 'f 4755 0:0 ./d/run.sh', 'd 770 0:0 ./d/sub',
+    'd 755 0:0 ./many', 'f 644 0:0 ./many/a.txt', 'f 644 0:0 ./many/b1.txt', 'f 750 0:0 ./mode', 'd 755 1000:50 ./owned', 'f 644 1000:50 ./owned/x',
+  ])
+  assert.equal(image.config.rootfs.diff_ids.length, 5)
+  assert.match(output, /^Step 1\/6 : FROM scratch\n ---> \nStep 2\/6 : COPY a.txt \/\n ---> [0-9a-f]{12}\n/)
+  assert.match(output, new RegExp(`Successfully built ${image.id.slice(7, 19)}\n$`))
+})
+
+test('RUN runs with the variables, user and folder of its stage, and its changes are a layer', async () => {
+  const { image, output } = await build(`${withShell}ARG WHO=world\nENV GREETING="hello $WHO"\nWORKDIR /w/x\nRUN echo "$GREETING $WHO" > out && echo said\nUSER 1000\nRUN echo hi > /tmp/y || echo refused\n`, shell)
+  assert.equal(await fileOf(image, 'w/x/out'), 'hello world world\n')
+  assert.match(output, /\nsaid\n/)
+  assert.match(output, /refused/)
+  assert.deepEqual(image.config.config?.Env, ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'GREETING=hello world'])
+  assert.equal(image.config.config?.WorkingDir, '/w/x')
+  assert.equal(image.config.config?.User, '1000')
+})
+
+test('a here-document is a script, with its own interpreter when it names one', async () => {
+  const { image } = await build(`${withShell}RUN <<EOF\necho one > /one\necho two > /two\nEOF\nRUN busybox cat <<X > /three\nthree $GREETING\nX\nCOPY <<"raw" <<cooked /files/\n$PATH\nraw\nit's $V\ncooked\nENV V=1\nCOPY <<late /\n"$V"\nlate\n`, shell)
+  assert.equal(await fileOf(image, 'two'), 'two\n')
+  assert.equal(await fileOf(image, 'three'), 'three \n')
+  assert.equal(await fileOf(image, 'files/raw'), '$PATH\n')
+  assert.equal(await fileOf(image, 'files/cooked'), "it's \n")
+  assert.equal(await fileOf(image, 'late'), '"1"\n')
+})
+
+test('a second build runs nothing and gives the same image; a changed file runs what depends on it', async () => {
+  const dockerfile = `${withShell}COPY a /a\nRUN echo 1 > /one\nLABEL x=y\nCOPY b /b\nRUN echo 2 > /two\n`
+  const files = (b: string, modifiedNs: bigint): Sample[] => [...shell, { path: 'a', content: 'a', modifiedNs }, { path: 'b', content: b, modifiedNs }]
+  const first = await build(dockerfile, files('b', 0n))
+  const before = commandsRun
+  const second = await build(dockerfile, files('b', 1_000_000_000n))
+  assert.equal(second.image.id, first.image.id)
+  assert.equal(commandsRun, before)
+  assert.equal(second.output.match(/Using cache/g)?.length, 6)
+  const third = await build(dockerfile, files('changed', 0n))
+  assert.equal(commandsRun, before + 1)
+  assert.notEqual(third.image.id, first.image.id)
+  await build(dockerfile, files('b', 0n), { noCache: true })
+  assert.equal(commandsRun, before + 3)
+})
+
+test('the cache knows variables, build arguments and here-documents', async () => {
+  const run = async (dockerfile: string, change: Partial<BuildRequest> = {}): Promise<number> => {
+    const before = commandsRun
+    await build(`${withShell}${dockerfile}`, shell, change)
+    return commandsRun - before
+  }
+  assert.equal(await run('ENV V=1\nENV W=$V\nRUN echo $W > /w\n'), 1)
+  assert.equal(await run('ENV V=2\nENV W=$V\nRUN echo $W > /w\n'), 1)
+  assert.equal(await run('ARG A=1\nRUN echo $A > /a\n'), 1)
+  assert.equal(await run('ARG A=1\nRUN echo $A > /a\n', { buildArgs: { A: '2' } }), 1)
+  assert.equal(await run('ARG A=1\nRUN echo $A > /a\n', { buildArgs: { A: '1' } }), 0)
+  assert.equal(await run('RUN <<X\necho 1 > /h\nX\n'), 1)
+  assert.equal(await run('RUN <<X\necho 2 > /h\nX\n'), 1)
+  assert.equal(await run('RUN echo proxied > /p\n', { buildArgs: { http_proxy: 'http://a' } }), 1)
+  assert.equal(await run('RUN echo proxied > /p\n', { buildArgs: { http_proxy: 'http://b' } }), 0)
+})
+
+test('only the stages that the target needs are built, and COPY --from takes files with their owners', async () => {
+  const { image, output } = await build(
+    `${withShell}RUN busybox mkdir -p /out/deep && echo made > /out/deep/f && busybox chown -R 5:6 /out && busybox ln -s deep/f /out/l\nFROM scratch AS unused\nCOPY missing /\nFROM scratch\nCOPY --from=0 /out /app\nCOPY --from=0 /out/l /file\n`,
+    shell,
+  )
+  assert.deepEqual(await treeOf(image), ['d 755 0:0 ./app', 'd 755 5:6 ./app/deep', 'f 644 5:6 ./app/deep/f', 'l 777 0:0 ./app/l deep/f', 'f 644 5:6 ./file'])
+  assert.doesNotMatch(output, /unused/)
+})
+
+test('a step that changes nothing makes no layer, and no mount point of the runtime stays', async () => {
+  const { image } = await build(`${withShell}RUN true\nRUN echo x > /x\n`, shell)
+  assert.deepEqual(await treeOf(image), ['f 644 0:0 ./x'])
+  assert.equal(image.config.rootfs.diff_ids.length, 3)
+  assert.equal(image.config.history?.filter(({ empty_layer }) => empty_layer === true).length, 1)
+})
+
+test('ADD unpacks archives, plain or compressed, and copies what is none', async () => {
+  const inner = sampleTar([{ path: 'etc', type: 'directory' }, { path: 'etc/conf', content: 'c', uid: 3, gid: 4 }])
+  const { image } = await build('FROM scratch\nADD a.tar b.tar.gz plain.gz /x/\nADD --unpack=false a.tar /kept/\nCOPY a.tar /copied/\n', [
+    { path: 'a.tar', content: inner },
+    { path: 'b.tar.gz', content: gzipSync(sampleTar([{ path: 'from-gzip', content: 'g' }])) },
+    { path: 'plain.gz', content: gzipSync('no archive inside') },
+  ])
+  assert.deepEqual(await treeOf(image), ['d 755 0:0 ./copied', 'f 644 0:0 ./copied/a.tar', 'd 755 0:0 ./kept', 'f 644 0:0 ./kept/a.tar', 'd 755 0:0 ./x', 'd 755 0:0 ./x/etc', 'f 644 3:4 ./x/etc/conf', 'f 644 0:0 ./x/from-gzip', 'f 644 0:0 ./x/plain.gz'])
+})
+
+test('.dockerignore keeps files out of COPY; its last match wins', async () => {
+  const { image } = await build('FROM scratch\nCOPY . /\n', [
+    { path: '.dockerignore', content: '*\n!keep\nkeep/not\n# comment\n!Dockerfile2\n' },
+    { path: 'keep', type: 'directory', mode: 0o711 },
+    { path: 'keep/yes', content: '' },
+    { path: 'keep/not', content: '' },
+    { path: 'other', content: '' },
+  ])
+  assert.deepEqual(await treeOf(image), ['d 711 0:0 ./keep', 'f 644 0:0 ./keep/yes'])
+})
+
+test('the configuration follows the instructions', async () => {
+  const { image } = await build(
+    'FROM scratch AS base\nONBUILD ENV TRIGGERED=yes\nCMD ["old"]\nFROM base\nLABEL a=1 "b c"="d e"\nEXPOSE 80 90-91/udp\nVOLUME /v\nENTRYPOINT ["/e"]\nSTOPSIGNAL SIGINT\nSHELL ["/bin/bash", "-c"]\nCMD echo $HOME\nHEALTHCHECK --retries=3 CMD curl x\n',
+    [],
+    { labels: { extra: 'label' } },
+  )
+  const { Env, ...config } = image.config.config ?? {}
+  assert.ok(Env?.includes('TRIGGERED=yes'))
+  assert.deepEqual(config, {
+    Labels: { a: '1', 'b c': 'd e', extra: 'label' },
+    ExposedPorts: { '80/tcp': {}, '90/udp': {}, '91/udp': {} },
+    Volumes: { '/v': {} },
+    Entrypoint: ['/e'],
+    StopSignal: 'SIGINT',
+    Shell: ['/bin/bash', '-c'],
+    Cmd: ['/bin/bash', '-c', 'echo $HOME'],
+    Healthcheck: { Test: ['CMD', '/bin/bash', '-c', 'curl x'], Retries: 3 },
+  })
+})
+
+test('refusals name the line, and nothing is left of a failed build', async () => {
+  const refused = async (dockerfile: string, pattern: RegExp, files: readonly Sample[] = []): Promise<void> => {
+    await assert.rejects(build(dockerfile, files), (error) => isFault(error) && pattern.test(error.message), dockerfile)
+  }
+  await refused('FROM scratch\nCOPY nope /\n', /^Dockerfile:2: COPY failed: file not found in build context or excluded by .dockerignore: stat nope: file does not exist$/)
+  await refused('FROM scratch\nCOPY ../x /\n', /^Dockerfile:2: COPY failed: forbidden path outside the build context: \.\.\/x/)
+  await refused('FROM scratch\nCOPY a b /x\n', /^Dockerfile:2: When using COPY with more than one source file/, [{ path: 'a' }, { path: 'b' }])
+  await refused(`${withShell}RUN echo before && echo problem >&2 && exit 42\n`, /^Dockerfile:4: The command '\/bin\/sh -c echo before && echo problem >&2 && exit 42' returned a non-zero code: 42\nIts last lines were:\n  before\n  problem$/, shell)
+  await refused('FROM unknown:1\n', /^Dockerfile:1: FROM unknown:1: pull access denied/)
+  await refused('FROM scratch\nCOPY --chown=nobody a /\n', /^Dockerfile:2: COPY failed: .*no such user: nobody$/, [{ path: 'a' }])
+  await refused('FROM scratch\nCOPY a /f\nCOPY a /f/g\n', /^Dockerfile:3: COPY failed: cannot copy to non-directory: \/f$/, [{ path: 'a' }])
+  await refused('FROM scratch\n', /its name contains '\.\.' and could leave the root/, [{ path: '../evil', content: 'x' }])
+  await refused('FROM scratch\n', /its name is absolute/, [{ path: '/evil', content: 'x' }])
+  assert.deepEqual(await readdir(join(folder, 'build', 'work')), [])
+  assert.deepEqual(await snapshots.keys(), [])
+  assert.deepEqual(await networks.endpoints((await networks.get('bridge')).id), [])
+})
+
+test('a link in the context or in the image cannot lead a copy out of its root', async () => {
+  const { image } = await build('FROM scratch\nCOPY up /copied\nCOPY down /\nCOPY file /down/placed\n', [
+    { path: 'up', type: 'symlink', link: '../../../../../../file' },
+    { path: 'file', content: 'inside' },
+    { path: 'down', type: 'directory' },
+    { path: 'down/down', type: 'symlink', link: '../../../../../../tmp' },
+    { path: 'down/tmp', type: 'directory' },
+  ])
+  assert.equal(await fileOf(image, 'copied'), 'inside')
+  assert.equal(await fileOf(image, 'tmp/placed'), 'inside')
+})
+
+test('what a killed build left is swept when the builder opens', async () => {
+  await mkdir(join(folder, 'build', 'work', 'dead', `run-${'a'.repeat(64)}`), { recursive: true })
+  await mkdir(join(folder, 'build', 'work', 'dead', 'build-dead-0-1'))
+  await snapshots.prepare('build-dead-0-1', undefined)
+  await snapshots.mount('build-dead-0-1', join(folder, 'build', 'work', 'dead', 'build-dead-0-1'))
+  await networks.openSandbox('a'.repeat(64))
+  const again = await openBuilder(options)
+  assert.deepEqual(await readdir(join(folder, 'build', 'work')), [])
+  assert.deepEqual(await snapshots.keys(), [])
+  await assert.rejects(networks.resolver('a'.repeat(64)), (error) => isFault(error, 'notFound'))
+  builder = again
+  const before = commandsRun
+  await build(`${withShell}RUN true\nRUN echo x > /x\n`, shell)
+  assert.equal(commandsRun, before)
+})
+
+test('an aborted build ends at once', async () => {
+  const controller = new AbortController()
+  controller.abort()
+  await assert.rejects(build(`${withShell}RUN echo never\n`, shell, { signal: controller.signal, noCache: true }), (error) => isFault(error, 'canceled'))
+})
