@@ -79,6 +79,8 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
   readonly #tasks: TaskGroup
   readonly #listeners = new Set<(container: contract.Container, cause: ChangeCause) => void>()
   readonly #unsaved = new Map<string, Promise<void>>()
+  /** Removed containers whose files are still being deleted. */
+  readonly #clearing = new Set<Promise<void>>()
   #exitWatch: Disposable | undefined
 
   constructor(options: ContainersOptions) {
@@ -125,7 +127,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     for (const entry of this.#entries.values()) entry.restartTimer?.cancel()
     await this.#tasks.close()
     await Promise.all([...this.#entries.values()].map(({ cleaning }) => cleaning))
-    await Promise.all(this.#unsaved.values())
+    await Promise.all([...this.#clearing, ...this.#unsaved.values()])
   }
 
   // ---- catalog --------------------------------------------------------------------------------------------------------
@@ -303,18 +305,21 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     await this.#unsaved.get(id)
     this.#entries.delete(id)
     if (this.#names.get(record.name) === id) this.#names.delete(record.name)
-    this.#publish(entry, 'destroy')
-    this.#notify(entry, 'removed')
-    this.#waits.settle(id, { exitCode: record.lifecycle.exitCode }, ['removed', 'not-running', 'next-exit'])
-    entry.hub.finish()
+    await releaseVolumes(record, volumes, withVolumes, log)
     const clear = async (): Promise<void> => {
       await entry.cleaning
       if (record.lifecycle.startedAtNs === 0n) await snapshots.unmount(rootfsPath(this.#paths, id))
       await snapshots.remove(id)
       await this.#paths.records.remove(id)
     }
-    await releaseVolumes(record, volumes, withVolumes, log)
-    this.#tasks.spawn(() => clear().catch((error: unknown) => log.error({ container: id, error: String(error) }, 'could not clear a removed container away')))
+    const clearing = clear()
+      .catch((error: unknown) => log.error({ container: id, error: String(error) }, 'could not clear a removed container away'))
+      .finally(() => this.#clearing.delete(clearing))
+    this.#clearing.add(clearing)
+    this.#publish(entry, 'destroy')
+    this.#notify(entry, 'removed')
+    this.#waits.settle(id, { exitCode: record.lifecycle.exitCode }, ['removed', 'not-running', 'next-exit'])
+    entry.hub.finish()
   }
 
   // ---- creation ---------------------------------------------------------------------------------------------------------

@@ -92,14 +92,12 @@ async function create(exchange: Exchange): Promise<void> {
     labels: input.stringMap('Labels') ?? {},
   }
   const network = await backend.networks.create(spec)
-  backend.events.publish({ type: 'network', action: 'create', actor: { id: network.id, attributes: { name: network.name, type: network.driver } } })
   sendJson(res, { Id: network.id, Warning: '' }, { status: 201 })
 }
 
 async function remove(exchange: Exchange): Promise<void> {
   const { backend, res } = exchange
-  const network = await backend.networks.remove(param(exchange, 'id'))
-  backend.events.publish({ type: 'network', action: 'destroy', actor: { id: network.id, attributes: { name: network.name, type: network.driver } } })
+  await backend.networks.remove(param(exchange, 'id'))
   sendEmpty(res, { status: 204 })
 }
 

@@ -37,7 +37,6 @@ async function create(exchange: Exchange): Promise<void> {
   const input = JsonInput.of(await jsonBody(exchange), '')
   const name = input.string('Name')
   const volume = await backend.volumes.create({ ...(name ? { name } : {}), driver: input.string('Driver') || 'local', labels: input.stringMap('Labels') ?? {}, options: input.stringMap('DriverOpts') ?? {} })
-  backend.events.publish({ type: 'volume', action: 'create', actor: { id: volume.name, attributes: { driver: volume.driver } } })
   sendJson(res, volumeJson(volume), { status: 201 })
 }
 
@@ -50,7 +49,6 @@ async function remove(exchange: Exchange): Promise<void> {
   const name = param(exchange, 'name')
   try {
     await backend.volumes.remove(name, { force: queryBoolean(query, 'force') })
-    backend.events.publish({ type: 'volume', action: 'destroy', actor: { id: name, attributes: { driver: 'local' } } })
   } catch (error) {
     if (!queryBoolean(query, 'force') || !isFault(error, 'notFound')) throw error
   }
