@@ -131,6 +131,8 @@ export type PodEvent =
   /** Time has passed; also the first event after `initialState`. */
   | { readonly kind: 'tick' }
   | { readonly kind: 'volumes'; readonly error?: string }
+  /** A ConfigMap or Secret that the pod names has changed: what waited for it need not wait longer. */
+  | { readonly kind: 'referencesChanged' }
   | { readonly kind: 'sandbox'; readonly status: SandboxStatus }
   | { readonly kind: 'sandboxFailed'; readonly message: string }
   /** The runtime does not know it any more. */

@@ -192,16 +192,27 @@ function readyVerdict(state: PodState, containersReady: Verdict): Verdict {
   return { status: false, reason: 'ReadinessGatesNotReady', message }
 }
 
-/** The same status but for the time of writing: nothing needs to be sent. */
-export function equalStatus(a: PodStatus | undefined, b: PodStatus): boolean {
-  return a !== undefined && canonical(a) === canonical(b)
+/**
+ * The fields of `after` that differ from `before`, and null for those of ours that are to go: a strategic merge patch of the
+ * status, in which conditions merge by type, so that other writers' stay. Empty when there is nothing to write.
+ */
+export function statusPatch(before: PodStatus, after: PodStatus): Record<string, unknown> {
+  const patch: Record<string, unknown> = {}
+  const old = new Map<string, unknown>(Object.entries(before))
+  const fresh = new Map<string, unknown>(Object.entries(after))
+  for (const [field, value] of fresh) if (canonical(old.get(field)) !== canonical(value)) patch[field] = value
+  for (const [field, value] of old) if (!fresh.has(field) && ownFields.has(field) && canonical(value) !== undefined) patch[field] = null
+  return patch
 }
 
-function canonical(value: unknown): string {
-  return JSON.stringify(value, (_key, inner: unknown) =>
-    typeof inner === 'object' && inner !== null && !Array.isArray(inner) ? Object.fromEntries(Object.entries(inner).filter(([, each]) => each !== undefined).sort(([x], [y]) => (x < y ? -1 : 1))) : inner,
-  )
+/** What the node agent may also take away. The rest of `status` belongs to others. */
+const ownFields = new Set(['reason', 'message', 'podIP', 'podIPs', 'initContainerStatuses', 'ephemeralContainerStatuses'])
+
+/** JSON with sorted keys and without what the server leaves out (absent, null, '' and empty lists). */
+function canonical(value: unknown): string | undefined {
+  return JSON.stringify(value, (_key, inner: unknown) => {
+    if (inner === null || inner === '' || (Array.isArray(inner) && inner.length === 0)) return undefined
+    if (typeof inner !== 'object' || Array.isArray(inner)) return inner
+    return Object.fromEntries(Object.entries(inner).sort(([x], [y]) => (x < y ? -1 : 1)))
+  })
 }
-
-
-

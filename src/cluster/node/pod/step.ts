@@ -98,6 +98,10 @@ function fold(state: PodState, event: Exclude<PodEvent, { kind: 'plan' }>, nowMs
       settle(state.volumes, event.error, nowMs)
       if (event.error !== undefined) effects.push({ kind: 'record', type: 'Warning', reason: 'FailedMount', message: event.error })
       return
+    case 'referencesChanged':
+      if (state.volumes.phase === 'idle') state.volumes.retryAtMs = nowMs
+      for (const container of state.containers) if (container.waiting?.reason === 'CreateContainerConfigError') container.retryAtMs = nowMs
+      return
     case 'sandbox':
     case 'sandboxFailed':
     case 'sandboxGone':
