@@ -66,7 +66,8 @@ async function withWorld(options: WorldOptions, body: (world: World) => Promise<
       if (await condition()) return
       await clock.advance(500)
     }
-    assert.fail(`never came true: ${what}`)
+    const { items } = await client.list(Pod, {})
+    assert.fail(`never came true: ${what}; pods: ${JSON.stringify(items.map(({ metadata, status }) => [metadata.name, status]))}`)
   }
   const world: World = { client, clock, runtime, files, agent: await startAgent(), startAgent, until }
   try {
@@ -223,7 +224,7 @@ test('environment and volumes come from ConfigMap, Secret and the downward API; 
     await client.patch(Pod, ref('a'), { metadata: { labels: { tier: 'front' } } }, { type: 'merge' })
     await until(async () => files.text(`${folder}/conf/colour`) === 'blue', 'the file follows the ConfigMap')
     assert.equal(files.text(`${folder}/conf/size`), 'l')
-    assert.equal(files.text(`${folder}/info/labels`), 'app="x"\ntier="front"')
+    await until(async () => files.text(`${folder}/info/labels`) === 'app="x"\ntier="front"', 'the file follows the labels')
     assert.equal((await runtime.containers()).length, 1)
   }))
 

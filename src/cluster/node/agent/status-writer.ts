@@ -40,7 +40,7 @@ export class StatusWriter {
     const { uid } = source.pod.metadata
     this.#dirty.add(uid)
     if (this.#writing.has(uid) || this.#signal.aborted) return
-    const writing = this.#write(source).finally(() => this.#writing.delete(uid))
+    const writing = this.#write(source)
     this.#writing.set(uid, writing)
     writing.catch((error: unknown) => {
       if (!this.#signal.aborted) this.#log.error({ err: error, pod: source.pod.metadata.name }, 'writing a pod status failed for good')
@@ -57,18 +57,27 @@ export class StatusWriter {
     const { uid } = source.pod.metadata
     // The step that touched us may be followed by others in the same turn.
     await Promise.resolve()
-    for (let failures = 0; this.#dirty.has(uid); ) {
-      this.#dirty.delete(uid)
-      try {
-        if (!(await this.#writeOnce(source))) return
-        failures = 0
-      } catch (error) {
-        if (this.#signal.aborted) return
-        failures += 1
-        this.#dirty.add(uid)
-        this.#log.warn({ err: error, pod: source.pod.metadata.name, failures }, 'a pod status could not be written, will be retried')
-        await sleep(this.#clock, Math.min(10_000, 100 * 2 ** failures), this.#signal)
+    try {
+      for (let failures = 0; this.#dirty.delete(uid); ) {
+        const outcome = await this.#attempt(source)
+        if (outcome === 'gone') return
+        failures = outcome === 'failed' ? failures + 1 : 0
+        if (failures > 0) await sleep(this.#clock, Math.min(10_000, 100 * 2 ** failures), this.#signal)
       }
+    } finally {
+      // In the same turn as the last look at #dirty: a touch after it begins a new writer.
+      this.#writing.delete(uid)
+    }
+  }
+
+  async #attempt(source: StatusSource): Promise<'written' | 'gone' | 'failed'> {
+    try {
+      return (await this.#writeOnce(source)) ? 'written' : 'gone'
+    } catch (error) {
+      if (this.#signal.aborted) return 'gone'
+      this.#dirty.add(source.pod.metadata.uid)
+      this.#log.warn({ err: error, pod: source.pod.metadata.name }, 'a pod status could not be written, will be retried')
+      return 'failed'
     }
   }
 
@@ -82,7 +91,23 @@ export class StatusWriter {
       source.written(await this.#client.patch(Pod, { namespace: metadata.namespace, name: metadata.name }, patch, { type: 'strategic', subresource: 'status', fieldManager: 'kubelet', signal: this.#signal }))
       return true
     } catch (error) {
-      if (isFault(error, 'notFound') || isFault(error, 'conflict') || isFault(error, 'preconditionFailed')) return false
+      if (isFault(error, 'notFound')) return false
+      if (isFault(error, 'conflict') || isFault(error, 'preconditionFailed')) return this.#isStillThere(source)
+      throw error
+    }
+  }
+
+  /** After a conflict: another pod has the name (nothing to write any more), or the write lost a race (true: try again). */
+  async #isStillThere(source: StatusSource): Promise<boolean> {
+    const { namespace, name, uid } = source.pod.metadata
+    try {
+      const found = await this.#client.get(Pod, { namespace, name }, { signal: this.#signal })
+      if (found.metadata.uid !== uid) return false
+      source.written(found)
+      this.#dirty.add(uid)
+      return true
+    } catch (error) {
+      if (isFault(error, 'notFound')) return false
       throw error
     }
   }

@@ -200,9 +200,14 @@ export function statusPatch(before: PodStatus, after: PodStatus): Record<string,
   const patch: Record<string, unknown> = {}
   const old = new Map<string, unknown>(Object.entries(before))
   const fresh = new Map<string, unknown>(Object.entries(after))
-  for (const [field, value] of fresh) if (canonical(old.get(field)) !== canonical(value)) patch[field] = value
+  for (const [field, value] of fresh) if (canonical(old.get(field)) !== canonical(value)) patch[field] = field === 'conditions' ? conditionsPatch(after.conditions ?? []) : value
   for (const [field, value] of old) if (!fresh.has(field) && ownFields.has(field) && canonical(value) !== undefined) patch[field] = null
   return patch
+}
+
+/** Conditions merge field by field: an old reason stays unless it is taken away. */
+function conditionsPatch(conditions: readonly PodCondition[]): unknown[] {
+  return conditions.filter(({ type }) => ownTypes.includes(type)).map((condition) => ({ reason: null, message: null, ...condition }))
 }
 
 /** What the node agent may also take away. The rest of `status` belongs to others. */

@@ -86,7 +86,7 @@ function grpcHealth({ host, port, service, timeoutMs }: { host: string; port: nu
     }
     session.on('error', (error) => fail('unavailable', `gRPC health check of ${host}:${port}: ${error.message}`))
     const call = session.request({ ':method': 'POST', ':path': '/grpc.health.v1.Health/Check', 'content-type': 'application/grpc', te: 'trailers' })
-    call.setTimeout(timeoutMs, () => fail('timeout', `timeout: failed to connect service "${host}:${port}" within ${timeoutMs} ms`))
+    AbortSignal.timeout(timeoutMs).addEventListener('abort', () => fail('timeout', `timeout: failed to connect service "${host}:${port}" within ${timeoutMs} ms`), { once: true })
     const name = Buffer.from(service, 'utf8')
     const message = name.length === 0 ? Buffer.alloc(0) : Buffer.concat([Buffer.from([0x0a, name.length]), name])
     const frame = Buffer.alloc(5)

@@ -5,6 +5,7 @@
 import type { Timer } from '#base/clock.ts'
 import { unreachable } from '#base/assert.ts'
 import { Fault } from '#base/fault.ts'
+import { KeyedSerial } from '#base/task.ts'
 import { wholeUnits } from '#schema/quantity.ts'
 import type { Container, EphemeralContainer } from '../../api/core/v1/container.ts'
 import type { Pod } from '../../api/core/v1/pod.ts'
@@ -30,6 +31,8 @@ export class PodVolumes {
   readonly #pod: () => Pod
   readonly #signal: AbortSignal
   readonly #tokens = new Map<string, Token>()
+  /** Writes of one volume do not overlap. */
+  readonly #writes = new KeyedSerial<string>()
   #refreshTimer: Timer | undefined
   #ready = false
 
@@ -94,7 +97,11 @@ export class PodVolumes {
   }
 
   /** False when the volume has no files of this kind. */
-  async #writePayload(volume: Volume): Promise<boolean> {
+  #writePayload(volume: Volume): Promise<boolean> {
+    return this.#writes.run(volume.name, () => this.#writePayloadNow(volume))
+  }
+
+  async #writePayloadNow(volume: Volume): Promise<boolean> {
     await this.#fetchTokens(volume)
     const pod = this.#pod()
     const { references, files, node, allocatable } = this.#parts
