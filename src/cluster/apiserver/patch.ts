@@ -4,8 +4,10 @@
  */
 import fastJsonPatch, { type Operation } from 'fast-json-patch'
 import { Fault } from '#base/fault.ts'
-import { emptyObject, isJsonArray, isJsonObject, type Json, type JsonObject } from '#schema/json.ts'
+import { isJsonArray, isJsonObject, type Json, type JsonObject } from '#schema/json.ts'
 import type { AnyKind } from '#schema/kind.ts'
+import { mergePatch } from '#schema/merge-patch.ts'
+import { strategicMerge } from '#schema/strategic-merge.ts'
 import { badRequest } from './refusals.ts'
 
 export type PatchType = 'json' | 'merge' | 'strategic'
@@ -19,24 +21,12 @@ export function applyPatch(kind: AnyKind, current: JsonObject, patch: unknown, t
       return applyJsonPatch(current, patch)
     case 'merge': {
       if (!isJsonObject(patch)) throw badRequest('a merge patch is a JSON object')
-      return mergePatch(current, patch)
+      const merged = mergePatch(current, patch)
+      return isJsonObject(merged) ? merged : {}
     }
-    case 'strategic': {
-      if (!isJsonObject(patch)) throw badRequest('a strategic merge patch is a JSON object')
-      throw new Fault('unsupportedMediaType', `strategic merge patches of ${kind.kind} are not served yet`)
-    }
+    case 'strategic':
+      return strategicMerge(kind, current, patch)
   }
-}
-
-/** RFC 7386: null removes, objects merge, everything else replaces. */
-export function mergePatch(target: Json | undefined, patch: JsonObject): JsonObject {
-  const result = emptyObject()
-  if (isJsonObject(target)) for (const [key, value] of Object.entries(target)) result[key] = value
-  for (const [key, value] of Object.entries(patch)) {
-    if (value === null || value === undefined) delete result[key]
-    else result[key] = isJsonObject(value) ? mergePatch(result[key], value) : value
-  }
-  return result
 }
 
 const operations = new Set(['add', 'remove', 'replace', 'move', 'copy', 'test'])
