@@ -19,7 +19,7 @@ import type { Store } from '../contract/store.ts'
 import type { WatchItem } from './cache.ts'
 import type { Entry } from './entry.ts'
 import { applyPatch, type PatchType } from './patch.ts'
-import { getEntry, listEntries, watchEntries, type EntryList, type ListRequest, type WatchRequest } from './read.ts'
+import { getEntry, listEntries, openWatch, type EntryList, type ListRequest, type WatchRequest } from './read.ts'
 import { Resources, type Ref, type Resource } from './resources.ts'
 import { openState, type Sealer, type State } from './state.ts'
 import { strategies } from './strategies/index.ts'
@@ -48,6 +48,13 @@ export interface Target {
   readonly ref: Ref
 }
 
+export interface ResourceStatistics {
+  readonly group: string
+  readonly resource: string
+  readonly objects: number
+  readonly watchers: number
+}
+
 export interface Api {
   readonly resources: Resources
   readonly clock: Clock
@@ -56,7 +63,8 @@ export interface Api {
   revision(): bigint
   get(target: Target, resourceVersion?: string): Promise<Entry>
   list(resource: Resource, request: ListRequest): Promise<EntryList>
-  watch(resource: Resource, request: WatchRequest): AsyncIterable<readonly WatchItem[]>
+  /** Resolves when the watch stands; refuses with `expired` what is too old to watch. */
+  watch(resource: Resource, request: WatchRequest): Promise<AsyncIterable<readonly WatchItem[]>>
   create(resource: Resource, namespace: string, body: unknown, context: WriteContext): Promise<Entry>
   /** `subresource`: '', 'status', 'finalize', 'ephemeralcontainers', 'resize'. */
   update(target: Target & { readonly subresource: string }, body: unknown, context: WriteContext): Promise<Entry>
@@ -71,6 +79,8 @@ export interface Api {
   requestToken(target: Target, body: unknown): Promise<JsonObject>
   /** Current objects of a resource by group and plural, whatever the version. */
   readonly surroundings: Surroundings
+  /** Sizes of the watch caches, for metrics. */
+  statistics(): readonly ResourceStatistics[]
   close(): Promise<void>
 }
 
@@ -90,7 +100,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
     revision: () => state.revision,
     get: ({ resource, ref }, resourceVersion) => getEntry(state, resource, ref, resourceVersion),
     list: (resource, request) => listEntries(state, resource, request),
-    watch: (resource, request) => watchEntries(state, resource, request, jitter),
+    watch: (resource, request) => openWatch(state, resource, request, jitter),
     create: (resource, namespace, body, context) => createEntry(ports, resource, namespace, body, context),
     update: (target, body, context) => updateEntry(ports, target, () => body, context),
     patch: (target, { type, body }, context) => updateEntry(ports, target, (current) => applyPatch(target.resource.kind, current, body, type), context),
@@ -106,6 +116,11 @@ export async function createApi(options: ApiOptions): Promise<Api> {
       if (options.tokens === undefined) throw new Fault('unavailable', 'this API server issues no service account tokens')
       return requestToken(ports, options.tokens, target, body)
     },
+    statistics: () =>
+      resources.all.map((resource) => {
+        const { size, watchers } = state.cache(resource)
+        return { group: resource.kind.group, resource: resource.kind.plural, objects: size, watchers }
+      }),
     close: () => state.close(),
   }
 }

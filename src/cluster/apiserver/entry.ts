@@ -49,11 +49,11 @@ export class Entry {
   #json: Buffer | undefined
   #encodings: Map<string, Buffer> | undefined
 
-  /** `object` is stamped with the revision as its resourceVersion, and frozen. */
+  /** `object` is stamped with the revision as its resourceVersion, and frozen. 0: it is not stored (a dry run of a creation). */
   constructor(key: string, object: JsonObject, revision: bigint) {
     this.key = key
     this.revision = revision
-    this.object = deepFreeze(withMeta(object, { resourceVersion: String(revision) }))
+    this.object = deepFreeze(withMeta(object, { resourceVersion: revision === 0n ? undefined : String(revision) }))
   }
 
   get meta(): ObjectMeta {

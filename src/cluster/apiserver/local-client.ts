@@ -42,7 +42,7 @@ export function localClient({ api, user = controllers }: LocalClientOptions): Cl
     },
     async *watch(kind, options) {
       const request = { ...options, namespace: options.namespace ?? '', allowWatchBookmarks: true, signal: options.signal ?? new AbortController().signal }
-      for await (const items of api.watch(api.resources.need(kind), request)) for (const item of items) yield watchEvent<typeof kind>(item)
+      for await (const items of await api.watch(api.resources.need(kind), request)) for (const item of items) yield watchEvent<typeof kind>(item)
     },
     async create(kind, object, options) {
       const { namespace } = objectRef(object)

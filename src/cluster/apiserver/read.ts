@@ -3,8 +3,8 @@
  * https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions. Everything is answered from the watch caches;
  * "newest" means that they first catch up with the store.
  */
-import { asFault, Fault } from '#base/fault.ts'
-import type { WatchItem } from './cache.ts'
+import { Fault } from '#base/fault.ts'
+import type { CacheWatcher, WatchItem } from './cache.ts'
 import type { Entry } from './entry.ts'
 import { badRequest, expiredContinue, notFound } from './refusals.ts'
 import { scopePrefix, type Ref, type Resource } from './resources.ts'
@@ -157,17 +157,17 @@ function checkWatchRequest({ sendInitialEvents, resourceVersionMatch }: WatchReq
 }
 
 /**
- * Batches of events, never empty. Ends quietly on `signal`, on the timeout and when the server stops; throws `expired` when the
- * version is too old or the watcher too slow. The first step registers the watch.
+ * Registers a watch; what it answers are batches of events, never empty. They end quietly on `signal`, on the timeout and when
+ * the server stops, and with `expired` when the watcher was too slow. Throws `expired` when the version is too old.
  */
-export async function* watchEntries(state: State, resource: Resource, request: WatchRequest, jitter: () => number): AsyncGenerator<readonly WatchItem[]> {
+export async function openWatch(state: State, resource: Resource, request: WatchRequest, jitter: () => number): Promise<AsyncIterable<readonly WatchItem[]>> {
   checkWatchRequest(request)
   const selects = selection(resource.kind, request.labelSelector, request.fieldSelector)
   const version = parseVersion(request.resourceVersion)
   await fresh(state, version)
   const initial = request.sendInitialEvents ?? (version === undefined || version === 0n)
   const bookmarks = request.allowWatchBookmarks === true
-  using watcher = state.cache(resource).watch(
+  const watcher = state.cache(resource).watch(
     {
       prefix: scopePrefix(resource, request.namespace),
       selects,
@@ -178,21 +178,29 @@ export async function* watchEntries(state: State, resource: Resource, request: W
     state.revision,
   )
   const end = (): void => watcher.end(undefined)
-  const timeoutSeconds = request.timeoutSeconds ?? 1_800 + jitter() * 1_800
-  using _timer = state.clock.after(timeoutSeconds * 1000, () => {
-    if (bookmarks) watcher.offer({ type: 'BOOKMARK', revision: state.revision, initialEnd: false })
-    end()
-  }, { background: true })
-  if (request.signal.aborted) return
-  request.signal.addEventListener('abort', end, { once: true })
-  try {
-    for (let items = await watcher.next(); items !== undefined; items = await watcher.next()) {
-      if (request.signal.aborted) return
-      yield items
-    }
-  } catch (error) {
-    throw asFault(error)
-  } finally {
+  if (request.signal.aborted) end()
+  else request.signal.addEventListener('abort', end, { once: true })
+  const timeoutMs = (request.timeoutSeconds ?? 1_800 + jitter() * 1_800) * 1000
+  const timer = state.clock.after(
+    timeoutMs,
+    () => {
+      if (bookmarks) watcher.offer({ type: 'BOOKMARK', revision: state.revision, initialEnd: false })
+      end()
+    },
+    { background: true },
+  )
+  const release = (): void => {
+    timer.cancel()
     request.signal.removeEventListener('abort', end)
+    end()
+  }
+  return drain(watcher, request.signal, release)
+}
+
+async function* drain(watcher: CacheWatcher, signal: AbortSignal, release: () => void): AsyncGenerator<readonly WatchItem[]> {
+  try {
+    for (let items = await watcher.next(); items !== undefined && !signal.aborted; items = await watcher.next()) yield items
+  } finally {
+    release()
   }
 }

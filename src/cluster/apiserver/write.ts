@@ -49,7 +49,7 @@ function inTurn<T>(ports: WritePorts, resource: Resource, task: () => Promise<T>
 
 async function commit(ports: WritePorts, context: { readonly dryRun: boolean }, write: ObjectWrite & { readonly object: JsonObject }): Promise<Entry> {
   const key = keyOf(write.resource, write.ref)
-  if (context.dryRun) return new Entry(key, write.object, ports.state.revision)
+  if (context.dryRun) return new Entry(key, write.object, typeof write.expect === 'object' ? write.expect.modRevision : 0n)
   const revision = await ports.state.commit([write])
   const entry = ports.state.cache(write.resource).get(key)
   // Somebody may have been faster than our reading back: then the answer is made of what we wrote.

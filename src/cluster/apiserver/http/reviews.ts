@@ -1,0 +1,108 @@
+/**
+ * Questions that are asked by creating an object which is answered and not stored: may I, may he, who am I, whose token is this.
+ * https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/, …/authentication-resources/
+ */
+import { isJsonArray, isJsonObject, type JsonObject } from '#schema/json.ts'
+import type { Authorizer, AuthorizationRequest, Decision, UserInfo } from '../../contract/authorizer.ts'
+import type { VirtualResource } from '../discovery.ts'
+import { badRequest } from '../refusals.ts'
+import type { Authentication } from './authentication.ts'
+
+const authorization = { group: 'authorization.k8s.io', version: 'v1', verbs: ['create'] } as const
+const authenticationGroup = { group: 'authentication.k8s.io', version: 'v1', verbs: ['create'] } as const
+
+export const reviewResources: readonly VirtualResource[] = [
+  { ...authorization, kind: 'LocalSubjectAccessReview', plural: 'localsubjectaccessreviews', namespaced: true },
+  { ...authorization, kind: 'SelfSubjectAccessReview', plural: 'selfsubjectaccessreviews', namespaced: false },
+  { ...authorization, kind: 'SelfSubjectRulesReview', plural: 'selfsubjectrulesreviews', namespaced: false },
+  { ...authorization, kind: 'SubjectAccessReview', plural: 'subjectaccessreviews', namespaced: false },
+  { ...authenticationGroup, kind: 'SelfSubjectReview', plural: 'selfsubjectreviews', namespaced: false },
+  { ...authenticationGroup, kind: 'TokenReview', plural: 'tokenreviews', namespaced: false },
+]
+
+export interface ReviewPorts {
+  readonly authorizer: Authorizer
+  readonly authentication: Authentication
+}
+
+const string = (object: JsonObject, key: string): string => {
+  const value = object[key]
+  return typeof value === 'string' ? value : ''
+}
+const strings = (object: JsonObject, key: string): readonly string[] => {
+  const value = object[key]
+  return isJsonArray(value) ? value.map(String) : []
+}
+
+function attributesOf(spec: JsonObject): AuthorizationRequest['attributes'] {
+  const { resourceAttributes: resource, nonResourceAttributes: path } = spec
+  if (isJsonObject(resource)) {
+    return {
+      verb: string(resource, 'verb'),
+      group: string(resource, 'group'),
+      resource: string(resource, 'resource'),
+      subresource: string(resource, 'subresource'),
+      namespace: string(resource, 'namespace'),
+      name: string(resource, 'name'),
+    }
+  }
+  if (isJsonObject(path)) return { verb: string(path, 'verb'), path: string(path, 'path') }
+  throw badRequest('spec: exactly one of resourceAttributes or nonResourceAttributes must be specified')
+}
+
+function accessStatus({ allowed, reason }: Decision): JsonObject {
+  return { allowed, ...(reason === '' ? {} : { reason }) }
+}
+
+function userJson({ name, uid, groups, extra }: UserInfo): JsonObject {
+  const shown = extra === undefined ? undefined : Object.fromEntries(Object.entries(extra).map(([key, values]): [string, readonly string[]] => [key, [...values]]))
+  return { username: name, uid, groups: [...groups], extra: shown }
+}
+
+/** What the caller may do, as far as rules can say it: the built-in authorizer knows all or particular objects. */
+function rulesStatus(user: UserInfo): JsonObject {
+  const everything = user.groups.includes('system:masters')
+  return {
+    resourceRules: everything
+      ? [{ verbs: ['*'], apiGroups: ['*'], resources: ['*'] }]
+      : [{ verbs: ['create'], apiGroups: ['authorization.k8s.io', 'authentication.k8s.io'], resources: ['selfsubjectaccessreviews', 'selfsubjectrulesreviews', 'selfsubjectreviews'] }],
+    nonResourceRules: everything
+      ? [{ verbs: ['*'], nonResourceURLs: ['*'] }]
+      : [{ verbs: ['get'], nonResourceURLs: ['/api', '/api/*', '/apis', '/apis/*', '/healthz', '/livez', '/openapi', '/openapi/*', '/readyz', '/version', '/version/'] }],
+    incomplete: !everything,
+  }
+}
+
+/** The review with its status. `namespace` is the request's, for LocalSubjectAccessReview. */
+export function answerReview(kind: string, body: unknown, caller: { readonly user: UserInfo; readonly namespace: string }, ports: ReviewPorts): JsonObject {
+  const review: JsonObject = isJsonObject(body) ? body : {}
+  const spec: JsonObject = isJsonObject(review['spec']) ? review['spec'] : {}
+  const metadata: JsonObject = { ...(isJsonObject(review['metadata']) ? review['metadata'] : {}), creationTimestamp: null }
+  const group = kind === 'TokenReview' || kind === 'SelfSubjectReview' ? authenticationGroup.group : authorization.group
+  const answer = (status: JsonObject): JsonObject => ({ kind, apiVersion: `${group}/v1`, metadata, ...(kind === 'SelfSubjectReview' ? {} : { spec }), status })
+  switch (kind) {
+    case 'SelfSubjectAccessReview':
+      return answer(accessStatus(ports.authorizer.authorize({ user: caller.user, attributes: attributesOf(spec) })))
+    case 'SubjectAccessReview':
+    case 'LocalSubjectAccessReview': {
+      const user = { name: string(spec, 'user'), groups: strings(spec, 'groups'), uid: string(spec, 'uid') }
+      if (user.name === '' && user.groups.length === 0) throw badRequest('spec: at least one of user or groups must be specified')
+      const attributes = attributesOf(spec)
+      if (kind === 'LocalSubjectAccessReview' && !('resource' in attributes && attributes.namespace === caller.namespace)) {
+        throw badRequest(`spec.resourceAttributes.namespace must be the namespace of the request, ${caller.namespace}`)
+      }
+      return answer(accessStatus(ports.authorizer.authorize({ user, attributes })))
+    }
+    case 'SelfSubjectRulesReview':
+      return answer(rulesStatus(caller.user))
+    case 'SelfSubjectReview':
+      return answer({ userInfo: userJson(caller.user) })
+    case 'TokenReview': {
+      const audiences = strings(spec, 'audiences')
+      const user = ports.authentication.ofToken(string(spec, 'token'), audiences)
+      return answer(user === undefined ? { authenticated: false, error: 'the token is not accepted' } : { authenticated: true, user: userJson(user), audiences: [...audiences] })
+    }
+    default:
+      throw badRequest(`${kind} is no review`)
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * The API server as a whole, for `apps/server.ts` to wire: core, built-in authorizer, HTTP front and TLS listeners. The store
+ * and the PKI are handed in and stay the caller's.
+ *
+ * ```ts
+ * const pki = await openPki({ folder: '/var/lib/berth/pki', serverNames: ['10.0.0.5'], serviceAddress: '10.43.0.1', clock, random })
+ * const store = await openSqliteStore({ folder: '/var/lib/berth/store', clock })
+ * const server = await startApiServer({ store, pki, kinds: allKinds, groupOrder, clock, random, log,
+ *   ranges: { serviceCidr: '10.43.0.0/16', nodePorts: [30000, 32767] }, listen: [{ host: '127.0.0.1', port: 6443 }] })
+ * await bootstrapCluster(server.client, { … })       // system namespaces, the `kubernetes` service
+ * startControllers(server.client)                    // in-process client over the same caches
+ * await server.close()
+ * ```
+ */
+import type { Clock } from '#base/clock.ts'
+import type { Logger } from '#base/log.ts'
+import type { Random } from '#base/random.ts'
+import type { AnyKind } from '#schema/kind.ts'
+import type { Client } from '../contract/client.ts'
+import type { Store } from '../contract/store.ts'
+import { builtinAuthorizer } from './access.ts'
+import { createApi, type Api } from './api.ts'
+import { authentication, type StaticToken } from './http/authentication.ts'
+import { createFront } from './http/front.ts'
+import { kubeletProxy } from './http/kubelet-proxy.ts'
+import { startListener } from './http/listener.ts'
+import { protobufCodec } from './http/protobuf.ts'
+import { localClient } from './local-client.ts'
+import type { Pki } from './pki/files.ts'
+import { aesSealer } from './pki/sealer.ts'
+import { serviceAccountTokens } from './pki/service-account-tokens.ts'
+import type { ServiceRanges } from './strategies/services.ts'
+
+export interface ApiServerOptions {
+  readonly store: Store
+  readonly pki: Pki
+  readonly kinds: readonly AnyKind[]
+  readonly groupOrder: readonly string[]
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+  readonly ranges: ServiceRanges
+  /** Port 0 takes a free one. */
+  readonly listen: readonly { readonly host: string; readonly port: number }[]
+  readonly clusterDomain?: string
+  readonly staticTokens?: readonly StaticToken[]
+  /** More that /readyz waits for, by name. */
+  readonly ready?: () => Readonly<Record<string, boolean>>
+}
+
+export interface ApiServer {
+  readonly api: Api
+  /** As system:masters, over the caches of this process. */
+  readonly client: Client
+  /** Where it listens; the first is what a kubeconfig should name. */
+  readonly addresses: readonly { readonly host: string; readonly port: number }[]
+  close(): Promise<void>
+}
+
+/** What we claim to be; clients compare it with their own version. */
+export const serverVersion = { major: '1', minor: '36', gitVersion: 'v1.36.0+berth' } as const
+
+export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
+  const { store, pki, clock, random, log } = options
+  const issuer = `https://kubernetes.default.svc.${options.clusterDomain ?? 'cluster.local'}`
+  const tokens = serviceAccountTokens({ key: pki.serviceAccountKey, issuer, clock, random })
+  const api = await createApi({ store, kinds: options.kinds, clock, random, log, ranges: options.ranges, sealer: aesSealer(pki.encryptionKey, random), tokens })
+  const authorizer = builtinAuthorizer(api.surroundings)
+  const front = createFront({
+    api,
+    kinds: options.kinds,
+    groupOrder: options.groupOrder,
+    authentication: authentication({ tokens, staticTokens: options.staticTokens ?? [], surroundings: api.surroundings }),
+    authorizer,
+    answers: { protobuf: protobufCodec(options.kinds), nowMs: () => clock.nowMs() },
+    kubelets: kubeletProxy({ surroundings: api.surroundings, authority: pki.authority.certificate, client: pki.kubeletClient }),
+    log,
+    version: serverVersion,
+    openid: {
+      '/.well-known/openid-configuration': {
+        issuer,
+        jwks_uri: `${issuer}/openid/v1/jwks`,
+        response_types_supported: ['id_token'],
+        subject_types_supported: ['public'],
+        id_token_signing_alg_values_supported: ['ES256'],
+      },
+      '/openid/v1/jwks': tokens.keySet(),
+    },
+    ready: options.ready ?? (() => ({ ping: true })),
+  })
+  const listener = await startListener({ addresses: options.listen, server: pki.server, authority: pki.authority.certificate, front })
+  return {
+    api,
+    client: localClient({ api }),
+    addresses: listener.addresses,
+    async close() {
+      await api.close()
+      await listener.close()
+    },
+  }
+}
