@@ -12,7 +12,8 @@ import type { Outcome } from '../../client/work-queue.ts'
 import type { ControllerContext } from '../context.ts'
 import { isPodFinished } from '../pod-state.ts'
 import { nodeNameIndex, nodeNameValues } from './controller.ts'
-import { sameTaints, tolerates } from './taints.ts'
+import { tolerates } from '../../scheduler/tolerations.ts'
+import { sameTaints } from './taints.ts'
 
 const noExecute = (node: Node | undefined): readonly Taint[] => node?.spec.taints?.filter(({ effect }) => effect === 'NoExecute') ?? []
 

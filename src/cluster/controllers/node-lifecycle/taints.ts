@@ -1,7 +1,6 @@
 /** Taints that conditions put on a node ("Taints and Tolerations: Taint based Evictions"). Pure. */
 import { rfc3339Seconds } from '#base/clock.ts'
 import type { Node, Taint } from '../../api/core/v1/node.ts'
-import type { Toleration } from '../../api/core/v1/affinity.ts'
 
 const prefix = 'node.kubernetes.io/'
 export const notReadyTaint = `${prefix}not-ready`
@@ -33,9 +32,9 @@ export function wantedTaints(node: Node, evict: boolean, nowMs: number): readonl
   }
   if (node.spec.unschedulable === true) add(`${prefix}unschedulable`, 'NoSchedule')
   const ready = nodeCondition(node, 'Ready')
-  const lost = ready === 'False' ? notReadyTaint : ready === 'Unknown' ? unreachableTaint : undefined
+  const lost = ready === 'False' || ready === undefined ? notReadyTaint : ready === 'Unknown' ? unreachableTaint : undefined
   if (lost !== undefined) add(lost, 'NoSchedule')
-  if (lost !== undefined && evict) add(lost, 'NoExecute')
+  if (lost !== undefined && ready !== undefined && evict) add(lost, 'NoExecute')
   for (const [condition, key] of pressures) if (nodeCondition(node, condition) === 'True') add(key, 'NoSchedule')
   return [...(node.spec.taints ?? []).filter((taint) => !isManaged(taint)), ...wanted]
 }
@@ -43,11 +42,4 @@ export function wantedTaints(node: Node, evict: boolean, nowMs: number): readonl
 export function sameTaints(a: readonly Taint[], b: readonly Taint[]): boolean {
   const text = (taints: readonly Taint[]): string => taints.map(({ key, value, effect }) => `${key}=${value ?? ''}:${effect}`).toSorted().join()
   return text(a) === text(b)
-}
-
-export function tolerates(toleration: Toleration, taint: Taint): boolean {
-  const { key = '', operator = 'Equal', value = '', effect } = toleration
-  if (effect !== undefined && effect !== taint.effect) return false
-  if (key === '') return operator === 'Exists'
-  return key === taint.key && (operator === 'Exists' || value === (taint.value ?? ''))
 }
