@@ -64,6 +64,8 @@ export interface Runtime {
   stats(id: string): Promise<RuntimeStats>
   /** Moves the log aside (to `rotatedPath`) and makes conmon reopen `logPath`. */
   rotateLog(id: string, rotatedPath: string): Promise<void>
+  /** Makes conmon open `logPath` anew, after somebody else renamed the file (the node agent does). */
+  reopenLog(id: string): Promise<void>
 }
 
 export interface RuntimeInfo {

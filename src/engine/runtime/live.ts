@@ -1,0 +1,16 @@
+/** A container that has a bundle: what we know of it while it exists. */
+import type { ProcessIdentity } from '#linux/contract/processes.ts'
+import type { ContainerExit } from '../contract/runtime.ts'
+import type { BundleFacts, BundlePaths } from './bundle.ts'
+
+export interface Live {
+  readonly id: string
+  readonly paths: BundlePaths
+  readonly facts: BundleFacts
+  readonly init: ProcessIdentity
+  /** Settles when conmon is gone and the exit, if it was one, has been reported. */
+  gone: Promise<void>
+  /** `starting`: an exit is reported only after the start has answered. */
+  state: 'created' | 'starting' | 'running' | 'exited'
+  exit: ContainerExit | undefined
+}

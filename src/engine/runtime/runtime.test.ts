@@ -1,0 +1,292 @@
+/** The runtime against real conmon and crun or runc: life, streams, exec, limits, and a restart of ours in the middle of it. */
+import assert from 'node:assert/strict'
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, afterEach, before, test } from 'node:test'
+import { sleep, systemClock } from '#base/clock.ts'
+import { isFault } from '#base/fault.ts'
+import { silentLogger } from '#base/log.ts'
+import type { Kernel } from '#linux/contract/kernel.ts'
+import { openKernel } from '#linux/real/kernel.ts'
+import type { ContainerExit, OutputChannel, OutputSink, RuntimeFailure } from '../contract/runtime.ts'
+import type { ProcessSpec, RuntimeSpec } from '../contract/runtime-spec.ts'
+import { type ConmonRuntime, openRuntime } from './conmon-runtime.ts'
+
+const cgroup = `berth-rt-${process.pid}`
+let kernel: Kernel & AsyncDisposable
+let root: string
+let runtime: ConmonRuntime
+let exits: Exits
+let made: string[] = []
+
+class Exits {
+  readonly #seen = new Map<string, PromiseWithResolvers<ContainerExit>>()
+  count = 0
+
+  constructor(from: ConmonRuntime) {
+    from.onExit((exit) => {
+      this.count += 1
+      this.#entry(exit.id).resolve(exit)
+    })
+  }
+
+  #entry(id: string): PromiseWithResolvers<ContainerExit> {
+    const entry = this.#seen.get(id) ?? Promise.withResolvers<ContainerExit>()
+    this.#seen.set(id, entry)
+    return entry
+  }
+
+  of(id: string): Promise<ContainerExit> {
+    return this.#entry(id).promise
+  }
+}
+
+async function open(): Promise<ConmonRuntime> {
+  const opened = await openRuntime({ kernel, facts: await kernel.probe(), runFolder: join(root, 'run'), cgroup, clock: systemClock, log: silentLogger })
+  exits = new Exits(opened)
+  return opened
+}
+
+before(async () => {
+  root = mkdtempSync(join(process.env['BERTH_TEST_ROOT'] ?? tmpdir(), 'rt-'))
+  for (const folder of ['proc', 'dev', 'sys', 'bin', 'tmp']) mkdirSync(join(root, 'rootfs', folder), { recursive: true })
+  copyFileSync('/bin/busybox', join(root, 'rootfs/bin/busybox'))
+  for (const name of ['sh', 'cat', 'echo', 'sleep', 'true', 'id', 'stty', 'yes', 'head', 'kill', 'dd', 'sync']) symlinkSync('busybox', join(root, 'rootfs/bin', name))
+  kernel = await openKernel()
+  runtime = await open()
+})
+
+afterEach(async () => {
+  for (const id of made) await runtime.delete(id, { force: true })
+  made = []
+})
+
+after(async () => {
+  runtime.close()
+  await kernel.cgroups.remove(cgroup)
+  await kernel[Symbol.asyncDispose]()
+  rmSync(root, { recursive: true })
+})
+
+function processSpec(args: readonly string[], terminal = false): ProcessSpec {
+  const all = ['CAP_KILL', 'CAP_CHOWN']
+  return { args, cwd: '/', env: ['PATH=/bin'], user: { uid: 0, gid: 0 }, terminal, capabilities: { bounding: all, effective: all, permitted: all }, rlimits: [{ type: 'RLIMIT_NOFILE', soft: 1_048_576, hard: 1_048_576 }] }
+}
+
+function spec(id: string, args: readonly string[], options: { readonly terminal?: boolean; readonly memoryBytes?: number } = {}): RuntimeSpec {
+  return {
+    ociVersion: '1.0.2',
+    process: processSpec(args, options.terminal),
+    root: { path: join(root, 'rootfs') },
+    mounts: [
+      { destination: '/proc', type: 'proc', source: 'proc' },
+      { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'mode=755'] },
+      { destination: '/dev/pts', type: 'devpts', source: 'devpts', options: ['newinstance', 'ptmxmode=0666'] },
+      { destination: '/tmp', type: 'tmpfs', source: 'tmpfs' },
+    ],
+    linux: {
+      namespaces: [{ type: 'pid' }, { type: 'mount' }, { type: 'ipc' }, { type: 'uts' }, { type: 'network' }],
+      cgroupsPath: `/${cgroup}/docker/${id}`,
+      resources: options.memoryBytes === undefined ? {} : { memory: { limit: options.memoryBytes, swap: options.memoryBytes } },
+    },
+  }
+}
+
+let counter = 0
+
+async function create(args: readonly string[], options: { readonly terminal?: boolean; readonly stdin?: 'none' | 'once' | 'open'; readonly memoryBytes?: number } = {}): Promise<string> {
+  counter += 1
+  const id = `${'c'.repeat(60)}${String(counter).padStart(4, '0')}`
+  made.push(id)
+  await runtime.create({ id, spec: spec(id, args, options), stdin: options.stdin ?? 'none', logPath: join(root, `${id}.log`) })
+  return id
+}
+
+async function run(args: readonly string[], options: Parameters<typeof create>[1] = {}): Promise<string> {
+  const id = await create(args, options)
+  await runtime.start(id)
+  return id
+}
+
+/** Collects what arrives; `until` resolves when the text does. */
+class Collector implements OutputSink {
+  readonly text: Record<OutputChannel, string> = { stdout: '', stderr: '' }
+  #wake: () => void = () => undefined
+
+  write(channel: OutputChannel, data: Buffer): void {
+    this.text[channel] += data.toString('utf8')
+    this.#wake()
+  }
+
+  async until(channel: OutputChannel, text: string): Promise<void> {
+    while (!this.text[channel].includes(text)) await new Promise<void>((resolve) => (this.#wake = resolve))
+  }
+}
+
+function failureOf(error: unknown): RuntimeFailure['kind'] | undefined {
+  // The contract says what stands there.
+  return isFault(error) ? (error.details['runtimeFailure'] as RuntimeFailure | undefined)?.kind : undefined
+}
+
+test('a container runs, logs in CRI format, tells its exit code once and leaves nothing behind', async () => {
+  const id = await run(['sh', '-c', 'echo out; echo err >&2; exit 7'])
+  const exit = await exits.of(id)
+  assert.equal(exit.exitCode, 7)
+  assert.equal(exit.oomKilled, false)
+  const log = readFileSync(join(root, `${id}.log`), 'utf8')
+  assert.match(log, /^\S+ stdout F out$/m)
+  assert.match(log, /^\S+ stderr F err$/m)
+  await assert.rejects(runtime.signal(id, 15), (error) => isFault(error, 'conflict'))
+  await runtime.delete(id)
+  assert.equal(existsSync(join(root, 'run/b', id)), false)
+  assert.deepEqual(readdirSync(join(root, 'run/oci')), [])
+  await runtime.delete(id)
+  await assert.rejects(runtime.start(id), (error) => isFault(error, 'notFound'))
+})
+
+test('an attachment made before the start misses no byte, keeps the channels apart, and half-close ends stdin', async () => {
+  const id = await create(['sh', '-c', 'echo first; cat; echo done >&2'], { stdin: 'once' })
+  const sink = new Collector()
+  const attachment = await runtime.attach(id, sink)
+  await runtime.start(id)
+  await sink.until('stdout', 'first\n')
+  attachment.stdin?.write('typed\n')
+  await sink.until('stdout', 'typed\n')
+  attachment.stdin?.end()
+  await exits.of(id)
+  await attachment.closed
+  assert.deepEqual(sink.text, { stdout: 'first\ntyped\n', stderr: 'done\n' })
+})
+
+test('a megabyte in and out through the attach socket arrives whole', async () => {
+  const id = await create(['cat'], { stdin: 'once' })
+  let bytes = 0
+  const attachment = await runtime.attach(id, { write: (_, data) => void (bytes += data.length) })
+  await runtime.start(id)
+  attachment.stdin?.end(Buffer.alloc(1_000_000, 'x'))
+  await exits.of(id)
+  await attachment.closed
+  assert.equal(bytes, 1_000_000)
+})
+
+test('a terminal is resized, and everything comes as stdout', async () => {
+  const id = await create(['sh', '-c', 'read line; stty size; echo err >&2'], { terminal: true, stdin: 'open' })
+  const sink = new Collector()
+  const attachment = await runtime.attach(id, sink)
+  await runtime.start(id)
+  await runtime.resize(id, { rows: 33, columns: 99 })
+  attachment.stdin?.write('go\n')
+  await exits.of(id)
+  await attachment.closed
+  assert.match(sink.text.stdout, /33 99\r\nerr\r\n/)
+})
+
+test('a missing executable, a folder and a bad working directory are told apart', async () => {
+  await assert.rejects(create(['no-such-program']), (error) => failureOf(error) === 'executableNotFound')
+  await assert.rejects(create(['/no/such/program']), (error) => failureOf(error) === 'executableNotFound')
+  await assert.rejects(create(['/tmp']), (error) => failureOf(error) === 'permissionDenied')
+  for (const id of made) assert.equal(existsSync(join(root, 'run/b', id)), false)
+})
+
+test('exec runs in the container, with streams, exit code and faults; a terminal exec knows its size', async () => {
+  const id = await run(['sleep', '1000'])
+  const sink = new Collector()
+  const exec = await runtime.exec(id, { execId: 'e1', process: processSpec(['sh', '-c', 'cat; echo err >&2; exit 5']), stdin: true, sink })
+  exec.attachment?.stdin?.end('hello')
+  assert.equal(await exec.exited, 5)
+  assert.deepEqual(sink.text, { stdout: 'hello', stderr: 'err\n' })
+  const detached = await runtime.exec(id, { execId: 'e2', process: processSpec(['true']), stdin: false, sink: undefined })
+  assert.equal(await detached.exited, 0)
+  const screen = new Collector()
+  const terminal = await runtime.exec(id, { execId: 'e3', process: processSpec(['sh', '-c', 'read line; stty size'], true), stdin: true, sink: screen })
+  await terminal.resize({ rows: 11, columns: 22 })
+  terminal.attachment?.stdin?.write('go\n')
+  assert.equal(await terminal.exited, 0)
+  assert.match(screen.text.stdout, /11 22/)
+  await assert.rejects(runtime.exec(id, { execId: 'e4', process: processSpec(['no-such-program']), stdin: false, sink: new Collector() }), (error) => failureOf(error) === 'executableNotFound')
+  assert.deepEqual(readdirSync(join(root, 'run/b', id, 'exec')), [])
+})
+
+test('signals, pause, figures and limits', async () => {
+  const id = await run(['sh', '-c', 'trap "exit 9" TERM; echo up; while true; do sleep 0.01; done'])
+  await runtime.pause(id)
+  await runtime.resume(id)
+  const stats = await runtime.stats(id)
+  assert.ok(stats.pids.current >= 1)
+  assert.ok((await runtime.processes(id)).length >= 1)
+  await runtime.update(id, { memory: { limit: 200 << 20, swap: 200 << 20 } })
+  assert.equal((await runtime.stats(id)).memory.limitBytes, 200 << 20)
+  // The trap is set before `up` is written.
+  while (!existsSync(join(root, `${id}.log`)) || !readFileSync(join(root, `${id}.log`), 'utf8').includes('up')) await sleep(systemClock, 5)
+  await runtime.signal(id, 15)
+  assert.equal((await exits.of(id)).exitCode, 9)
+})
+
+test('a container over its memory limit is reported as killed for it', async () => {
+  const id = await run(['dd', 'if=/dev/zero', 'of=/tmp/x', 'bs=1M', 'count=64'], { memoryBytes: 16 << 20 })
+  const exit = await exits.of(id)
+  assert.deepEqual([exit.exitCode, exit.oomKilled], [137, true])
+})
+
+test('the log is rotated while the container writes, and no line is lost', async () => {
+  const id = await create(['sh', '-c', 'echo before; read line; echo after'], { stdin: 'once' })
+  const log = join(root, `${id}.log`)
+  const sink = new Collector()
+  const attachment = await runtime.attach(id, sink)
+  await runtime.start(id)
+  await sink.until('stdout', 'before')
+  while (!readFileSync(log, 'utf8').includes('before')) await sleep(systemClock, 5)
+  await runtime.rotateLog(id, `${log}.1`)
+  while (!existsSync(log)) await sleep(systemClock, 5)
+  attachment.stdin?.write('go\n')
+  await exits.of(id)
+  assert.match(readFileSync(`${log}.1`, 'utf8'), /F before/)
+  assert.match(readFileSync(log, 'utf8'), /F after/)
+})
+
+test('containers outlive the runtime object and are adopted: running, exited meanwhile, created, unknown', async () => {
+  const running = await run(['sh', '-c', 'read line; exit 4'], { stdin: 'open' })
+  const ends = await run(['sleep', '1000'])
+  const created = await create(['sh', '-c', 'exit 3'])
+  runtime.close()
+  const before = exits
+  const toldBefore = before.count
+  await kernel.cgroups.kill(`${cgroup}/docker/${ends}`)
+  while (!existsSync(join(root, 'run/b', ends, ends))) await sleep(systemClock, 5)
+  runtime = await open()
+  const found = new Map((await runtime.recover([running, ends, created, 'd'.repeat(64)])).map((one) => [one.id, one]))
+  assert.equal(found.get(running)?.state, 'running')
+  assert.equal(found.get(ends)?.state, 'exited')
+  assert.equal(found.get(ends)?.exit?.exitCode, 137)
+  assert.equal(found.get(created)?.state, 'created')
+  assert.equal(found.get('d'.repeat(64))?.state, 'absent')
+  const sink = new Collector()
+  const attachment = await runtime.attach(running, sink)
+  attachment.stdin?.write('go\n')
+  assert.equal((await exits.of(running)).exitCode, 4)
+  await runtime.start(created)
+  assert.equal((await exits.of(created)).exitCode, 3)
+  assert.equal(before.count, toldBefore)
+})
+
+test('a container whose conmon is killed is killed too and reported with 137', async () => {
+  const id = await run(['sleep', '1000'])
+  const [init = 0] = await runtime.processes(id)
+  const conmon = Number(/^PPid:\s*(\d+)$/m.exec(readFileSync(`/proc/${init}/status`, 'utf8'))?.[1])
+  await kernel.processes.kill(conmon, 9)
+  const exit = await exits.of(id)
+  assert.equal(exit.exitCode, 137)
+  assert.equal(await kernel.processes.identify(init), undefined)
+})
+
+test('a running container is refused without force and removed with it; an id can be used again', async () => {
+  const id = await run(['sleep', '1000'])
+  await assert.rejects(runtime.delete(id), (error) => isFault(error, 'conflict'))
+  await assert.rejects(runtime.create({ id, spec: spec(id, ['true']), stdin: 'none', logPath: undefined }), (error) => isFault(error, 'alreadyExists'))
+  await runtime.delete(id, { force: true })
+  renameSync(join(root, `${id}.log`), join(root, 'old.log'))
+  await runtime.create({ id, spec: spec(id, ['sh', '-c', 'exit 2']), stdin: 'none', logPath: join(root, `${id}.log`) })
+  await runtime.start(id)
+  assert.ok((await exits.of(id)).exitCode >= 0)
+})
