@@ -156,6 +156,7 @@ export function fakeRuntime(clock: Clock = systemClock): FakeRuntime {
       blockIo: [],
     }),
     async rotateLog() {},
+    async reopenLog() {},
   }
   return runtime
 }
