@@ -96,7 +96,8 @@ function canonicalObject(shape: ObjectShape, value: JsonObject, reported: boolea
 /** The value a field ends up with; undefined when it is not there. `parent` holds the fields declared before it. */
 function settle(facts: FieldFacts, given: Json | undefined, parent: JsonObject, reported: boolean): Json | undefined {
   const { shape, emission, fallback } = facts
-  const absent = given === undefined || (emission === 'whenNonzero' && isZero(shape, given))
+  // An empty list and no list are one and the same, on the wire and to the rules.
+  const absent = given === undefined || ((emission === 'whenNonzero' || shape.type === 'list') && isZero(shape, given))
   if (!absent) {
     const value = canonical(shape, given, reported)
     return emission === 'whenNonzero' && isZero(shape, value) ? undefined : value

@@ -1,8 +1,11 @@
 /** Defaults of the kinds, as kubectl users know them from `get -o yaml`. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import fc from 'fast-check'
 import { withDefaults } from '#schema/defaults.ts'
 import { exampleOf } from '#schema/example.ts'
+import { violations } from '#schema/violations.ts'
+import { arbitraryObject } from './arbitrary.suite.ts'
 import { Deployment } from './apps/v1/deployment.ts'
 import { ReplicaSet } from './apps/v1/replica-set.ts'
 import { pullPolicyFor } from './core/v1/pod-defaults.ts'
@@ -14,6 +17,7 @@ import { Secret } from './core/v1/secret.ts'
 import { keepAllocations } from './core/v1/service-defaults.ts'
 import { Service } from './core/v1/service.ts'
 import { EndpointSlice } from './discovery/v1/endpoint-slice.ts'
+import { allKinds } from './index.ts'
 
 const template = { metadata: { labels: { app: 'web' } }, spec: { containers: [{ name: 'web', image: 'nginx:1.27' }] } }
 
@@ -152,4 +156,17 @@ test('an update that leaves allocations out keeps them', () => {
   assert.deepEqual(JSON.parse(JSON.stringify(next)), {
     spec: { type: 'NodePort', clusterIP: '10.0.0.1', clusterIPs: ['10.0.0.1'], ports: [{ port: 80, nodePort: 30_001 }, { port: 81 }] },
   })
+})
+
+test('defaulting any object of any kind is idempotent and never throws', () => {
+  for (const kind of allKinds) {
+    fc.assert(
+      fc.property(arbitraryObject(kind), (object) => {
+        const once = withDefaults(kind, object)
+        assert.deepEqual(withDefaults(kind, once), once)
+        violations(kind, once)
+      }),
+      { numRuns: 30 },
+    )
+  }
 })
