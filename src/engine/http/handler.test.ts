@@ -1,0 +1,240 @@
+/** The Engine API on the wire, over fakes: versions, errors, hijacked streams, early headers, framing. */
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer, request, type IncomingMessage, type Server } from 'node:http'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import fc from 'fast-check'
+import { systemClock } from '#base/clock.ts'
+import { Fault, isFault } from '#base/fault.ts'
+import { silentLogger } from '#base/log.ts'
+import { systemRandom } from '#base/random.ts'
+import { fakeImage, fakeImages, fakeNetworks, fakeRuntime, fakeSnapshots, fakeVolumes } from '../containers/fakes.ts'
+import type { HostFacts } from '../containers/host.ts'
+import { openContainers } from '../containers/manager.ts'
+import type { Containers } from '../contract/containers.ts'
+import type { Images } from '../contract/images.ts'
+import { createEventBus } from '../events/event-bus.ts'
+import type { EngineSystem } from './backend.ts'
+import { changedDefaults } from './changes.ts'
+import { containerSpecOf, mountOfBind } from './container-spec.ts'
+import { humanDuration } from './durations.ts'
+import { engineHandler } from './handler.ts'
+import { referenceMatches } from './routes/images.ts'
+import { frame, parseDetachKeys } from './streams.ts'
+
+const host: HostFacts = { architecture: 'amd64', cpus: 2, memoryBytes: 1 << 30, hostname: 'testhost', cgroupMode: 'v1', seccomp: false, unavailableCapabilities: new Set(), rlimitCeilings: new Map() }
+const system: EngineSystem = {
+  engineVersion: '0.1.0', gitCommit: 'abc', buildTime: '', id: 'id', hostname: 'testhost', kernelVersion: '6.1', operatingSystem: 'Test', architecture: 'amd64', cpus: 2, memoryBytes: 1 << 30,
+  cgroupMode: 'v1', seccomp: true, rootDir: '/x', runtime: { name: 'fake', version: '1', path: '/fake', conmonVersion: '1' }, insecureRegistries: [],
+}
+
+let root: string
+let socketPath: string
+let server: Server
+let containers: Containers & AsyncDisposable
+
+function images(): Images {
+  const refuse = (): never => {
+    throw new Fault('unimplemented', 'the fake has no transfers')
+  }
+  const untag = async (): Promise<never> => refuse()
+  return { ...fakeImages(), tag: untag, remove: untag, prune: untag, pull: untag, push: untag, authenticate: untag, load: untag, save: untag, importRoot: untag, put: untag }
+}
+
+before(async () => {
+  root = mkdtempSync(join(process.env['BERTH_TEST_ROOT'] ?? tmpdir(), 'h-'))
+  socketPath = join(root, 's')
+  const events = createEventBus({ clock: systemClock })
+  const networks = fakeNetworks()
+  const volumes = fakeVolumes()
+  containers = await openContainers({
+    runtime: fakeRuntime(), images: fakeImages(), snapshots: fakeSnapshots(), networks, volumes, events, clock: systemClock, random: systemRandom, log: silentLogger, host,
+    stateDir: join(root, 'state'), runDir: join(root, 'run'), cgroupRoot: '/t', ps: async () => 'UID PID CMD\n',
+  })
+  const handler = engineHandler({ containers, images: images(), networks, volumes, events, builder: undefined, committer: undefined, system, clock: systemClock, log: silentLogger })
+  server = createServer(handler.request)
+  server.on('upgrade', handler.upgrade)
+  server.listen(socketPath)
+  await once(server, 'listening')
+})
+
+after(async () => {
+  server.closeAllConnections()
+  server.close()
+  await containers[Symbol.asyncDispose]()
+  rmSync(root, { recursive: true })
+})
+
+interface Answer {
+  readonly status: number
+  readonly headers: IncomingMessage['headers']
+  readonly body: Buffer
+  readonly json: () => Record<string, unknown>
+}
+
+async function call(method: string, path: string, body?: unknown): Promise<Answer> {
+  const text = body === undefined ? undefined : JSON.stringify(body)
+  const req = request({ socketPath, method, path, headers: text === undefined ? {} : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) } })
+  req.end(text)
+  const [res]: IncomingMessage[] = await once(req, 'response')
+  const chunks: Buffer[] = []
+  if (res === undefined) throw new Error('no response')
+  for await (const chunk of res) chunks.push(Buffer.from(chunk))
+  const bytes = Buffer.concat(chunks)
+  return { status: res.statusCode ?? 0, headers: res.headers, body: bytes, json: () => Object.fromEntries(Object.entries(JSON.parse(bytes.toString()))) }
+}
+
+async function created(command: readonly string[], more: object = {}): Promise<string> {
+  const { status, json } = await call('POST', '/v1.50/containers/create', { Image: 'bb:1', Cmd: command, ...more })
+  assert.equal(status, 201)
+  return String(json()['Id'])
+}
+
+/** Everything the server says on one raw connection; `input` is sent after the head, then half-closed. */
+async function raw(path: string, input: string, options: { readonly body?: string; readonly onHead?: () => void } = {}): Promise<string> {
+  const socket = connect({ path: socketPath, allowHalfOpen: true })
+  const { body = '' } = options
+  socket.write(`POST ${path} HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n${body === '' ? '' : `Content-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n`}\r\n${body}`)
+  let text = ''
+  let told = false
+  for await (const chunk of socket) {
+    text += Buffer.from(chunk).toString('latin1')
+    if (!told && text.includes('\r\n\r\n')) {
+      told = true
+      options.onHead?.()
+      socket.end(input)
+    }
+  }
+  return text
+}
+
+test('ping tells the versions and that there is no BuildKit', async () => {
+  const { status, headers, body } = await call('GET', '/_ping')
+  assert.equal(status, 200)
+  assert.equal(body.toString(), 'OK')
+  assert.equal(headers['api-version'], '1.50')
+  assert.equal(headers['builder-version'], '1')
+  assert.equal((await call('HEAD', '/_ping')).body.length, 0)
+})
+
+test('versions outside the range and unknown paths are refused in Docker’s words', async () => {
+  assert.deepEqual((await call('GET', '/v1.99/info')).json(), { message: 'client version 1.99 is too new. Maximum supported API version is 1.50' })
+  assert.match(String((await call('GET', '/v1.12/info')).json()['message']), /^client version 1\.12 is too old\. Minimum supported API version is 1\.24/)
+  const missing = await call('GET', '/v1.41/nope')
+  assert.equal(missing.status, 404)
+  assert.deepEqual(missing.json(), { message: 'page not found' })
+})
+
+test('create refuses an empty config, a body that is no JSON, and an unknown image', async () => {
+  assert.deepEqual((await call('POST', '/containers/create', {})).json(), { message: 'Config cannot be empty in order to create a container' })
+  const unknown = await call('POST', '/containers/create', { Image: 'nope', Cmd: ['x'] })
+  assert.equal(unknown.status, 404)
+  assert.deepEqual(unknown.json(), { message: 'No such image: nope:latest' })
+  const wrongType = await call('POST', '/containers/create', { Image: 'bb:1', HostConfig: { Memory: 'lots' } })
+  assert.deepEqual(wrongType.json(), { message: 'HostConfig.Memory must be a number' })
+})
+
+test('attach before start, half-close of stdin, framed output, and a wait that answers its headers first', async () => {
+  const id = await created(['cat'], { OpenStdin: true, StdinOnce: true, AttachStdin: true })
+  const waiting = request({ socketPath, method: 'POST', path: `/v1.50/containers/${id}/wait?condition=next-exit` })
+  waiting.end()
+  const [head]: IncomingMessage[] = await once(waiting, 'response')
+  assert.equal(head?.statusCode, 200)
+  const text = await raw(`/v1.50/containers/${id}/attach?stream=1&stdin=1&stdout=1&stderr=1`, 'typed', { onHead: () => void call('POST', `/containers/${id}/start`) })
+  const [headers = '', body = ''] = text.split('\r\n\r\n')
+  assert.match(headers, /^HTTP\/1\.1 101 UPGRADED\r\nContent-Type: application\/vnd\.docker\.multiplexed-stream\r\nConnection: Upgrade\r\nUpgrade: tcp$/)
+  assert.equal(body, '\x01\0\0\0\0\0\0\x05typed')
+  let answer = ''
+  if (head !== undefined) for await (const chunk of head) answer += String(chunk)
+  assert.deepEqual(JSON.parse(answer), { StatusCode: 0 })
+})
+
+test('an attach that is refused gets an ordinary error on the upgraded connection', async () => {
+  const text = await raw('/v1.41/containers/nope/attach?stream=1&stdout=1', '')
+  assert.match(text, /^HTTP\/1\.1 404 Not Found\r\n/)
+  assert.match(text, /\{"message":"No such container: nope"\}$/)
+})
+
+test('exec with a JSON body in the upgrade request; what cannot start is said in the stream', async () => {
+  const id = await created(['wait'])
+  await call('POST', `/containers/${id}/start`)
+  const exec = async (command: readonly string[]): Promise<string> => String((await call('POST', `/containers/${id}/exec`, { Cmd: command, AttachStdout: true, AttachStderr: true, AttachStdin: true })).json()['Id'])
+  const cat = await exec(['cat'])
+  const body = JSON.stringify({ Detach: false, Tty: false })
+  assert.match(await raw(`/v1.41/exec/${cat}/start`, 'abc', { body }), /Content-Type: application\/vnd\.docker\.raw-stream.*\r\n\r\n\x01\0\0\0\0\0\0\x03abc$/s)
+  assert.equal((await call('GET', `/exec/${cat}/json`)).json()['ExitCode'], 0)
+  const missing = await exec(['nosuch'])
+  assert.match(await raw(`/v1.41/exec/${missing}/start`, '', { body }), /OCI runtime exec failed: .*executable file not found in \$PATH: unknown\r\n$/s)
+  assert.equal((await call('GET', `/exec/${missing}/json`)).json()['ExitCode'], 127)
+  await call('POST', `/containers/${id}/kill`)
+})
+
+test('start twice is 304, a stopped container cannot be killed, stop twice is 304', async () => {
+  const id = await created(['wait'])
+  assert.equal((await call('POST', `/containers/${id}/start`)).status, 204)
+  assert.equal((await call('POST', `/containers/${id}/start`)).status, 304)
+  assert.equal((await call('POST', `/containers/${id}/stop?t=1`)).status, 204)
+  assert.equal((await call('POST', `/containers/${id}/stop`)).status, 304)
+  const killed = await call('POST', `/containers/${id}/kill`)
+  assert.equal(killed.status, 409)
+  assert.deepEqual(killed.json(), { message: `Cannot kill container: ${id}: Container ${id} is not running` })
+})
+
+test('inspect shows what was asked for, shaped by the version', async () => {
+  const id = await created(['wait'], { Env: ['A=b'], HostConfig: { Binds: ['vol1:/data', '/tmp:/t:ro'], PortBindings: { '80/tcp': [{ HostPort: '8080' }] }, Memory: 64 << 20 } })
+  await call('POST', `/containers/${id}/start`)
+  const shown = (await call('GET', `/v1.41/containers/${id}/json`)).json()
+  const hostConfig = Object(shown['HostConfig'])
+  assert.equal(hostConfig.Memory, 64 << 20)
+  assert.equal(hostConfig.MemorySwap, 128 << 20)
+  assert.deepEqual(Object(shown['Config']).Env, ['A=b', 'PATH=/bin', 'FROM_IMAGE=1'])
+  assert.deepEqual(Object(shown['NetworkSettings']).Ports, { '80/tcp': [{ HostIp: '0.0.0.0', HostPort: '8080' }] })
+  assert.deepEqual(Object(shown['Mounts']).map((mount: Record<string, unknown>) => [mount['Type'], mount['Destination'], mount['RW']]), [['volume', '/data', true], ['bind', '/t', false]])
+  const rows: Record<string, unknown>[] = JSON.parse((await call('GET', '/v1.41/containers/json?filters=%7B%22status%22%3A%5B%22running%22%5D%7D')).body.toString())
+  assert.ok(rows.some((row) => row['Id'] === id && row['State'] === 'running'))
+  await call('DELETE', `/containers/${id}?force=1`)
+})
+
+test('events are replayed with exact nanoseconds and filtered', async () => {
+  const id = await created(['true'])
+  const until = Math.ceil(systemClock.nowMs() / 1000)
+  const { body } = await call('GET', `/events?since=1&until=${until - 0.001}&filters=${encodeURIComponent(JSON.stringify({ container: [id], event: ['create'] }))}`)
+  assert.match(body.toString(), new RegExp(`^\\{"status":"create","id":"${id}","from":"bb:1","Type":"container","Action":"create".*"timeNano":\\d{19}\\}\\n$`))
+})
+
+test('an unknown image filter value lists nothing; images keep their words for old clients', async () => {
+  const [image]: Record<string, unknown>[] = JSON.parse((await call('GET', '/v1.41/images/json')).body.toString())
+  assert.equal(image?.['Id'], fakeImage.id)
+  assert.equal(image?.['VirtualSize'], 100)
+  const [newer]: Record<string, unknown>[] = JSON.parse((await call('GET', '/v1.50/images/json')).body.toString())
+  assert.equal('VirtualSize' in (newer ?? {}), false)
+})
+
+test('binds, detach keys, durations, image patterns and changes are read as Docker reads them', () => {
+  assert.deepEqual(mountOfBind('/a:/b:ro'), { type: 'bind', source: '/a', target: '/b', readonly: true, createSource: true, propagation: 'rprivate' })
+  assert.deepEqual(mountOfBind('data:/b'), { type: 'volume', name: 'data', target: '/b', readonly: false, noCopy: false })
+  assert.throws(() => mountOfBind('rel/path:/x'), /includes invalid characters for a local volume name/)
+  assert.deepEqual(parseDetachKeys('ctrl-a,x'), Buffer.from([1, 120]))
+  assert.deepEqual([0, 1000, 59_000, 60_000, 3_600_000, 86_400_000 * 3].map(humanDuration), ['Less than a second', '1 second', '59 seconds', 'About a minute', 'About an hour', '3 days'])
+  assert.ok(referenceMatches('busybox:1.36', 'busybox') && referenceMatches('busybox:1.36', 'busybox:1.*') && !referenceMatches('a/busybox:1', 'busybox'))
+  assert.deepEqual(changedDefaults({ Env: ['A=1'] }, ['CMD ["x","y"]', 'ENV A=2 B="c d"', 'EXPOSE 80']), { Env: ['A=2', 'B=c d'], Cmd: ['x', 'y'], ExposedPorts: { '80/tcp': {} } })
+  assert.deepEqual(frame({ channel: 'stderr', data: Buffer.from('x') }), Buffer.from([2, 0, 0, 0, 0, 0, 0, 1, 120]))
+})
+
+test('any JSON as a create body is taken or refused with a reason, never an internal error', () => {
+  fc.assert(
+    fc.property(fc.jsonValue(), fc.jsonValue(), (body, hostConfig) => {
+      for (const candidate of [body, { Image: 'bb:1', HostConfig: hostConfig }, { Image: 'bb:1', HostConfig: { PortBindings: hostConfig, Mounts: hostConfig, Binds: hostConfig } }]) {
+        try {
+          containerSpecOf({ body: candidate, name: undefined, platform: undefined, minorVersion: 50 })
+        } catch (error) {
+          assert.ok(isFault(error, 'invalidArgument') || isFault(error, 'unimplemented'), String(error))
+        }
+      }
+    }),
+  )
+})
