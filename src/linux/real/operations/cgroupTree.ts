@@ -11,6 +11,8 @@ export interface CgroupTree {
   readonly controllers: ReadonlyMap<string, string>
   /** Folders of all hierarchies to create groups in: one per v1 hierarchy, or the v2 root alone. */
   readonly roots: readonly string[]
+  /** hybrid: the v2 tree without controllers, in which runc makes groups of its own that must be removed too. */
+  readonly besides: readonly string[]
 }
 
 const v1Controllers = new Set(['cpu', 'cpuacct', 'cpuset', 'memory', 'devices', 'freezer', 'blkio', 'pids', 'net_cls', 'net_prio', 'perf_event', 'hugetlb', 'rdma', 'misc'])
@@ -27,13 +29,13 @@ function discover(): CgroupTree {
   const v2 = entries.find((entry) => entry.type === 'cgroup2')
   const v1 = entries.filter((entry) => entry.type === 'cgroup')
   if (v1.length === 0) {
-    return { mode: 'v2', controllers: new Map(), roots: [v2?.target ?? '/sys/fs/cgroup'] }
+    return { mode: 'v2', controllers: new Map(), roots: [v2?.target ?? '/sys/fs/cgroup'], besides: [] }
   }
   const controllers = new Map<string, string>()
   for (const entry of v1) {
     for (const option of entry.superOptions) if (v1Controllers.has(option) || option.startsWith('name=')) controllers.set(option, entry.target)
   }
-  return { mode: v2 === undefined ? 'v1' : 'hybrid', controllers, roots: [...new Set(controllers.values())] }
+  return { mode: v2 === undefined ? 'v1' : 'hybrid', controllers, roots: [...new Set(controllers.values())], besides: v2 === undefined ? [] : [v2.target] }
 }
 
 /** Folder of `path` in the hierarchy of `controller`; undefined where the machine lacks the controller. */
@@ -127,7 +129,8 @@ export function groupsBelow(folder: string): string[] {
 }
 
 export function removeGroup(path: string): void {
-  for (const folder of groupFolders(path)) for (const group of groupsBelow(folder)) removeFolder(group)
+  const besides = cgroupTree().besides.map((root) => `${root}/${cleanPath(path)}`)
+  for (const folder of [...groupFolders(path), ...besides]) for (const group of groupsBelow(folder)) removeFolder(group)
 }
 
 function removeFolder(group: string): void {
