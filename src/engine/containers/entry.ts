@@ -1,6 +1,6 @@
 /** One container in memory: its stored record, and what is only true while it lives. */
 import type { Timer } from '#base/clock.ts'
-import type { Container } from '../contract/containers.ts'
+import type { Container, ContainerHealth } from '../contract/containers.ts'
 import type { Endpoint } from '../contract/networks.ts'
 import { effectiveOf, type Effective } from './effective.ts'
 import type { HostFacts } from './host.ts'
@@ -51,7 +51,7 @@ export function networkFilePaths(paths: EntryPaths, id: string): { readonly host
   return { hosts: `${folder}/hosts`, hostname: `${folder}/hostname`, resolvConf: `${folder}/resolv.conf` }
 }
 
-export function viewOf(entry: Entry, paths: EntryPaths): Container {
+export function viewOf(entry: Entry, paths: EntryPaths, health: ContainerHealth | undefined): Container {
   const { record } = entry
   const { lifecycle } = record
   return Object.freeze({
@@ -69,6 +69,7 @@ export function viewOf(entry: Entry, paths: EntryPaths): Container {
       startedAtNs: lifecycle.startedAtNs,
       finishedAtNs: lifecycle.finishedAtNs,
       restartCount: lifecycle.restartCount,
+      ...(health === undefined ? {} : { health }),
     },
     effective: entry.effective,
     mounts: record.mounts,

@@ -1,6 +1,6 @@
 /** Further processes in running containers (`docker exec`): made, started once, remembered for five minutes after they ended. */
 import type { Clock } from '#base/clock.ts'
-import { Fault } from '#base/fault.ts'
+import { Fault, systemErrorCode } from '#base/fault.ts'
 import type { Logger } from '#base/log.ts'
 import { randomHex, type Random } from '#base/random.ts'
 import type { ExecSpec, ExecState, StreamSession } from '../contract/containers.ts'
@@ -39,6 +39,18 @@ interface Exec {
 }
 
 const keptForMs = 5 * 60_000
+/** Characters of a health check's output. */
+const keptOutput = 4096
+
+function killProcess(pid: number): void {
+  if (pid <= 1) return
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch (error) {
+    // It ended by itself.
+    if (systemErrorCode(error) !== 'ESRCH') throw error
+  }
+}
 
 export class ExecTable {
   readonly #options: ExecTableOptions
@@ -78,8 +90,8 @@ export class ExecTable {
     const attached = exec.spec.attachOutput !== false || exec.spec.stdin === true
     const queue = attached ? new OutputQueue({ clock: this.#options.clock, onClosed: () => exec.running?.attachment?.close() }) : undefined
     try {
-      const process = await this.#processOf(entry, exec)
-      exec.running = await this.#options.runtime.exec(entry.id, { execId, process, stdin: exec.spec.stdin ?? false, sink: queue })
+      const spec = await this.#processOf(entry, exec)
+      exec.running = await this.#options.runtime.exec(entry.id, { execId, process: spec, stdin: exec.spec.stdin ?? false, sink: queue })
     } catch (error) {
       const fault = execFault(error, exec.spec.command[0] ?? '')
       const exitCode = fault.details['exitCode']
@@ -96,6 +108,28 @@ export class ExecTable {
     })
     exited.catch((error: unknown) => this.#options.log.warn({ container: entry.id, exec: execId, error: String(error) }, 'lost an exec'))
     return { session: queue === undefined ? undefined : this.#session(queue, running), exited }
+  }
+
+  /** Runs a command, keeps the beginning of its output, kills it when it takes too long. Never rejects: -1 says that it could not run. */
+  async runToEnd(entry: Entry | undefined, { command, timeoutMs }: { readonly command: readonly string[]; readonly timeoutMs: number }): Promise<{ readonly exitCode: number; readonly output: string }> {
+    if (entry === undefined) return { exitCode: -1, output: 'the container is gone' }
+    try {
+      const { execId } = this.create(entry, { command })
+      const { session, exited } = await this.start(execId)
+      let timedOut = false
+      using timer = this.#options.clock.after(timeoutMs, () => {
+        timedOut = true
+        killProcess(this.#get(execId).pid)
+        session?.close()
+      })
+      void timer
+      let output = ''
+      if (session !== undefined) for await (const { data } of session.output) if (output.length < keptOutput) output += data.toString()
+      if (timedOut) return { exitCode: -1, output: `Health check exceeded timeout (${timeoutMs} ms)` }
+      return { exitCode: await exited, output: output.slice(0, keptOutput) }
+    } catch (error) {
+      return { exitCode: -1, output: error instanceof Error ? error.message : String(error) }
+    }
   }
 
   async resize(execId: string, size: TerminalSize): Promise<void> {

@@ -4,27 +4,25 @@
  */
 import { mkdir } from 'node:fs/promises'
 import { unreachable } from '#base/assert.ts'
-import type { Clock } from '#base/clock.ts'
 import { asFault, Fault, isFault } from '#base/fault.ts'
-import type { Logger } from '#base/log.ts'
-import { randomHex, type Random } from '#base/random.ts'
+import { randomHex } from '#base/random.ts'
 import { KeyedSerial, TaskGroup } from '#base/task.ts'
 import type * as contract from '../contract/containers.ts'
-import type { EventPublisher } from '../contract/events.ts'
-import type { Image, ImageResolver } from '../contract/images.ts'
-import type { EndpointSpec, Networks } from '../contract/networks.ts'
-import type { ContainerExit, Runtime, RuntimeStats, TerminalSize } from '../contract/runtime.ts'
-import type { PathStat, SnapshotArchives, SnapshotChange, SnapshotMounter, SnapshotReader } from '../contract/snapshots.ts'
-import type { VolumeCatalog, VolumeMounts } from '../contract/volumes.ts'
+import type { Image } from '../contract/images.ts'
+import type { EndpointSpec } from '../contract/networks.ts'
+import type { ContainerExit, RuntimeStats, TerminalSize } from '../contract/runtime.ts'
+import type { PathStat, SnapshotArchives, SnapshotChange } from '../contract/snapshots.ts'
+import { sessionOf } from './attach-session.ts'
 import { readCriLog } from './cri-log.ts'
 import { requireCommand, wantedMounts } from './effective.ts'
 import { effectiveOfRecord, logPathOf, policyOf, rootfsPath, viewOf, type Entry, type EntryPaths } from './entry.ts'
 import { eventAttributes } from './event-attributes.ts'
 import { ExecTable } from './execs.ts'
-import type { HostFacts } from './host.ts'
+import { healthcheckOf, HealthMonitor, type Healthcheck, type ProbeResult } from './health.ts'
 import { Launcher } from './launch.ts'
 import { isLive, newLifecycle, onLost, step, type Command, type Effect, type Lifecycle, type Stepped } from './lifecycle.ts'
 import { checkedName, inventName } from './names.ts'
+import type { ContainersOptions } from './options.ts'
 import { psArguments, selectProcesses } from './process-table.ts'
 import { RecordFiles, type ContainerRecord } from './record.ts'
 import { resolveMounts, releaseVolumes } from './resolve-mounts.ts'
@@ -33,27 +31,6 @@ import { checkResources, resourcesOf } from './spec.ts'
 import { StreamHub } from './stream-hub.ts'
 import { capabilitiesOf } from './capabilities.ts'
 import { Waits } from './waits.ts'
-
-export interface ContainersOptions {
-  readonly runtime: Runtime
-  readonly images: ImageResolver
-  readonly snapshots: SnapshotMounter & SnapshotReader & SnapshotArchives
-  readonly networks: Networks
-  readonly volumes: VolumeCatalog & VolumeMounts
-  readonly events: EventPublisher
-  readonly clock: Clock
-  readonly random: Random
-  readonly log: Logger
-  readonly host: HostFacts
-  /** Holds `containers/<id>/`; survives a restart of the machine. */
-  readonly stateDir: string
-  /** Holds `r/<id>` (mounted roots); may be lost with the machine. */
-  readonly runDir: string
-  readonly cgroupRoot: string
-  readonly initPath?: string
-  /** Runs the host's `ps` and answers what it prints. */
-  readonly ps: (args: readonly string[]) => Promise<string>
-}
 
 type ChangeCause = 'created' | 'started' | 'exited' | 'removed' | 'changed'
 
@@ -76,6 +53,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
   readonly #waits = new Waits()
   readonly #execs: ExecTable
   readonly #launcher: Launcher
+  readonly #health: HealthMonitor
   readonly #tasks: TaskGroup
   readonly #listeners = new Set<(container: contract.Container, cause: ChangeCause) => void>()
   readonly #unsaved = new Map<string, Promise<void>>()
@@ -88,6 +66,11 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     this.#paths = { records: new RecordFiles(`${options.stateDir}/containers`), runDir: options.runDir }
     this.#tasks = new TaskGroup((error) => options.log.error({ error: String(error) }, 'a container task failed'))
     this.#launcher = new Launcher({ ...options, paths: this.#paths, initPath: options.initPath, find: (ref) => this.#find(ref) })
+    this.#health = new HealthMonitor({
+      clock: options.clock,
+      probe: (id, check) => this.#probeHealth(id, check),
+      onHealth: (id, health, before) => this.#onHealth(id, health, before),
+    })
     this.#execs = new ExecTable({ ...options, paths: this.#paths, entry: (id) => this.#entries.get(id) })
   }
 
@@ -110,6 +93,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
         entry.netnsPath = netnsPath
         const startedAtNs = entry.record.lifecycle.startedAtNs || this.#options.clock.nowNs()
         await this.#store(entry, { ...entry.record.lifecycle, status: state, pid, startedAtNs }, 'changed')
+        this.#watchHealth(entry)
       } else if (state === 'exited' && exit !== undefined && isLive(entry.record.lifecycle.status)) this.#onExit(exit)
       else this.#tasks.spawn(() => this.#serial.run(entry.id, () => this.#settleLost(entry)))
     }
@@ -124,6 +108,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#exitWatch?.[Symbol.dispose]()
+    this.#health.close()
     for (const entry of this.#entries.values()) entry.restartTimer?.cancel()
     await this.#tasks.close()
     await Promise.all([...this.#entries.values()].map(({ cleaning }) => cleaning))
@@ -133,7 +118,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
   // ---- catalog --------------------------------------------------------------------------------------------------------
 
   async inspect(ref: string): Promise<contract.Container> {
-    return viewOf(this.#find(ref), this.#paths)
+    return this.#view(this.#find(ref))
   }
 
   list(query: { readonly namespace?: contract.ContainerNamespace | 'all' } = {}): readonly contract.Container[] {
@@ -141,7 +126,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     return [...this.#entries.values()]
       .filter(({ record }) => namespace === 'all' || record.spec.namespace === namespace)
       .sort((a, b) => (a.record.createdAtNs < b.record.createdAtNs ? 1 : -1))
-      .map((entry) => viewOf(entry, this.#paths))
+      .map((entry) => this.#view(entry))
   }
 
   onChange(listener: (container: contract.Container, cause: ChangeCause) => void): Disposable {
@@ -193,6 +178,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
 
   async #apply(entry: Entry, { state, effects }: Stepped): Promise<void> {
     const before = entry.record.lifecycle.status
+    if (isLive(before) && !isLive(state.status)) this.#health.stop(entry.id)
     if (state !== entry.record.lifecycle) {
       const cause = state.status === 'running' && before !== 'paused' ? 'started' : isLive(before) && !isLive(state.status) ? 'exited' : 'changed'
       await this.#store(entry, state, cause)
@@ -241,6 +227,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     try {
       const pid = await this.#launcher.launch(entry)
       await this.#dispatch(entry, { kind: 'started', pid })
+      this.#watchHealth(entry)
     } catch (error) {
       const fault = asFault(error)
       const exitCode = fault.details['exitCode']
@@ -268,7 +255,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
 
   #notify(entry: Entry, cause: ChangeCause): void {
     if (this.#listeners.size === 0) return
-    const view = viewOf(entry, this.#paths)
+    const view = this.#view(entry)
     for (const listener of this.#listeners) listener(view, cause)
   }
 
@@ -320,6 +307,31 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     this.#notify(entry, 'removed')
     this.#waits.settle(id, { exitCode: record.lifecycle.exitCode }, ['removed', 'not-running', 'next-exit'])
     entry.hub.finish()
+  }
+
+  // ---- health -----------------------------------------------------------------------------------------------------------
+
+  #watchHealth(entry: Entry): void {
+    const check = healthcheckOf(entry.record.spec.healthcheck, entry.record.defaults)
+    if (check !== undefined) this.#health.start(entry.id, check)
+  }
+
+  async #probeHealth(id: string, { command, timeoutMs }: Healthcheck): Promise<ProbeResult> {
+    const { clock } = this.#options
+    const startedAtNs = clock.nowNs()
+    const { exitCode, output } = await this.#execs.runToEnd(this.#entries.get(id), { command, timeoutMs })
+    return { startedAtNs, endedAtNs: clock.nowNs(), exitCode, output }
+  }
+
+  #onHealth(id: string, health: contract.ContainerHealth, before: contract.ContainerHealth): void {
+    const entry = this.#entries.get(id)
+    if (entry === undefined) return
+    if (health.status !== before.status) this.#publish(entry, `health_status: ${health.status}`)
+    this.#notify(entry, 'changed')
+  }
+
+  #view(entry: Entry): contract.Container {
+    return viewOf(entry, this.#paths, this.#health.healthOf(entry.id))
   }
 
   // ---- creation ---------------------------------------------------------------------------------------------------------
@@ -672,16 +684,4 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
 function ownsSandbox({ record }: Entry): boolean {
   const mode = record.spec.network?.mode ?? 'networks'
   return mode === 'networks' || mode === 'none'
-}
-
-function sessionOf(history: AsyncIterable<contract.LogEntry> | undefined, live: contract.StreamSession | undefined, controller: AbortController): contract.StreamSession {
-  async function* output(): AsyncGenerator<contract.OutputChunk> {
-    if (history !== undefined) yield* history
-    if (live !== undefined) yield* live.output
-  }
-  const close = (): void => {
-    controller.abort()
-    live?.close()
-  }
-  return { output: history === undefined && live !== undefined ? live.output : output(), stdin: live?.stdin, close, [Symbol.dispose]: close }
 }
