@@ -1,206 +1,50 @@
 /** The builder on the real kernel: what instructions do to files and configuration, what is cached, what is refused. */
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
 import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Readable } from 'node:stream'
 import { after, before, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
-import { systemClock } from '#base/clock.ts'
-import { Fault, isFault } from '#base/fault.ts'
-import { silentLogger } from '#base/log.ts'
-import { systemRandom } from '#base/random.ts'
+import { isFault } from '#base/fault.ts'
 import type { Kernel } from '#linux/contract/kernel.ts'
 import { openKernel } from '#linux/real/kernel.ts'
-import { openFileBlobs } from '#oci/blobs/file-system.ts'
 import { sampleTar, type Sample } from '#oci/layer/archive-samples.ts'
-import type { Image, ImageConfig } from '../contract/images.ts'
-import type { ContainerExit, CreateRequest, OutputSink, Runtime } from '../contract/runtime.ts'
-import { readHostFacts } from '../containers/host.ts'
+import type { Image } from '../contract/images.ts'
 import type { BuildRequest } from '../http/backend.ts'
-import { openNetworks, type BridgeNetworks } from '../networks/networks.ts'
-import { chainIdOf } from '../snapshots/chain.ts'
-import { openOverlaySnapshots, type OverlaySnapshots } from '../snapshots/overlay-snapshots.ts'
-import { openBuilder, type Builder, type BuilderOptions } from './builder.ts'
+import { openBuildLaboratory, type BuildLaboratory, type Built } from './builder.fixture.ts'
+import { openBuilder } from './builder.ts'
 
 const folder = await mkdtemp(join(process.env['BERTH_TEST_ROOT'] ?? tmpdir(), 'bld-'))
 const busybox = await readFile('/bin/busybox')
 let kernel: Kernel & AsyncDisposable
-let snapshots: OverlaySnapshots
-let networks: BridgeNetworks
-let options: BuilderOptions
-let builder: Builder
-const images = new Map<string, Image>()
-let commandsRun = 0
-
-/** Images in memory: the builder needs three calls of the real room. */
-const imageStore: BuilderOptions['images'] = {
-  resolve: async (name) => images.get(name) ?? Promise.reject(new Fault('notFound', `No such image: ${name}`)),
-  pull: async (name) => Promise.reject(new Fault('notFound', `pull access denied for ${name}`)),
-  tag: async (id, name) => void images.set(name, images.get(id) ?? (await Promise.reject(new Fault('notFound', id)))),
-  put: async (config: ImageConfig) => {
-    const id = `sha256:${createHash('sha256').update(JSON.stringify(config)).digest('hex')}`
-    let topLayer: string | undefined
-    for (const diffId of config.rootfs.diff_ids) topLayer = chainIdOf(topLayer, diffId)
-    const image: Image = { id, config, repoTags: [], repoDigests: [], topLayer, sizeBytes: 0, createdAt: config.created ?? '', lastTaggedAtMs: undefined }
-    images.set(id, image)
-    return image
-  },
-}
-
-/** Runs the process of the spec in a chroot: enough of a runtime to see what RUN does. */
-function chrootRuntime(): Pick<Runtime, 'create' | 'start' | 'attach' | 'delete' | 'onExit'> {
-  const created = new Map<string, { readonly request: CreateRequest; sink?: OutputSink; readonly closed: PromiseWithResolvers<void> }>()
-  const listeners = new Set<(exit: ContainerExit) => void>()
-  return {
-    create: async (request) => {
-      created.set(request.id, { request, closed: Promise.withResolvers() })
-      return { pid: 1 }
-    },
-    attach: async (id, sink) => {
-      const container = created.get(id)
-      assert.ok(container)
-      container.sink = sink
-      return { stdin: undefined, closed: container.closed.promise, close() {}, [Symbol.dispose]() {} }
-    },
-    start: async (id) => {
-      const container = created.get(id)
-      assert.ok(container)
-      commandsRun += 1
-      const { process: spec, root } = container.request.spec
-      const env = Object.fromEntries(spec.env.map((each) => [each.slice(0, each.indexOf('=')), each.slice(each.indexOf('=') + 1)]))
-      void kernel.processes.run(['chroot', `--userspec=${spec.user.uid}:${spec.user.gid}`, root.path, '/bin/sh', '-c', 'cd "$0" && exec "$@"', spec.cwd, ...spec.args], { env }).then(({ exitCode, stdout, stderr }) => {
-        container.sink?.write('stdout', stdout)
-        container.sink?.write('stderr', stderr)
-        container.closed.resolve()
-        for (const listener of listeners) listener({ id, exitCode: exitCode ?? 255, oomKilled: false, finishedAtNs: 0n })
-      })
-    },
-    delete: async (id) => void created.delete(id),
-    onExit: (listener) => {
-      listeners.add(listener)
-      return { [Symbol.dispose]: () => void listeners.delete(listener) }
-    },
-  }
-}
+let laboratory: BuildLaboratory
 
 before(async () => {
   kernel = await openKernel()
-  const blobs = await openFileBlobs(join(folder, 'blobs'))
-  snapshots = await openOverlaySnapshots({ root: join(folder, 'snapshots'), mounts: kernel.mounts, confined: kernel.confined, blobs, logger: silentLogger })
-  networks = await openNetworks({
-    links: kernel.links,
-    namespaces: kernel.namespaces,
-    nftables: kernel.nftables,
-    clock: systemClock,
-    random: systemRandom,
-    logger: silentLogger,
-    stateDir: join(folder, 'networks'),
-    runDir: join(folder, 'run'),
-    table: 'berth_buildtest',
-    defaultBridge: { name: 'tb0', subnet: '10.211.0.0/24' },
-    addressPools: [],
-  })
-  options = {
-    images: imageStore,
-    snapshots,
-    runtime: chrootRuntime(),
-    networks,
-    host: await readHostFacts('v1', true),
-    cgroupRoot: '/berth-build-test',
-    confined: kernel.confined,
-    processes: kernel.processes,
-    mounts: kernel.mounts,
-    clock: systemClock,
-    random: systemRandom,
-    log: silentLogger,
-    stateDir: join(folder, 'build'),
-    platform: 'linux/amd64',
-  }
-  builder = await openBuilder(options)
+  laboratory = await openBuildLaboratory(kernel, folder)
 })
 
 after(async () => {
-  await networks.tearDown()
-  await snapshots[Symbol.asyncDispose]()
+  await laboratory[Symbol.asyncDispose]()
   await rm(folder, { recursive: true })
   await kernel[Symbol.asyncDispose]()
 })
 
-interface Built {
-  readonly image: Image
-  readonly output: string
+function build(dockerfile: string, files: readonly Sample[] = [], change: Partial<BuildRequest> = {}): Promise<Built> {
+  return laboratory.build(sampleTar([{ path: 'Dockerfile', content: dockerfile }, ...files]), change)
 }
 
-async function build(dockerfile: string, files: readonly Sample[] = [], change: Partial<BuildRequest> = {}): Promise<Built> {
-  let output = ''
-  const context = sampleTar([{ path: 'Dockerfile', content: dockerfile }, ...files])
-  const request: BuildRequest = {
-    context: Readable.from([context]),
-    dockerfile: 'Dockerfile',
-    tags: [],
-    buildArgs: {},
-    labels: {},
-    target: '',
-    noCache: false,
-    pull: false,
-    quiet: false,
-    squash: false,
-    remove: true,
-    forceRemove: false,
-    platform: undefined,
-    networkMode: 'default',
-    extraHosts: [],
-    cacheFrom: [],
-    shmSizeBytes: undefined,
-    memoryBytes: undefined,
-    cpuShares: undefined,
-    cpuQuotaUs: undefined,
-    cpuPeriodUs: undefined,
-    cpusetCpus: undefined,
-    ulimits: [],
-    registryAuths: {},
-    onMessage: (message) => {
-      if (message.kind === 'stream') output += message.text
-    },
-    signal: new AbortController().signal,
-    ...change,
-  }
-  const { imageId } = await builder.build(request)
-  const image = images.get(imageId)
-  assert.ok(image)
-  return { image, output }
+/** The image's files as `find` sees them: type, mode, owner, path, link target. */
+function treeOf(image: Image): Promise<string[]> {
+  return laboratory.withFiles(image, async (root) => {
+    const { stdout } = await kernel.processes.run(['find', '.', '-mindepth', '1', '-printf', '%y %m %U:%G %p %l\\n'], { cwd: root })
+    const lines = stdout.toString().trim().split('\n').map((line) => line.trimEnd())
+    return lines.filter((line) => !/ \.\/bin/.test(line)).sort((a, b) => (a.slice(a.indexOf('./')) < b.slice(b.indexOf('./')) ? -1 : 1))
+  })
 }
 
-/** The image's files as `find` and `cat` see them: type, mode, owner, path, link target or content. */
-async function treeOf(image: Image): Promise<string[]> {
-  const target = join(folder, 'look')
-  await mkdir(target)
-  await snapshots.prepare('look', image.topLayer)
-  await snapshots.mount('look', target, { readonly: true })
-  try {
-    const { stdout } = await kernel.processes.run(['find', '.', '-mindepth', '1', '-printf', '%y %m %U:%G %p %l\\n'], { cwd: target })
-    return stdout.toString().trim().split('\n').filter((line) => !line.includes('busybox') && !/ \.\/bin/.test(line)).map((line) => line.trimEnd()).sort((a, b) => (a.slice(a.indexOf('./')) < b.slice(b.indexOf('./')) ? -1 : 1))
-  } finally {
-    await snapshots.unmount(target)
-    await snapshots.remove('look')
-    await rm(target, { recursive: true })
-  }
-}
-
-async function fileOf(image: Image, path: string): Promise<string> {
-  const target = join(folder, 'peek')
-  await mkdir(target)
-  await snapshots.prepare('peek', image.topLayer)
-  await snapshots.mount('peek', target, { readonly: true })
-  try {
-    return await readFile(join(target, path), 'utf8')
-  } finally {
-    await snapshots.unmount(target)
-    await snapshots.remove('peek')
-    await rm(target, { recursive: true })
-  }
+function fileOf(image: Image, path: string): Promise<string> {
+  return laboratory.withFiles(image, (root) => readFile(join(root, path), 'utf8'))
 }
 
 const shell: readonly Sample[] = [{ path: 'busybox', content: busybox, mode: 0o755 }]
@@ -248,23 +92,23 @@ test('a second build runs nothing and gives the same image; a changed file runs 
   const dockerfile = `${withShell}COPY a /a\nRUN echo 1 > /one\nLABEL x=y\nCOPY b /b\nRUN echo 2 > /two\n`
   const files = (b: string, modifiedNs: bigint): Sample[] => [...shell, { path: 'a', content: 'a', modifiedNs }, { path: 'b', content: b, modifiedNs }]
   const first = await build(dockerfile, files('b', 0n))
-  const before = commandsRun
+  const before = laboratory.commandsRun()
   const second = await build(dockerfile, files('b', 1_000_000_000n))
   assert.equal(second.image.id, first.image.id)
-  assert.equal(commandsRun, before)
+  assert.equal(laboratory.commandsRun(), before)
   assert.equal(second.output.match(/Using cache/g)?.length, 6)
   const third = await build(dockerfile, files('changed', 0n))
-  assert.equal(commandsRun, before + 1)
+  assert.equal(laboratory.commandsRun(), before + 1)
   assert.notEqual(third.image.id, first.image.id)
   await build(dockerfile, files('b', 0n), { noCache: true })
-  assert.equal(commandsRun, before + 3)
+  assert.equal(laboratory.commandsRun(), before + 3)
 })
 
 test('the cache knows variables, build arguments and here-documents', async () => {
   const run = async (dockerfile: string, change: Partial<BuildRequest> = {}): Promise<number> => {
-    const before = commandsRun
+    const before = laboratory.commandsRun()
     await build(`${withShell}${dockerfile}`, shell, change)
-    return commandsRun - before
+    return laboratory.commandsRun() - before
   }
   assert.equal(await run('ENV V=1\nENV W=$V\nRUN echo $W > /w\n'), 1)
   assert.equal(await run('ENV V=2\nENV W=$V\nRUN echo $W > /w\n'), 1)
@@ -348,8 +192,8 @@ test('refusals name the line, and nothing is left of a failed build', async () =
   await refused('FROM scratch\n', /its name contains '\.\.' and could leave the root/, [{ path: '../evil', content: 'x' }])
   await refused('FROM scratch\n', /its name is absolute/, [{ path: '/evil', content: 'x' }])
   assert.deepEqual(await readdir(join(folder, 'build', 'work')), [])
-  assert.deepEqual(await snapshots.keys(), [])
-  assert.deepEqual(await networks.endpoints((await networks.get('bridge')).id), [])
+  assert.deepEqual(await laboratory.snapshots.keys(), [])
+  assert.deepEqual(await laboratory.networks.endpoints((await laboratory.networks.get('bridge')).id), [])
 })
 
 test('a link in the context or in the image cannot lead a copy out of its root', async () => {
@@ -367,17 +211,17 @@ test('a link in the context or in the image cannot lead a copy out of its root',
 test('what a killed build left is swept when the builder opens', async () => {
   await mkdir(join(folder, 'build', 'work', 'dead', `run-${'a'.repeat(64)}`), { recursive: true })
   await mkdir(join(folder, 'build', 'work', 'dead', 'build-dead-0-1'))
-  await snapshots.prepare('build-dead-0-1', undefined)
-  await snapshots.mount('build-dead-0-1', join(folder, 'build', 'work', 'dead', 'build-dead-0-1'))
-  await networks.openSandbox('a'.repeat(64))
-  const again = await openBuilder(options)
+  await laboratory.snapshots.prepare('build-dead-0-1', undefined)
+  await laboratory.snapshots.mount('build-dead-0-1', join(folder, 'build', 'work', 'dead', 'build-dead-0-1'))
+  await laboratory.networks.openSandbox('a'.repeat(64))
+  const again = await openBuilder(laboratory.options)
   assert.deepEqual(await readdir(join(folder, 'build', 'work')), [])
-  assert.deepEqual(await snapshots.keys(), [])
-  await assert.rejects(networks.resolver('a'.repeat(64)), (error) => isFault(error, 'notFound'))
-  builder = again
-  const before = commandsRun
+  assert.deepEqual(await laboratory.snapshots.keys(), [])
+  await assert.rejects(laboratory.networks.resolver('a'.repeat(64)), (error) => isFault(error, 'notFound'))
+  laboratory.builder = again
+  const before = laboratory.commandsRun()
   await build(`${withShell}RUN true\nRUN echo x > /x\n`, shell)
-  assert.equal(commandsRun, before)
+  assert.equal(laboratory.commandsRun(), before)
 })
 
 test('an aborted build ends at once', async () => {

@@ -51,6 +51,7 @@ export function expandIn(state: StageState, context: StepContext, at: Place, wor
   return expandAt(at, word, (name) => state.scope.get(name), context.escape)
 }
 
+/** EXPOSE alone splits what a variable brings. */
 function expandListIn(state: StageState, context: StepContext, at: Place, words: readonly string[]): string[] {
   try {
     return words.flatMap((word) => expandWords(word, { scope: (name) => state.scope.get(name), escape: context.escape }))
@@ -106,7 +107,7 @@ export function applyInstruction(state: StageState, instruction: ConfigInstructi
       return withConfig({ ExposedPorts: { ...state.config.ExposedPorts, ...Object.fromEntries(ports.map((port) => [port, {}])) } }, `EXPOSE map[${ports.map((port) => `${port}:{}`).join(' ')}]`)
     }
     case 'volume': {
-      const paths = expandListIn(state, context, instruction, instruction.values)
+      const paths = instruction.values.map(expand)
       if (paths.some((path) => path === '')) throw syntaxFault(instruction, 'VOLUME specified can not be an empty string')
       return withConfig({ Volumes: { ...state.config.Volumes, ...Object.fromEntries(paths.map((path) => [path, {}])) } }, `VOLUME [${paths.join(' ')}]`)
     }

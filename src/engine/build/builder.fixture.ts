@@ -1,0 +1,210 @@
+/**
+ * A builder on the real kernel with real snapshots and networks, for tests and for the comparison with dockerd: images are kept
+ * in memory, and commands run in a chroot unless a runtime is given.
+ */
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { systemClock } from '#base/clock.ts'
+import { Fault } from '#base/fault.ts'
+import { silentLogger } from '#base/log.ts'
+import { systemRandom } from '#base/random.ts'
+import type { Kernel } from '#linux/contract/kernel.ts'
+import type { Blobs } from '#oci/blobs/contract.ts'
+import { openFileBlobs } from '#oci/blobs/file-system.ts'
+import type { Image, ImageConfig } from '../contract/images.ts'
+import type { ContainerExit, CreateRequest, OutputSink } from '../contract/runtime.ts'
+import { readHostFacts } from '../containers/host.ts'
+import type { BuildRequest } from '../http/backend.ts'
+import { openNetworks, type BridgeNetworks } from '../networks/networks.ts'
+import { chainIdOf } from '../snapshots/chain.ts'
+import { openOverlaySnapshots, type OverlaySnapshots } from '../snapshots/overlay-snapshots.ts'
+import { openBuilder, type Builder, type BuilderOptions } from './builder.ts'
+
+export interface Built {
+  readonly image: Image
+  readonly output: string
+}
+
+export interface BuildLaboratory extends AsyncDisposable {
+  builder: Builder
+  readonly options: BuilderOptions
+  readonly snapshots: OverlaySnapshots
+  readonly networks: BridgeNetworks
+  readonly blobs: Blobs
+  /** How many commands RUN has really run. */
+  commandsRun(): number
+  build(context: Buffer, change?: Partial<BuildRequest>): Promise<Built>
+  /** Calls `look` with the image's files mounted read-only. */
+  withFiles<T>(image: Image, look: (root: string) => Promise<T>): Promise<T>
+}
+
+type BuildRuntime = BuilderOptions['runtime']
+
+const quietRequest: Omit<BuildRequest, 'context' | 'onMessage' | 'signal'> = {
+  dockerfile: 'Dockerfile',
+  tags: [],
+  buildArgs: {},
+  labels: {},
+  target: '',
+  noCache: false,
+  pull: false,
+  quiet: false,
+  squash: false,
+  remove: true,
+  forceRemove: false,
+  platform: undefined,
+  networkMode: 'default',
+  extraHosts: [],
+  cacheFrom: [],
+  shmSizeBytes: undefined,
+  memoryBytes: undefined,
+  cpuShares: undefined,
+  cpuQuotaUs: undefined,
+  cpuPeriodUs: undefined,
+  cpusetCpus: undefined,
+  ulimits: [],
+  registryAuths: {},
+}
+
+/** `folder` exists and is the laboratory's own; the caller deletes it. */
+export async function openBuildLaboratory(kernel: Kernel, folder: string, makeRuntime: (kernel: Kernel) => BuildRuntime = chrootRuntime): Promise<BuildLaboratory> {
+  const blobs = await openFileBlobs(join(folder, 'blobs'))
+  const snapshots = await openOverlaySnapshots({ root: join(folder, 'snapshots'), mounts: kernel.mounts, confined: kernel.confined, blobs, logger: silentLogger })
+  const networks = await openNetworks({
+    links: kernel.links,
+    namespaces: kernel.namespaces,
+    nftables: kernel.nftables,
+    clock: systemClock,
+    random: systemRandom,
+    logger: silentLogger,
+    stateDir: join(folder, 'networks'),
+    runDir: join(folder, 'run'),
+    table: 'berth_buildtest',
+    defaultBridge: { name: 'tb0', subnet: '10.211.0.0/24' },
+    addressPools: [],
+  })
+  const images = memoryImages()
+  let commands = 0
+  const runtime = makeRuntime(kernel)
+  const options: BuilderOptions = {
+    images,
+    snapshots,
+    runtime: {
+      create: (request) => runtime.create(request),
+      attach: (id, sink) => runtime.attach(id, sink),
+      start: (id) => {
+        commands += 1
+        return runtime.start(id)
+      },
+      delete: (id, how) => runtime.delete(id, how),
+      onExit: (listener) => runtime.onExit(listener),
+    },
+    networks,
+    host: await readHostFacts(kernel.cgroups.mode, true),
+    cgroupRoot: '/berth-build-test',
+    confined: kernel.confined,
+    processes: kernel.processes,
+    mounts: kernel.mounts,
+    clock: systemClock,
+    random: systemRandom,
+    log: silentLogger,
+    stateDir: join(folder, 'build'),
+    platform: 'linux/amd64',
+  }
+  let looks = 0
+  const laboratory: BuildLaboratory = {
+    builder: await openBuilder(options),
+    options,
+    snapshots,
+    networks,
+    blobs,
+    commandsRun: () => commands,
+    async build(context, change = {}) {
+      let output = ''
+      const { imageId } = await laboratory.builder.build({
+        ...quietRequest,
+        context: Readable.from([context]),
+        onMessage: (message) => {
+          if (message.kind === 'stream') output += message.text
+        },
+        signal: new AbortController().signal,
+        ...change,
+      })
+      return { image: await images.resolve(imageId), output }
+    },
+    async withFiles(image, look) {
+      const key = `look-${(looks += 1)}`
+      const target = join(folder, key)
+      await mkdir(target)
+      await snapshots.prepare(key, image.topLayer)
+      await snapshots.mount(key, target, { readonly: true })
+      try {
+        return await look(target)
+      } finally {
+        await snapshots.unmount(target)
+        await snapshots.remove(key)
+        await rm(target, { recursive: true })
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      await networks.tearDown()
+      await snapshots[Symbol.asyncDispose]()
+    },
+  }
+  return laboratory
+}
+
+function memoryImages(): BuilderOptions['images'] {
+  const images = new Map<string, Image>()
+  return {
+    resolve: async (name) => images.get(name) ?? Promise.reject(new Fault('notFound', `No such image: ${name}`)),
+    pull: async (name) => Promise.reject(new Fault('notFound', `pull access denied for ${name}`)),
+    tag: async (id, name) => void images.set(name, images.get(id) ?? (await Promise.reject(new Fault('notFound', id)))),
+    put: async (config: ImageConfig) => {
+      const id = `sha256:${createHash('sha256').update(JSON.stringify(config)).digest('hex')}`
+      let topLayer: string | undefined
+      for (const diffId of config.rootfs.diff_ids) topLayer = chainIdOf(topLayer, diffId)
+      const image: Image = { id, config, repoTags: [], repoDigests: [], topLayer, sizeBytes: 0, createdAt: config.created ?? '', lastTaggedAtMs: undefined }
+      images.set(id, image)
+      return image
+    },
+  }
+}
+
+/** Runs the process of the spec in a chroot: enough of a runtime to see what RUN does. */
+function chrootRuntime(kernel: Kernel): BuildRuntime {
+  const created = new Map<string, { readonly request: CreateRequest; sink?: OutputSink; readonly closed: PromiseWithResolvers<void> }>()
+  const listeners = new Set<(exit: ContainerExit) => void>()
+  return {
+    create: async (request) => {
+      created.set(request.id, { request, closed: Promise.withResolvers() })
+      return { pid: 1 }
+    },
+    attach: async (id, sink) => {
+      const container = created.get(id)
+      assert.ok(container)
+      container.sink = sink
+      return { stdin: undefined, closed: container.closed.promise, close() {}, [Symbol.dispose]() {} }
+    },
+    start: async (id) => {
+      const container = created.get(id)
+      assert.ok(container)
+      const { process: spec, root } = container.request.spec
+      const env = Object.fromEntries(spec.env.map((each) => [each.slice(0, each.indexOf('=')), each.slice(each.indexOf('=') + 1)]))
+      void kernel.processes.run(['chroot', `--userspec=${spec.user.uid}:${spec.user.gid}`, root.path, '/bin/sh', '-c', 'cd "$0" && exec "$@"', spec.cwd, ...spec.args], { env }).then(({ exitCode, stdout, stderr }) => {
+        container.sink?.write('stdout', stdout)
+        container.sink?.write('stderr', stderr)
+        container.closed.resolve()
+        for (const listener of listeners) listener({ id, exitCode: exitCode ?? 255, oomKilled: false, finishedAtNs: 0n })
+      })
+    },
+    delete: async (id) => void created.delete(id),
+    onExit: (listener) => {
+      listeners.add(listener)
+      return { [Symbol.dispose]: () => void listeners.delete(listener) }
+    },
+  }
+}
