@@ -10,11 +10,12 @@ import { labelSelector } from '../../meta/v1/label-selector.ts'
 export const replicaSetSpec = object(
   'apps.v1.ReplicaSetSpec',
   {
-    replicas: int32(0).optional().default(1).proto(1),
-    minReadySeconds: int32(0).omitEmpty().proto(4),
-    selector: labelSelector.immutable().proto(2),
-    template: podTemplateSpec.always().proto(3),
+    replicas: int32(0).optional().default(1).proto(1).doc('How many pods.'),
+    minReadySeconds: int32(0).omitEmpty().proto(4).doc('Seconds a pod must be ready to count as available.'),
+    selector: labelSelector.immutable().proto(2).doc('Which pods belong to it; must match the template\'s labels and never changes.'),
+    template: podTemplateSpec.always().proto(3).doc('What the pods are made from.'),
   },
+  { doc: 'What should run and how often.' },
 )
 export interface ReplicaSetSpec extends Out<typeof replicaSetSpec> {}
 
@@ -27,22 +28,22 @@ export const replicaSetCondition = object(
     reason: string().omitEmpty().proto(4),
     message: string().omitEmpty().proto(5),
   },
-  { reported: true },
+  { reported: true, doc: 'One observation of a replica set.' },
 )
 export interface ReplicaSetCondition extends Out<typeof replicaSetCondition> {}
 
 export const replicaSetStatus = object(
   'apps.v1.ReplicaSetStatus',
   {
-    replicas: int32().proto(1),
-    fullyLabeledReplicas: int32().omitEmpty().proto(2),
-    readyReplicas: int32().omitEmpty().proto(4),
-    availableReplicas: int32().omitEmpty().proto(5),
+    replicas: int32().proto(1).doc('Pods there.'),
+    fullyLabeledReplicas: int32().omitEmpty().proto(2).doc('Pods that carry all labels of the template.'),
+    readyReplicas: int32().omitEmpty().proto(4).doc('Pods ready.'),
+    availableReplicas: int32().omitEmpty().proto(5).doc('Pods available.'),
     terminatingReplicas: int32().optional().proto(7),
-    observedGeneration: int64().omitEmpty().proto(3),
+    observedGeneration: int64().omitEmpty().proto(3).doc('Generation that the status is about.'),
     conditions: listBy(['type'], replicaSetCondition, { patchKey: 'type' }).omitEmpty().proto(6),
   },
-  { reported: true },
+  { reported: true, doc: 'How many pods there are.' },
 )
 export interface ReplicaSetStatus extends Out<typeof replicaSetStatus> {}
 
@@ -58,9 +59,10 @@ export const ReplicaSet = defineKind({
   subresources: { status: true, scale: { replicas: 'spec.replicas', statusReplicas: 'status.replicas', selector: 'spec.selector' } },
   selectable: ['status.replicas'],
   validate: replicaSetRules,
+  doc: 'Keeps a number of pods of one template running.',
   fields: {
-    spec: replicaSetSpec.proto(2),
-    status: replicaSetStatus.always().proto(3),
+    spec: replicaSetSpec.proto(2).doc('What should run.'),
+    status: replicaSetStatus.always().proto(3).doc('How many pods there are.'),
   },
 })
 export interface ReplicaSet extends Stored<typeof ReplicaSet> {}

@@ -7,18 +7,19 @@ import { int32, object, string } from '#schema/vocabulary.ts'
 export const scaleSpec = object(
   'autoscaling.v1.ScaleSpec',
   {
-    replicas: int32(0).omitEmpty().default(0).proto(1),
+    replicas: int32(0).omitEmpty().default(0).proto(1).doc('How many replicas are wanted.'),
   },
+  { doc: 'How many replicas are wanted.' },
 )
 export interface ScaleSpec extends Out<typeof scaleSpec> {}
 
 export const scaleStatus = object(
   'autoscaling.v1.ScaleStatus',
   {
-    replicas: int32().proto(1),
-    selector: string().omitEmpty().proto(2),
+    replicas: int32().proto(1).doc('How many replicas there are.'),
+    selector: string().omitEmpty().proto(2).doc('Which pods they are, as a label query.'),
   },
-  { reported: true },
+  { reported: true, doc: 'How many replicas there are.' },
 )
 export interface ScaleStatus extends Out<typeof scaleStatus> {}
 
@@ -29,6 +30,7 @@ export const Scale = defineKind({
   plural: 'scales',
   namespaced: true,
   verbs: ['get', 'patch', 'update'],
+  doc: 'The number of replicas of something scalable.',
   fields: {
     spec: scaleSpec.always().proto(2),
     status: scaleStatus.always().proto(3),

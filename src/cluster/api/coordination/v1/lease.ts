@@ -7,14 +7,15 @@ import { int32, microTime, object, string } from '#schema/vocabulary.ts'
 export const leaseSpec = object(
   'coordination.v1.LeaseSpec',
   {
-    holderIdentity: string().optional().proto(1),
-    leaseDurationSeconds: int32(1).optional().proto(2),
-    acquireTime: microTime().optional().proto(3),
-    renewTime: microTime().optional().proto(4),
-    leaseTransitions: int32(0).optional().proto(5),
+    holderIdentity: string().optional().proto(1).doc('Who holds it.'),
+    leaseDurationSeconds: int32(1).optional().proto(2).doc('Seconds after the last renewal until others may take it.'),
+    acquireTime: microTime().optional().proto(3).doc('When it was taken.'),
+    renewTime: microTime().optional().proto(4).doc('When it was last renewed.'),
+    leaseTransitions: int32(0).optional().proto(5).doc('How often it changed hands.'),
     strategy: string().optional().proto(6),
     preferredHolder: string().optional().proto(7),
   },
+  { doc: 'Who holds the lease, and until when.' },
 )
 export interface LeaseSpec extends Out<typeof leaseSpec> {}
 
@@ -24,8 +25,9 @@ export const Lease = defineKind({
   kind: 'Lease',
   plural: 'leases',
   namespaced: true,
+  doc: 'A claim that must be renewed: heartbeats of nodes, leadership of controllers.',
   fields: {
-    spec: leaseSpec.always().proto(2),
+    spec: leaseSpec.always().proto(2).doc('Who holds it, and until when.'),
   },
 })
 export interface Lease extends Stored<typeof Lease> {}

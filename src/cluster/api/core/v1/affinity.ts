@@ -10,6 +10,7 @@ export const nodeSelectorRequirement = object(
     operator: oneOf('In', 'NotIn', 'Exists', 'DoesNotExist', 'Gt', 'Lt').proto(2),
     values: listOf(string()).omitEmpty().proto(3),
   },
+  { doc: 'One condition on a label or field.' },
 )
 export interface NodeSelectorRequirement extends Out<typeof nodeSelectorRequirement> {}
 
@@ -19,7 +20,7 @@ export const nodeSelectorTerm = object(
     matchExpressions: listOf(nodeSelectorRequirement).omitEmpty().proto(1),
     matchFields: listOf(nodeSelectorRequirement).omitEmpty().proto(2),
   },
-  { atomic: true },
+  { atomic: true, doc: 'Conditions that must all hold.' },
 )
 export interface NodeSelectorTerm extends Out<typeof nodeSelectorTerm> {}
 
@@ -28,7 +29,7 @@ export const nodeSelector = object(
   {
     nodeSelectorTerms: listOf(nodeSelectorTerm).proto(1),
   },
-  { atomic: true },
+  { atomic: true, doc: 'Terms of which one must hold.' },
 )
 export interface NodeSelector extends Out<typeof nodeSelector> {}
 
@@ -38,6 +39,7 @@ export const preferredSchedulingTerm = object(
     weight: int32(1, 100).proto(1),
     preference: nodeSelectorTerm.proto(2),
   },
+  { doc: 'A wish and its weight.' },
 )
 export interface PreferredSchedulingTerm extends Out<typeof preferredSchedulingTerm> {}
 
@@ -47,6 +49,7 @@ export const nodeAffinity = object(
     requiredDuringSchedulingIgnoredDuringExecution: nodeSelector.optional().proto(1),
     preferredDuringSchedulingIgnoredDuringExecution: listOf(preferredSchedulingTerm).omitEmpty().proto(2),
   },
+  { doc: 'Which nodes a pod wants, by their labels.' },
 )
 export interface NodeAffinity extends Out<typeof nodeAffinity> {}
 
@@ -60,6 +63,7 @@ export const podAffinityTerm = object(
     matchLabelKeys: listOf(string()).omitEmpty().proto(5),
     mismatchLabelKeys: listOf(string()).omitEmpty().proto(6),
   },
+  { doc: 'Which pods count, and what "near" means.' },
 )
 export interface PodAffinityTerm extends Out<typeof podAffinityTerm> {}
 
@@ -69,6 +73,7 @@ export const weightedPodAffinityTerm = object(
     weight: int32(1, 100).proto(1),
     podAffinityTerm: podAffinityTerm.proto(2),
   },
+  { doc: 'A wish and its weight.' },
 )
 export interface WeightedPodAffinityTerm extends Out<typeof weightedPodAffinityTerm> {}
 
@@ -78,6 +83,7 @@ export const podAffinity = object(
     requiredDuringSchedulingIgnoredDuringExecution: listOf(podAffinityTerm).omitEmpty().proto(1),
     preferredDuringSchedulingIgnoredDuringExecution: listOf(weightedPodAffinityTerm).omitEmpty().proto(2),
   },
+  { doc: 'Pods to be near to.' },
 )
 export interface PodAffinity extends Out<typeof podAffinity> {}
 
@@ -87,42 +93,46 @@ export const podAntiAffinity = object(
     requiredDuringSchedulingIgnoredDuringExecution: listOf(podAffinityTerm).omitEmpty().proto(1),
     preferredDuringSchedulingIgnoredDuringExecution: listOf(weightedPodAffinityTerm).omitEmpty().proto(2),
   },
+  { doc: 'Pods to stay away from.' },
 )
 export interface PodAntiAffinity extends Out<typeof podAntiAffinity> {}
 
 export const affinity = object(
   'core.v1.Affinity',
   {
-    nodeAffinity: nodeAffinity.optional().proto(1),
-    podAffinity: podAffinity.optional().proto(2),
-    podAntiAffinity: podAntiAffinity.optional().proto(3),
+    nodeAffinity: nodeAffinity.optional().proto(1).doc('By the labels of nodes.'),
+    podAffinity: podAffinity.optional().proto(2).doc('Near to these pods.'),
+    podAntiAffinity: podAntiAffinity.optional().proto(3).doc('Away from these pods.'),
   },
+  { doc: 'Which nodes a pod wants, by their labels and by the pods they run.' },
 )
 export interface Affinity extends Out<typeof affinity> {}
 
 export const toleration = object(
   'core.v1.Toleration',
   {
-    key: string().omitEmpty().proto(1),
-    operator: oneOf('Exists', 'Equal', 'Lt', 'Gt').omitEmpty().proto(2),
-    value: string().omitEmpty().proto(3),
-    effect: oneOf('NoSchedule', 'PreferNoSchedule', 'NoExecute').omitEmpty().proto(4),
-    tolerationSeconds: int64().optional().proto(5),
+    key: string().omitEmpty().proto(1).doc('Taint key; all when empty.'),
+    operator: oneOf('Exists', 'Equal', 'Lt', 'Gt').omitEmpty().proto(2).doc('Equal compares the value, Exists does not.'),
+    value: string().omitEmpty().proto(3).doc('Taint value.'),
+    effect: oneOf('NoSchedule', 'PreferNoSchedule', 'NoExecute').omitEmpty().proto(4).doc('Taint effect; all when empty.'),
+    tolerationSeconds: int64().optional().proto(5).doc('Seconds a NoExecute taint is put up with; for ever unless given.'),
   },
+  { doc: 'Lets the pod onto nodes with a matching taint.' },
 )
 export interface Toleration extends Out<typeof toleration> {}
 
 export const topologySpreadConstraint = object(
   'core.v1.TopologySpreadConstraint',
   {
-    maxSkew: int32(1).proto(1),
-    topologyKey: string().proto(2),
-    whenUnsatisfiable: oneOf('DoNotSchedule', 'ScheduleAnyway').proto(3),
-    labelSelector: labelSelector.optional().proto(4),
+    maxSkew: int32(1).proto(1).doc('How uneven it may be.'),
+    topologyKey: string().proto(2).doc('Node label whose values are the places.'),
+    whenUnsatisfiable: oneOf('DoNotSchedule', 'ScheduleAnyway').proto(3).doc('DoNotSchedule or ScheduleAnyway.'),
+    labelSelector: labelSelector.optional().proto(4).doc('Pods that count.'),
     minDomains: int32(1).optional().proto(5),
     nodeAffinityPolicy: oneOf('Ignore', 'Honor').optional().proto(6),
     nodeTaintsPolicy: oneOf('Ignore', 'Honor').optional().proto(7),
     matchLabelKeys: listOf(string()).omitEmpty().proto(8),
   },
+  { doc: 'Spreads matching pods evenly.' },
 )
 export interface TopologySpreadConstraint extends Out<typeof topologySpreadConstraint> {}

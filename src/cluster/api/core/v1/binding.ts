@@ -12,8 +12,9 @@ export const Binding = defineKind({
   namespaced: true,
   verbs: ['create'],
   validate: bindingRules,
+  doc: 'Puts a pod on a node.',
   fields: {
-    target: objectReference.proto(2),
+    target: objectReference.proto(2).doc('The node.'),
   },
 })
 export interface Binding extends Stored<typeof Binding> {}

@@ -13,10 +13,11 @@ export const ConfigMap = defineKind({
   namespaced: true,
   validate: configMapRules,
   validateUpdate: configMapUpdateRules,
+  doc: 'Configuration that is not secret, for environment variables and files.',
   fields: {
-    immutable: bool().optional().proto(4),
-    data: mapOf(string(), { keyFormat: 'configMapKey' }).omitEmpty().proto(2),
-    binaryData: mapOf(bytes(), { keyFormat: 'configMapKey' }).omitEmpty().proto(3),
+    immutable: bool().optional().proto(4).doc('True freezes data and binaryData for good.'),
+    data: mapOf(string(), { keyFormat: 'configMapKey' }).omitEmpty().proto(2).doc('UTF-8 values by key.'),
+    binaryData: mapOf(bytes(), { keyFormat: 'configMapKey' }).omitEmpty().proto(3).doc('Binary values by key, base64. Keys may not repeat those of data.'),
   },
 })
 export interface ConfigMap extends Stored<typeof ConfigMap> {}

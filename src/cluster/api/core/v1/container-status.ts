@@ -7,34 +7,34 @@ import { signal } from './signal.ts'
 export const containerStateWaiting = object(
   'core.v1.ContainerStateWaiting',
   {
-    reason: string().omitEmpty().proto(1),
-    message: string().omitEmpty().proto(2),
+    reason: string().omitEmpty().proto(1).doc('Why it waits: ContainerCreating, ErrImagePull, CrashLoopBackOff …'),
+    message: string().omitEmpty().proto(2).doc('Why it waits, for people.'),
   },
-  { reported: true },
+  { reported: true, doc: 'The container has not started yet, or starts again.' },
 )
 export interface ContainerStateWaiting extends Out<typeof containerStateWaiting> {}
 
 export const containerStateRunning = object(
   'core.v1.ContainerStateRunning',
   {
-    startedAt: time().omitEmpty().proto(1),
+    startedAt: time().omitEmpty().proto(1).doc('When it started.'),
   },
-  { reported: true },
+  { reported: true, doc: 'The container runs.' },
 )
 export interface ContainerStateRunning extends Out<typeof containerStateRunning> {}
 
 export const containerStateTerminated = object(
   'core.v1.ContainerStateTerminated',
   {
-    exitCode: int32().proto(1),
-    signal: int32().omitEmpty().proto(2),
-    reason: string().omitEmpty().proto(3),
-    message: string().omitEmpty().proto(4),
-    startedAt: time().omitEmpty().proto(5),
-    finishedAt: time().omitEmpty().proto(6),
+    exitCode: int32().proto(1).doc('Exit code.'),
+    signal: int32().omitEmpty().proto(2).doc('Signal that ended it.'),
+    reason: string().omitEmpty().proto(3).doc('Completed, Error, OOMKilled …'),
+    message: string().omitEmpty().proto(4).doc('Termination message.'),
+    startedAt: time().omitEmpty().proto(5).doc('When it started.'),
+    finishedAt: time().omitEmpty().proto(6).doc('When it ended.'),
     containerID: string().omitEmpty().proto(7),
   },
-  { reported: true },
+  { reported: true, doc: 'The container has ended.' },
 )
 export interface ContainerStateTerminated extends Out<typeof containerStateTerminated> {}
 
@@ -45,7 +45,7 @@ export const containerState = object(
     running: containerStateRunning.optional().proto(2),
     terminated: containerStateTerminated.optional().proto(3),
   },
-  { reported: true },
+  { reported: true, doc: 'Exactly one of waiting, running and terminated; none means waiting.' },
 )
 export interface ContainerState extends Out<typeof containerState> {}
 
@@ -123,15 +123,15 @@ export interface ResourceStatus extends Out<typeof resourceStatus> {}
 export const containerStatus = object(
   'core.v1.ContainerStatus',
   {
-    name: string().proto(1),
-    state: containerState.always().proto(2),
-    lastState: containerState.always().proto(3),
-    ready: bool().proto(4),
-    restartCount: int32().proto(5),
-    image: string().proto(6),
-    imageID: string().proto(7),
-    containerID: string().omitEmpty().proto(8),
-    started: bool().optional().proto(9),
+    name: string().proto(1).doc('Name of the container.'),
+    state: containerState.always().proto(2).doc('State now.'),
+    lastState: containerState.always().proto(3).doc('State before the last restart.'),
+    ready: bool().proto(4).doc('Whether it may get requests.'),
+    restartCount: int32().proto(5).doc('How often it was restarted.'),
+    image: string().proto(6).doc('Image it runs.'),
+    imageID: string().proto(7).doc('Digest of the image.'),
+    containerID: string().omitEmpty().proto(8).doc('Id as <runtime>://<id>.'),
+    started: bool().optional().proto(9).doc('Whether the startup probe has succeeded.'),
     allocatedResources: resourceList.omitEmpty().proto(10),
     resources: resourceRequirements.optional().proto(11),
     volumeMounts: listBy(['mountPath'], volumeMountStatus, { patchKey: 'mountPath' }).omitEmpty().proto(12),
@@ -139,6 +139,6 @@ export const containerStatus = object(
     allocatedResourcesStatus: listBy(['name'], resourceStatus, { patchKey: 'name' }).omitEmpty().proto(14),
     stopSignal: signal().optional().proto(15),
   },
-  { reported: true },
+  { reported: true, doc: 'What was last seen of a container.' },
 )
 export interface ContainerStatus extends Out<typeof containerStatus> {}

@@ -6,9 +6,9 @@ export const objectFieldSelector = object(
   'core.v1.ObjectFieldSelector',
   {
     apiVersion: string().omitEmpty().default('v1').proto(1),
-    fieldPath: string().proto(2),
+    fieldPath: string().proto(2).doc('Path of the field, e.g. metadata.labels[\'app\'].'),
   },
-  { atomic: true },
+  { atomic: true, doc: 'A field of the pod.' },
 )
 export interface ObjectFieldSelector extends Out<typeof objectFieldSelector> {}
 
@@ -16,10 +16,10 @@ export const resourceFieldSelector = object(
   'core.v1.ResourceFieldSelector',
   {
     containerName: string().omitEmpty().proto(1),
-    resource: string().proto(2),
-    divisor: quantity().always().proto(3),
+    resource: string().proto(2).doc('Such as limits.cpu.'),
+    divisor: quantity().always().proto(3).doc('Unit the value is counted in.'),
   },
-  { atomic: true },
+  { atomic: true, doc: 'A resource of a container.' },
 )
 export interface ResourceFieldSelector extends Out<typeof resourceFieldSelector> {}
 
@@ -27,12 +27,12 @@ export const configMapKeySelector = object(
   'core.v1.ConfigMapKeySelector',
   {
     ...within(1, {
-      name: string().omitEmpty().proto(1),
+      name: string().omitEmpty().proto(1).doc('Name of the object.'),
     }),
-    key: string().proto(2),
-    optional: bool().optional().proto(3),
+    key: string().proto(2).doc('Key in it.'),
+    optional: bool().optional().proto(3).doc('True lets the container start without it.'),
   },
-  { atomic: true },
+  { atomic: true, doc: 'A key of a config map.' },
 )
 export interface ConfigMapKeySelector extends Out<typeof configMapKeySelector> {}
 
@@ -40,12 +40,12 @@ export const secretKeySelector = object(
   'core.v1.SecretKeySelector',
   {
     ...within(1, {
-      name: string().omitEmpty().proto(1),
+      name: string().omitEmpty().proto(1).doc('Name of the object.'),
     }),
-    key: string().proto(2),
-    optional: bool().optional().proto(3),
+    key: string().proto(2).doc('Key in it.'),
+    optional: bool().optional().proto(3).doc('True lets the container start without it.'),
   },
-  { atomic: true },
+  { atomic: true, doc: 'A key of a secret.' },
 )
 export interface SecretKeySelector extends Out<typeof secretKeySelector> {}
 
@@ -57,29 +57,31 @@ export const fileKeySelector = object(
     key: string().proto(3),
     optional: bool().optional().default(false).proto(4),
   },
-  { atomic: true },
+  { atomic: true, doc: 'A variable in a file on a volume.' },
 )
 export interface FileKeySelector extends Out<typeof fileKeySelector> {}
 
 export const envVarSource = object(
   'core.v1.EnvVarSource',
   {
-    fieldRef: objectFieldSelector.optional().proto(1),
-    resourceFieldRef: resourceFieldSelector.optional().proto(2),
-    configMapKeyRef: configMapKeySelector.optional().proto(3),
-    secretKeyRef: secretKeySelector.optional().proto(4),
+    fieldRef: objectFieldSelector.optional().proto(1).doc('A field of the pod, such as metadata.name or status.podIP.'),
+    resourceFieldRef: resourceFieldSelector.optional().proto(2).doc('A request or limit of a container.'),
+    configMapKeyRef: configMapKeySelector.optional().proto(3).doc('A key of a config map.'),
+    secretKeyRef: secretKeySelector.optional().proto(4).doc('A key of a secret.'),
     fileKeyRef: fileKeySelector.optional().proto(5),
   },
+  { doc: 'Where the value of a variable comes from; exactly one field.' },
 )
 export interface EnvVarSource extends Out<typeof envVarSource> {}
 
 export const envVar = object(
   'core.v1.EnvVar',
   {
-    name: string({ format: 'envVarName' }).proto(1),
-    value: string().omitEmpty().proto(2),
-    valueFrom: envVarSource.optional().proto(3),
+    name: string({ format: 'envVarName' }).proto(1).doc('Name of the variable.'),
+    value: string().omitEmpty().proto(2).doc('Value. $(NAME) is replaced by earlier variables.'),
+    valueFrom: envVarSource.optional().proto(3).doc('Where the value comes from instead.'),
   },
+  { doc: 'One environment variable: a value or where it comes from.' },
 )
 export interface EnvVar extends Out<typeof envVar> {}
 
@@ -87,10 +89,11 @@ export const configMapEnvSource = object(
   'core.v1.ConfigMapEnvSource',
   {
     ...within(1, {
-      name: string().omitEmpty().proto(1),
+      name: string().omitEmpty().proto(1).doc('Name of the object.'),
     }),
     optional: bool().optional().proto(2),
   },
+  { doc: 'A config map whose keys become variables.' },
 )
 export interface ConfigMapEnvSource extends Out<typeof configMapEnvSource> {}
 
@@ -98,19 +101,21 @@ export const secretEnvSource = object(
   'core.v1.SecretEnvSource',
   {
     ...within(1, {
-      name: string().omitEmpty().proto(1),
+      name: string().omitEmpty().proto(1).doc('Name of the object.'),
     }),
     optional: bool().optional().proto(2),
   },
+  { doc: 'A secret whose keys become variables.' },
 )
 export interface SecretEnvSource extends Out<typeof secretEnvSource> {}
 
 export const envFromSource = object(
   'core.v1.EnvFromSource',
   {
-    prefix: string().omitEmpty().proto(1),
-    configMapRef: configMapEnvSource.optional().proto(2),
-    secretRef: secretEnvSource.optional().proto(3),
+    prefix: string().omitEmpty().proto(1).doc('Put before each name.'),
+    configMapRef: configMapEnvSource.optional().proto(2).doc('The config map.'),
+    secretRef: secretEnvSource.optional().proto(3).doc('The secret.'),
   },
+  { doc: 'Takes all keys of a config map or secret as variables.' },
 )
 export interface EnvFromSource extends Out<typeof envFromSource> {}

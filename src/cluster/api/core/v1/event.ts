@@ -12,6 +12,7 @@ export const eventSource = object(
     component: string().omitEmpty().proto(1),
     host: string().omitEmpty().proto(2),
   },
+  { doc: 'Who reported an event.' },
 )
 export interface EventSource extends Out<typeof eventSource> {}
 
@@ -21,6 +22,7 @@ export const eventSeries = object(
     count: int32().omitEmpty().proto(1),
     lastObservedTime: microTime().omitEmpty().proto(2),
   },
+  { doc: 'How often the same event came again.' },
 )
 export interface EventSeries extends Out<typeof eventSeries> {}
 
@@ -37,21 +39,22 @@ export const Event = defineKind({
   ],
   selectorAliases: { source: 'source.component' },
   validate: eventRules,
+  doc: 'Something that happened to an object. Events are for people: they may be missing, and they are forgotten after a while.',
   fields: {
-    involvedObject: objectReference.proto(2),
-    reason: string().omitEmpty().proto(3),
-    message: string().omitEmpty().proto(4),
-    source: eventSource.always().proto(5),
-    firstTimestamp: time().omitEmpty().proto(6),
-    lastTimestamp: time().omitEmpty().proto(7),
-    count: int32().omitEmpty().proto(8),
-    type: string().omitEmpty().proto(9),
-    eventTime: microTime().omitEmpty().proto(10),
-    series: eventSeries.optional().proto(11),
-    action: string().omitEmpty().proto(12),
-    related: objectReference.optional().proto(13),
-    reportingComponent: string().always().proto(14),
-    reportingInstance: string().always().proto(15),
+    involvedObject: objectReference.proto(2).doc('The object it is about.'),
+    reason: string().omitEmpty().proto(3).doc('Why it happened, in one word.'),
+    message: string().omitEmpty().proto(4).doc('What happened, for people.'),
+    source: eventSource.always().proto(5).doc('Who reported it.'),
+    firstTimestamp: time().omitEmpty().proto(6).doc('When it first happened.'),
+    lastTimestamp: time().omitEmpty().proto(7).doc('When it last happened.'),
+    count: int32().omitEmpty().proto(8).doc('How often it happened.'),
+    type: string().omitEmpty().proto(9).doc('Normal or Warning.'),
+    eventTime: microTime().omitEmpty().proto(10).doc('When it was first seen.'),
+    series: eventSeries.optional().proto(11).doc('How often it came again.'),
+    action: string().omitEmpty().proto(12).doc('What was done or failed.'),
+    related: objectReference.optional().proto(13).doc('A second object that matters.'),
+    reportingComponent: string().always().proto(14).doc('Controller that reported it.'),
+    reportingInstance: string().always().proto(15).doc('Which instance of the controller.'),
   },
 })
 export interface Event extends Stored<typeof Event> {}

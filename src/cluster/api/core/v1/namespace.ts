@@ -8,8 +8,9 @@ import { nameLabel, withKubernetesFinalizer } from './namespace-defaults.ts'
 export const namespaceSpec = object(
   'core.v1.NamespaceSpec',
   {
-    finalizers: listOf(string()).omitEmpty().proto(1),
+    finalizers: listOf(string()).omitEmpty().proto(1).doc('Names that must be taken off before the namespace goes.'),
   },
+  { doc: 'Who must finish before the namespace may go.' },
 )
 export interface NamespaceSpec extends Out<typeof namespaceSpec> {}
 
@@ -22,17 +23,17 @@ export const namespaceCondition = object(
     reason: string().omitEmpty().proto(5),
     message: string().omitEmpty().proto(6),
   },
-  { reported: true },
+  { reported: true, doc: 'What keeps a namespace from going.' },
 )
 export interface NamespaceCondition extends Out<typeof namespaceCondition> {}
 
 export const namespaceStatus = object(
   'core.v1.NamespaceStatus',
   {
-    phase: oneOf('Active', 'Terminating').omitEmpty().default('Active').proto(1),
+    phase: oneOf('Active', 'Terminating').omitEmpty().default('Active').proto(1).doc('Active or Terminating.'),
     conditions: listBy(['type'], namespaceCondition, { patchKey: 'type' }).omitEmpty().proto(2),
   },
-  { reported: true },
+  { reported: true, doc: 'Whether the namespace is in use or on its way out.' },
 )
 export interface NamespaceStatus extends Out<typeof namespaceStatus> {}
 
@@ -49,9 +50,10 @@ export const Namespace = defineKind({
   prepareForCreate: withKubernetesFinalizer,
   subresources: { status: true, others: { finalize: { group: '', version: 'v1', kind: 'Namespace', verbs: ['update'] } } },
   selectable: ['status.phase'],
+  doc: 'A scope for names; what is in it goes with it.',
   fields: {
-    spec: namespaceSpec.always().proto(2),
-    status: namespaceStatus.always().proto(3),
+    spec: namespaceSpec.always().proto(2).doc('Who must finish before the namespace may go.'),
+    status: namespaceStatus.always().proto(3).doc('Whether the namespace is in use.'),
   },
 })
 export interface Namespace extends Stored<typeof Namespace> {}

@@ -14,7 +14,7 @@ export const nodeCondition = object(
     reason: string().omitEmpty().proto(5),
     message: string().omitEmpty().proto(6),
   },
-  { reported: true },
+  { reported: true, doc: 'One observation of a node.' },
 )
 export interface NodeCondition extends Out<typeof nodeCondition> {}
 
@@ -24,7 +24,7 @@ export const nodeAddress = object(
     type: string().proto(1),
     address: string().proto(2),
   },
-  { reported: true },
+  { reported: true, doc: 'An address of the node.' },
 )
 export interface NodeAddress extends Out<typeof nodeAddress> {}
 
@@ -69,7 +69,7 @@ export const nodeSystemInfo = object(
     architecture: string().proto(10),
     swap: nodeSwapStatus.optional().proto(11),
   },
-  { reported: true },
+  { reported: true, doc: 'What runs on the node, and in which version.' },
 )
 export interface NodeSystemInfo extends Out<typeof nodeSystemInfo> {}
 
@@ -79,7 +79,7 @@ export const containerImage = object(
     names: listOf(string()).omitEmpty().proto(1),
     sizeBytes: int64().omitEmpty().proto(2),
   },
-  { reported: true },
+  { reported: true, doc: 'An image that is on the node.' },
 )
 export interface ContainerImage extends Out<typeof containerImage> {}
 
@@ -156,14 +156,14 @@ export interface NodeFeatures extends Out<typeof nodeFeatures> {}
 export const nodeStatus = object(
   'core.v1.NodeStatus',
   {
-    capacity: resourceList.omitEmpty().proto(1),
-    allocatable: resourceList.omitEmpty().defaultWhen(capacityOf).proto(2),
+    capacity: resourceList.omitEmpty().proto(1).doc('All resources of the node.'),
+    allocatable: resourceList.omitEmpty().defaultWhen(capacityOf).proto(2).doc('Resources for pods.'),
     phase: oneOf('Pending', 'Running', 'Terminated').omitEmpty().proto(3),
-    conditions: listBy(['type'], nodeCondition, { patchKey: 'type' }).omitEmpty().proto(4),
-    addresses: listBy(['type'], nodeAddress, { patchKey: 'type' }).omitEmpty().proto(5),
-    daemonEndpoints: nodeDaemonEndpoints.always().proto(6),
-    nodeInfo: nodeSystemInfo.always().proto(7),
-    images: listOf(containerImage).omitEmpty().proto(8),
+    conditions: listBy(['type'], nodeCondition, { patchKey: 'type' }).omitEmpty().proto(4).doc('Observations: Ready, MemoryPressure, DiskPressure …'),
+    addresses: listBy(['type'], nodeAddress, { patchKey: 'type' }).omitEmpty().proto(5).doc('How the node is reached.'),
+    daemonEndpoints: nodeDaemonEndpoints.always().proto(6).doc('Where the kubelet listens.'),
+    nodeInfo: nodeSystemInfo.always().proto(7).doc('Versions of what runs there.'),
+    images: listOf(containerImage).omitEmpty().proto(8).doc('Images on the node.'),
     volumesInUse: listOf(string()).omitEmpty().proto(9),
     volumesAttached: listOf(attachedVolume).omitEmpty().proto(10),
     config: nodeConfigStatus.optional().proto(11),
@@ -171,6 +171,6 @@ export const nodeStatus = object(
     features: nodeFeatures.optional().proto(13),
     declaredFeatures: listOf(string()).omitEmpty().proto(14),
   },
-  { reported: true },
+  { reported: true, doc: 'What the node reports of itself.' },
 )
 export interface NodeStatus extends Out<typeof nodeStatus> {}

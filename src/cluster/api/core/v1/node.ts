@@ -9,11 +9,12 @@ import { nodeConfigSource, nodeStatus } from './node-status.ts'
 export const taint = object(
   'core.v1.Taint',
   {
-    key: string({ format: 'qualifiedName' }).proto(1),
-    value: string().omitEmpty().proto(2),
-    effect: oneOf('NoSchedule', 'PreferNoSchedule', 'NoExecute').proto(3),
-    timeAdded: time().optional().proto(4),
+    key: string({ format: 'qualifiedName' }).proto(1).doc('Key.'),
+    value: string().omitEmpty().proto(2).doc('Value.'),
+    effect: oneOf('NoSchedule', 'PreferNoSchedule', 'NoExecute').proto(3).doc('NoSchedule, PreferNoSchedule or NoExecute.'),
+    timeAdded: time().optional().proto(4).doc('When it was added.'),
   },
+  { doc: 'Keeps pods off the node unless they tolerate it.' },
 )
 export interface Taint extends Out<typeof taint> {}
 
@@ -28,15 +29,16 @@ export interface NodePodPreemptionPolicy extends Out<typeof nodePodPreemptionPol
 export const nodeSpec = object(
   'core.v1.NodeSpec',
   {
-    podCIDR: string().omitEmpty().proto(1),
-    podCIDRs: setOf(string(), { patch: 'merge' }).omitEmpty().proto(7),
-    providerID: string().omitEmpty().proto(3),
-    unschedulable: bool().omitEmpty().proto(4),
-    taints: listOf(taint).omitEmpty().proto(5),
+    podCIDR: string().omitEmpty().proto(1).doc('Range of the pods\' addresses.'),
+    podCIDRs: setOf(string(), { patch: 'merge' }).omitEmpty().proto(7).doc('Ranges of the pods\' addresses.'),
+    providerID: string().omitEmpty().proto(3).doc('Name of the machine at its provider.'),
+    unschedulable: bool().omitEmpty().proto(4).doc('True takes no new pods (kubectl cordon).'),
+    taints: listOf(taint).omitEmpty().proto(5).doc('Keep pods off that do not tolerate them.'),
     configSource: nodeConfigSource.optional().proto(6),
     externalID: string().omitEmpty().proto(2),
     podPreemptionPolicy: nodePodPreemptionPolicy.optional().proto(8),
   },
+  { doc: 'How the node may be used.' },
 )
 export interface NodeSpec extends Out<typeof nodeSpec> {}
 
@@ -51,9 +53,10 @@ export const Node = defineKind({
   selectable: ['spec.unschedulable'],
   validate: nodeRules,
   validateUpdate: nodeUpdateRules,
+  doc: 'A machine that runs pods.',
   fields: {
-    spec: nodeSpec.always().proto(2),
-    status: nodeStatus.always().proto(3),
+    spec: nodeSpec.always().proto(2).doc('How the node may be used.'),
+    status: nodeStatus.always().proto(3).doc('What the node reports.'),
   },
 })
 export interface Node extends Stored<typeof Node> {}

@@ -7,15 +7,15 @@ import { resourceList, resourceRequirements } from './resources.ts'
 export const podCondition = object(
   'core.v1.PodCondition',
   {
-    type: string().proto(1),
+    type: string().proto(1).doc('What is observed.'),
     observedGeneration: int64().omitEmpty().proto(7),
-    status: oneOf('True', 'False', 'Unknown').proto(2),
-    lastProbeTime: time().omitEmpty().proto(3),
-    lastTransitionTime: time().omitEmpty().proto(4),
-    reason: string().omitEmpty().proto(5),
-    message: string().omitEmpty().proto(6),
+    status: oneOf('True', 'False', 'Unknown').proto(2).doc('True, False or Unknown.'),
+    lastProbeTime: time().omitEmpty().proto(3).doc('When it was last looked at.'),
+    lastTransitionTime: time().omitEmpty().proto(4).doc('When the status last changed.'),
+    reason: string().omitEmpty().proto(5).doc('Why, in one word.'),
+    message: string().omitEmpty().proto(6).doc('Why, for people.'),
   },
-  { reported: true },
+  { reported: true, doc: 'One observation of a pod.' },
 )
 export interface PodCondition extends Out<typeof podCondition> {}
 
@@ -24,7 +24,7 @@ export const hostIP = object(
   {
     ip: string().proto(1),
   },
-  { reported: true },
+  { reported: true, doc: 'An address of the node.' },
 )
 export interface HostIP extends Out<typeof hostIP> {}
 
@@ -33,7 +33,7 @@ export const podIP = object(
   {
     ip: string().proto(1),
   },
-  { reported: true },
+  { reported: true, doc: 'An address of the pod.' },
 )
 export interface PodIP extends Out<typeof podIP> {}
 
@@ -126,21 +126,21 @@ export interface PodVolumeHealth extends Out<typeof podVolumeHealth> {}
 export const podStatus = object(
   'core.v1.PodStatus',
   {
-    observedGeneration: int64().omitEmpty().proto(17),
-    phase: oneOf('Pending', 'Running', 'Succeeded', 'Failed', 'Unknown').omitEmpty().proto(1),
-    conditions: listBy(['type'], podCondition, { patchKey: 'type' }).omitEmpty().proto(2),
-    message: string().omitEmpty().proto(3),
-    reason: string().omitEmpty().proto(4),
-    nominatedNodeName: string().omitEmpty().proto(11),
-    hostIP: string().omitEmpty().proto(5),
-    hostIPs: listOf(hostIP, { patchKey: 'ip' }).omitEmpty().proto(16),
-    podIP: string().omitEmpty().proto(6),
-    podIPs: listBy(['ip'], podIP, { patchKey: 'ip' }).omitEmpty().proto(12),
-    startTime: time().optional().proto(7),
-    initContainerStatuses: listOf(containerStatus).omitEmpty().proto(10),
-    containerStatuses: listOf(containerStatus).omitEmpty().proto(8),
-    qosClass: oneOf('Guaranteed', 'Burstable', 'BestEffort').omitEmpty().proto(9),
-    ephemeralContainerStatuses: listOf(containerStatus).omitEmpty().proto(13),
+    observedGeneration: int64().omitEmpty().proto(17).doc('Generation that the status is about.'),
+    phase: oneOf('Pending', 'Running', 'Succeeded', 'Failed', 'Unknown').omitEmpty().proto(1).doc('Pending, Running, Succeeded, Failed or Unknown.'),
+    conditions: listBy(['type'], podCondition, { patchKey: 'type' }).omitEmpty().proto(2).doc('Observations: PodScheduled, Initialized, ContainersReady, Ready …'),
+    message: string().omitEmpty().proto(3).doc('Why the pod is in this state, for people.'),
+    reason: string().omitEmpty().proto(4).doc('Why the pod is in this state, in one word.'),
+    nominatedNodeName: string().omitEmpty().proto(11).doc('Node that is being cleared for the pod.'),
+    hostIP: string().omitEmpty().proto(5).doc('Address of the node.'),
+    hostIPs: listOf(hostIP, { patchKey: 'ip' }).omitEmpty().proto(16).doc('Addresses of the node.'),
+    podIP: string().omitEmpty().proto(6).doc('Address of the pod.'),
+    podIPs: listBy(['ip'], podIP, { patchKey: 'ip' }).omitEmpty().proto(12).doc('Addresses of the pod.'),
+    startTime: time().optional().proto(7).doc('When the node took the pod on.'),
+    initContainerStatuses: listOf(containerStatus).omitEmpty().proto(10).doc('Of the init containers.'),
+    containerStatuses: listOf(containerStatus).omitEmpty().proto(8).doc('Of the containers.'),
+    qosClass: oneOf('Guaranteed', 'Burstable', 'BestEffort').omitEmpty().proto(9).doc('Guaranteed, Burstable or BestEffort, by requests and limits.'),
+    ephemeralContainerStatuses: listOf(containerStatus).omitEmpty().proto(13).doc('Of the ephemeral containers.'),
     resize: oneOf('InProgress', 'Deferred', 'Infeasible').omitEmpty().proto(14),
     resourceClaimStatuses: listBy(['name'], podResourceClaimStatus, { patchKey: 'name' }).omitEmpty().proto(15),
     extendedResourceClaimStatus: podExtendedResourceClaimStatus.optional().proto(18),
@@ -149,6 +149,6 @@ export const podStatus = object(
     nodeAllocatableResourceClaimStatuses: listBy(['resourceClaimName'], nodeAllocatableResourceClaimStatus, { patchKey: 'resourceClaimName' }).omitEmpty().proto(21),
     volumeHealth: listBy(['name'], podVolumeHealth).omitEmpty().proto(22),
   },
-  { reported: true },
+  { reported: true, doc: 'What a pod was last seen to be.' },
 )
 export interface PodStatus extends Out<typeof podStatus> {}

@@ -33,9 +33,10 @@ export const Pod = defineKind({
   selectable: ['spec.nodeName', 'spec.restartPolicy', 'spec.schedulerName', 'spec.serviceAccountName', 'spec.hostNetwork', 'status.phase', 'status.podIP', 'status.nominatedNodeName'],
   validate: podRules,
   validateUpdate: podUpdateRules,
+  doc: 'Containers that share a network address and volumes and run together on one node.',
   fields: {
-    spec: podSpec.always().proto(2),
-    status: podStatus.always().proto(3),
+    spec: podSpec.always().proto(2).doc('What the pod should be.'),
+    status: podStatus.always().proto(3).doc('What the pod was last seen to be; set by the node.'),
   },
 })
 export interface Pod extends Stored<typeof Pod> {}

@@ -12,16 +12,18 @@ export const resourceClaim = object(
     name: string().proto(1),
     request: string().omitEmpty().proto(2),
   },
+  { doc: 'A claim of the pod that the container uses.' },
 )
 export interface ResourceClaim extends Out<typeof resourceClaim> {}
 
 export const resourceRequirements = object(
   'core.v1.ResourceRequirements',
   {
-    limits: resourceList.omitEmpty().proto(1),
-    requests: resourceList.omitEmpty().proto(2),
-    claims: listBy(['name'], resourceClaim).omitEmpty().proto(3),
+    limits: resourceList.omitEmpty().proto(1).doc('At most so much may be used.'),
+    requests: resourceList.omitEmpty().proto(2).doc('At least so much is reserved; the limits unless given.'),
+    claims: listBy(['name'], resourceClaim).omitEmpty().proto(3).doc('Claims of the pod that the container uses.'),
   },
+  { doc: 'What is reserved and what may be used at most.' },
 )
 export interface ResourceRequirements extends Out<typeof resourceRequirements> {}
 
@@ -31,5 +33,6 @@ export const volumeResourceRequirements = object(
     limits: resourceList.omitEmpty().proto(1),
     requests: resourceList.omitEmpty().proto(2),
   },
+  { doc: 'How much storage is asked for.' },
 )
 export interface VolumeResourceRequirements extends Out<typeof volumeResourceRequirements> {}

@@ -15,11 +15,12 @@ export const Secret = defineKind({
   selectable: ['type'],
   validate: secretRules,
   validateUpdate: secretUpdateRules,
+  doc: 'Confidential data, for environment variables and files. Values are base64.',
   fields: {
-    immutable: bool().optional().proto(5),
-    data: mapOf(bytes(), { keyFormat: 'configMapKey' }).omitEmpty().confidential().proto(2),
-    stringData: mapOf(string(), { keyFormat: 'configMapKey' }).omitEmpty().confidential().proto(4),
-    type: string().omitEmpty().default('Opaque').immutable().proto(3),
+    immutable: bool().optional().proto(5).doc('True freezes the data for good.'),
+    data: mapOf(bytes(), { keyFormat: 'configMapKey' }).omitEmpty().confidential().proto(2).doc('Values by key, base64.'),
+    stringData: mapOf(string(), { keyFormat: 'configMapKey' }).omitEmpty().confidential().proto(4).doc('Values by key as plain text, for writing only.'),
+    type: string().omitEmpty().default('Opaque').immutable().proto(3).doc('What the secret is for; Opaque is anything.'),
   },
 })
 export interface Secret extends Stored<typeof Secret> {}

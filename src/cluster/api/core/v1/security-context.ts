@@ -8,6 +8,7 @@ export const capabilities = object(
     add: listOf(string()).omitEmpty().proto(1),
     drop: listOf(string()).omitEmpty().proto(2),
   },
+  { doc: 'Kernel capabilities added to and taken from the default set.' },
 )
 export interface Capabilities extends Out<typeof capabilities> {}
 
@@ -19,6 +20,7 @@ export const seLinuxOptions = object(
     type: string().omitEmpty().proto(3),
     level: string().omitEmpty().proto(4),
   },
+  { doc: 'SELinux labels.' },
 )
 export interface SELinuxOptions extends Out<typeof seLinuxOptions> {}
 
@@ -30,6 +32,7 @@ export const windowsSecurityContextOptions = object(
     runAsUserName: string().optional().proto(3),
     hostProcess: bool().optional().proto(4),
   },
+  { doc: 'For Windows only.' },
 )
 export interface WindowsSecurityContextOptions extends Out<typeof windowsSecurityContextOptions> {}
 
@@ -39,6 +42,7 @@ export const seccompProfile = object(
     type: oneOf('Unconfined', 'RuntimeDefault', 'Localhost').proto(1),
     localhostProfile: string().optional().proto(2),
   },
+  { doc: 'Which system calls are let through.' },
 )
 export interface SeccompProfile extends Out<typeof seccompProfile> {}
 
@@ -48,25 +52,27 @@ export const appArmorProfile = object(
     type: oneOf('Unconfined', 'RuntimeDefault', 'Localhost').proto(1),
     localhostProfile: string().optional().proto(2),
   },
+  { doc: 'Which AppArmor profile confines.' },
 )
 export interface AppArmorProfile extends Out<typeof appArmorProfile> {}
 
 export const securityContext = object(
   'core.v1.SecurityContext',
   {
-    capabilities: capabilities.optional().proto(1),
-    privileged: bool().optional().proto(2),
+    capabilities: capabilities.optional().proto(1).doc('Capabilities to add and drop.'),
+    privileged: bool().optional().proto(2).doc('True gives it all the rights of root on the node.'),
     seLinuxOptions: seLinuxOptions.optional().proto(3),
     windowsOptions: windowsSecurityContextOptions.optional().proto(10),
-    runAsUser: int64(0, 2147483647).optional().proto(4),
-    runAsGroup: int64(0, 2147483647).optional().proto(8),
-    runAsNonRoot: bool().optional().proto(5),
-    readOnlyRootFilesystem: bool().optional().proto(6),
-    allowPrivilegeEscalation: bool().optional().proto(7),
-    procMount: oneOf('Default', 'Unmasked').optional().proto(9),
-    seccompProfile: seccompProfile.optional().proto(11),
+    runAsUser: int64(0, 2147483647).optional().proto(4).doc('User id to run as.'),
+    runAsGroup: int64(0, 2147483647).optional().proto(8).doc('Group id to run as.'),
+    runAsNonRoot: bool().optional().proto(5).doc('True refuses to start as user 0.'),
+    readOnlyRootFilesystem: bool().optional().proto(6).doc('True makes the root file system read-only.'),
+    allowPrivilegeEscalation: bool().optional().proto(7).doc('False stops processes from gaining more rights than their parent.'),
+    procMount: oneOf('Default', 'Unmasked').optional().proto(9).doc('How /proc is masked.'),
+    seccompProfile: seccompProfile.optional().proto(11).doc('Which system calls are let through.'),
     appArmorProfile: appArmorProfile.optional().proto(12),
   },
+  { doc: 'What a container may do.' },
 )
 export interface SecurityContext extends Out<typeof securityContext> {}
 
@@ -76,6 +82,7 @@ export const sysctl = object(
     name: string().proto(1),
     value: string().always().proto(2),
   },
+  { doc: 'A kernel setting of the pod\'s namespaces.' },
 )
 export interface Sysctl extends Out<typeof sysctl> {}
 
@@ -84,17 +91,18 @@ export const podSecurityContext = object(
   {
     seLinuxOptions: seLinuxOptions.optional().proto(1),
     windowsOptions: windowsSecurityContextOptions.optional().proto(8),
-    runAsUser: int64(0, 2147483647).optional().proto(2),
-    runAsGroup: int64(0, 2147483647).optional().proto(6),
-    runAsNonRoot: bool().optional().proto(3),
-    supplementalGroups: listOf(int64()).omitEmpty().proto(4),
+    runAsUser: int64(0, 2147483647).optional().proto(2).doc('User id to run as.'),
+    runAsGroup: int64(0, 2147483647).optional().proto(6).doc('Group id to run as.'),
+    runAsNonRoot: bool().optional().proto(3).doc('True refuses to start as user 0.'),
+    supplementalGroups: listOf(int64()).omitEmpty().proto(4).doc('Further groups of the first process.'),
     supplementalGroupsPolicy: oneOf('Merge', 'Strict').optional().proto(12),
-    fsGroup: int64(0, 2147483647).optional().proto(5),
-    sysctls: listOf(sysctl).omitEmpty().proto(7),
+    fsGroup: int64(0, 2147483647).optional().proto(5).doc('Group that owns the volumes\' files.'),
+    sysctls: listOf(sysctl).omitEmpty().proto(7).doc('Kernel settings of the pod.'),
     fsGroupChangePolicy: oneOf('OnRootMismatch', 'Always').optional().proto(9),
-    seccompProfile: seccompProfile.optional().proto(10),
+    seccompProfile: seccompProfile.optional().proto(10).doc('Which system calls are let through.'),
     appArmorProfile: appArmorProfile.optional().proto(11),
     seLinuxChangePolicy: oneOf('Recursive', 'MountOption').optional().proto(13),
   },
+  { doc: 'What all containers of the pod may do unless they say otherwise.' },
 )
 export interface PodSecurityContext extends Out<typeof podSecurityContext> {}

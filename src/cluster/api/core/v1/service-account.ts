@@ -12,10 +12,11 @@ export const ServiceAccount = defineKind({
   shortNames: ['sa'],
   namespaced: true,
   subresources: { others: { token: { group: 'authentication.k8s.io', version: 'v1', kind: 'TokenRequest', verbs: ['create'] } } },
+  doc: 'An identity that pods act under.',
   fields: {
-    secrets: listBy(['name'], objectReference, { patchKey: 'name' }).omitEmpty().proto(2),
-    imagePullSecrets: listOf(localObjectReference).omitEmpty().proto(3),
-    automountServiceAccountToken: bool().optional().proto(4),
+    secrets: listBy(['name'], objectReference, { patchKey: 'name' }).omitEmpty().proto(2).doc('Secrets its pods may use.'),
+    imagePullSecrets: listOf(localObjectReference).omitEmpty().proto(3).doc('Credentials for registries that its pods get.'),
+    automountServiceAccountToken: bool().optional().proto(4).doc('False leaves tokens out of its pods.'),
   },
 })
 export interface ServiceAccount extends Stored<typeof ServiceAccount> {}

@@ -10,13 +10,14 @@ import { condition } from '../../meta/v1/condition.ts'
 export const servicePort = object(
   'core.v1.ServicePort',
   {
-    name: dnsLabel().omitEmpty().proto(1),
-    protocol: oneOf('TCP', 'UDP', 'SCTP').omitEmpty().default('TCP').proto(2),
-    appProtocol: string().optional().proto(6),
-    port: int32(1, 65535).proto(3),
-    targetPort: intOrString().omitEmpty().default(targetPortFor).proto(4),
-    nodePort: int32(0, 65535).omitEmpty().proto(5),
+    name: dnsLabel().omitEmpty().proto(1).doc('Name; needed when there are several.'),
+    protocol: oneOf('TCP', 'UDP', 'SCTP').omitEmpty().default('TCP').proto(2).doc('TCP, UDP or SCTP.'),
+    appProtocol: string().optional().proto(6).doc('Application protocol, as a hint.'),
+    port: int32(1, 65535).proto(3).doc('Port of the service.'),
+    targetPort: intOrString().omitEmpty().default(targetPortFor).proto(4).doc('Port of the pods, by number or name; the same number unless given.'),
+    nodePort: int32(0, 65535).omitEmpty().proto(5).doc('Port on every node, for NodePort and LoadBalancer.'),
   },
+  { doc: 'One port of a service.' },
 )
 export interface ServicePort extends Out<typeof servicePort> {}
 
@@ -25,6 +26,7 @@ export const clientIPConfig = object(
   {
     timeoutSeconds: int32(1, 86400).optional().proto(1),
   },
+  { doc: 'For affinity by client address.' },
 )
 export interface ClientIPConfig extends Out<typeof clientIPConfig> {}
 
@@ -33,34 +35,35 @@ export const sessionAffinityConfig = object(
   {
     clientIP: clientIPConfig.optional().proto(1),
   },
+  { doc: 'How long a client stays with its pod.' },
 )
 export interface SessionAffinityConfig extends Out<typeof sessionAffinityConfig> {}
 
 export const serviceSpec = object(
   'core.v1.ServiceSpec',
   {
-    ports: listBy(['port', 'protocol'], servicePort, { patchKey: 'port' }).omitEmpty().proto(1),
-    selector: mapOf(string(), { atomic: true }).omitEmpty().proto(2),
-    clusterIP: string().omitEmpty().proto(3),
-    clusterIPs: listOf(string()).omitEmpty().proto(18),
-    type: oneOf('ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName').omitEmpty().default('ClusterIP').proto(4),
-    externalIPs: listOf(string()).omitEmpty().proto(5),
-    sessionAffinity: oneOf('ClientIP', 'None').omitEmpty().default('None').proto(7),
+    ports: listBy(['port', 'protocol'], servicePort, { patchKey: 'port' }).omitEmpty().proto(1).doc('Ports of the service.'),
+    selector: mapOf(string(), { atomic: true }).omitEmpty().proto(2).doc('Labels of the pods behind it. Without one, nothing fills the endpoints.'),
+    clusterIP: string().omitEmpty().proto(3).doc('Address inside the cluster; None for a headless service.'),
+    clusterIPs: listOf(string()).omitEmpty().proto(18).doc('Addresses inside the cluster, the first is clusterIP.'),
+    type: oneOf('ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName').omitEmpty().default('ClusterIP').proto(4).doc('ClusterIP, NodePort, LoadBalancer or ExternalName.'),
+    externalIPs: listOf(string()).omitEmpty().proto(5).doc('Further addresses that lead here.'),
+    sessionAffinity: oneOf('ClientIP', 'None').omitEmpty().default('None').proto(7).doc('ClientIP keeps a client with its pod.'),
     loadBalancerIP: string().omitEmpty().proto(8),
-    loadBalancerSourceRanges: listOf(string()).omitEmpty().proto(9),
-    externalName: string().omitEmpty().proto(10),
-    externalTrafficPolicy: oneOf('Cluster', 'Local').omitEmpty().proto(11),
+    loadBalancerSourceRanges: listOf(string()).omitEmpty().proto(9).doc('Clients that the load balancer lets through.'),
+    externalName: string().omitEmpty().proto(10).doc('DNS name the service stands for.'),
+    externalTrafficPolicy: oneOf('Cluster', 'Local').omitEmpty().proto(11).doc('Cluster uses all pods, Local only those on the node and keeps the client\'s address.'),
     healthCheckNodePort: int32().omitEmpty().proto(12),
-    publishNotReadyAddresses: bool().omitEmpty().proto(13),
-    sessionAffinityConfig: sessionAffinityConfig.optional().proto(14),
-    ipFamilies: listOf(oneOf('IPv4', 'IPv6')).omitEmpty().proto(19),
-    ipFamilyPolicy: oneOf('SingleStack', 'PreferDualStack', 'RequireDualStack').optional().proto(17),
+    publishNotReadyAddresses: bool().omitEmpty().proto(13).doc('True lists pods that are not ready too.'),
+    sessionAffinityConfig: sessionAffinityConfig.optional().proto(14).doc('How long a client stays with its pod.'),
+    ipFamilies: listOf(oneOf('IPv4', 'IPv6')).omitEmpty().proto(19).doc('IPv4, IPv6 or both.'),
+    ipFamilyPolicy: oneOf('SingleStack', 'PreferDualStack', 'RequireDualStack').optional().proto(17).doc('One family or two.'),
     allocateLoadBalancerNodePorts: bool().optional().proto(20),
     loadBalancerClass: string().optional().proto(21),
-    internalTrafficPolicy: oneOf('Cluster', 'Local').optional().proto(22),
+    internalTrafficPolicy: oneOf('Cluster', 'Local').optional().proto(22).doc('Cluster uses all pods, Local only those on the client\'s node.'),
     trafficDistribution: string().optional().proto(23),
   },
-  { complete: completeServiceSpec },
+  { complete: completeServiceSpec, doc: 'Which pods a service stands for and how it is reached.' },
 )
 export interface ServiceSpec extends Out<typeof serviceSpec> {}
 
@@ -83,6 +86,7 @@ export const loadBalancerIngress = object(
     ipMode: oneOf('VIP', 'Proxy').optional().proto(3),
     ports: listOf(portStatus).omitEmpty().proto(4),
   },
+  { doc: 'One entry point.' },
 )
 export interface LoadBalancerIngress extends Out<typeof loadBalancerIngress> {}
 
@@ -91,7 +95,7 @@ export const loadBalancerStatus = object(
   {
     ingress: listOf(loadBalancerIngress).omitEmpty().proto(1),
   },
-  { reported: true },
+  { reported: true, doc: 'Where the load balancer listens.' },
 )
 export interface LoadBalancerStatus extends Out<typeof loadBalancerStatus> {}
 
@@ -101,7 +105,7 @@ export const serviceStatus = object(
     loadBalancer: loadBalancerStatus.always().proto(1),
     conditions: listBy(['type'], condition, { patchKey: 'type' }).omitEmpty().proto(2),
   },
-  { reported: true },
+  { reported: true, doc: 'What is known of the service from outside.' },
 )
 export interface ServiceStatus extends Out<typeof serviceStatus> {}
 
@@ -119,9 +123,10 @@ export const Service = defineKind({
   validate: serviceRules,
   validateUpdate: serviceUpdateRules,
   prepareForUpdate: keepAllocations,
+  doc: 'One name and one address for a set of pods.',
   fields: {
-    spec: serviceSpec.always().proto(2),
-    status: serviceStatus.always().proto(3),
+    spec: serviceSpec.always().proto(2).doc('Which pods it stands for and how it is reached.'),
+    status: serviceStatus.always().proto(3).doc('What is known from outside.'),
   },
 })
 export interface Service extends Stored<typeof Service> {}

@@ -19,6 +19,7 @@ export const persistentVolumeClaimSpec = object(
     dataSourceRef: typedObjectReference.optional().proto(8),
     volumeAttributesClassName: string().optional().proto(9),
   },
+  { doc: 'What storage is asked for.' },
 )
 export interface PersistentVolumeClaimSpec extends Out<typeof persistentVolumeClaimSpec> {}
 
@@ -28,5 +29,6 @@ export const persistentVolumeClaimTemplate = object(
     metadata: templateMeta.always().proto(1),
     spec: persistentVolumeClaimSpec.proto(2),
   },
+  { doc: 'The claim to make.' },
 )
 export interface PersistentVolumeClaimTemplate extends Out<typeof persistentVolumeClaimTemplate> {}

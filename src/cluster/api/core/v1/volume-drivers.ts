@@ -42,6 +42,7 @@ export const nfsVolumeSource = object(
     path: string().proto(2),
     readOnly: bool().omitEmpty().proto(3),
   },
+  { doc: 'A directory of an NFS server.' },
 )
 export interface NFSVolumeSource extends Out<typeof nfsVolumeSource> {}
 
@@ -249,5 +250,6 @@ export const csiVolumeSource = object(
     volumeAttributes: mapOf(string()).omitEmpty().proto(4),
     nodePublishSecretRef: localObjectReference.optional().proto(5),
   },
+  { doc: 'A volume that a CSI driver makes for this pod.' },
 )
 export interface CSIVolumeSource extends Out<typeof csiVolumeSource> {}

@@ -7,23 +7,25 @@ import { labelSelector } from '../../meta/v1/label-selector.ts'
 export const keyToPath = object(
   'core.v1.KeyToPath',
   {
-    key: string().proto(1),
-    path: string().proto(2),
-    mode: int32(0, 0o777).optional().proto(3),
+    key: string().proto(1).doc('Key.'),
+    path: string().proto(2).doc('File, relative to the volume.'),
+    mode: int32(0, 0o777).optional().proto(3).doc('Mode of the file.'),
     user: int64().optional().proto(4),
   },
+  { doc: 'Which key becomes which file.' },
 )
 export interface KeyToPath extends Out<typeof keyToPath> {}
 
 export const secretVolumeSource = object(
   'core.v1.SecretVolumeSource',
   {
-    secretName: string().omitEmpty().proto(1),
-    items: listOf(keyToPath).omitEmpty().proto(2),
-    defaultMode: int32(0, 0o777).optional().default(0o644).proto(3),
-    optional: bool().optional().proto(4),
+    secretName: string().omitEmpty().proto(1).doc('Name of the secret.'),
+    items: listOf(keyToPath).omitEmpty().proto(2).doc('Keys to show; all unless given.'),
+    defaultMode: int32(0, 0o777).optional().default(0o644).proto(3).doc('Mode of the files.'),
+    optional: bool().optional().proto(4).doc('True lets the pod start without it.'),
     defaultUser: int64().optional().proto(5),
   },
+  { doc: 'Keys of a secret as files.' },
 )
 export interface SecretVolumeSource extends Out<typeof secretVolumeSource> {}
 
@@ -31,13 +33,14 @@ export const configMapVolumeSource = object(
   'core.v1.ConfigMapVolumeSource',
   {
     ...within(1, {
-      name: string().omitEmpty().proto(1),
+      name: string().omitEmpty().proto(1).doc('Name of the object.'),
     }),
-    items: listOf(keyToPath).omitEmpty().proto(2),
-    defaultMode: int32(0, 0o777).optional().default(0o644).proto(3),
-    optional: bool().optional().proto(4),
+    items: listOf(keyToPath).omitEmpty().proto(2).doc('Keys to show; all unless given.'),
+    defaultMode: int32(0, 0o777).optional().default(0o644).proto(3).doc('Mode of the files.'),
+    optional: bool().optional().proto(4).doc('True lets the pod start without it.'),
     defaultUser: int64().optional().proto(5),
   },
+  { doc: 'Keys of a config map as files.' },
 )
 export interface ConfigMapVolumeSource extends Out<typeof configMapVolumeSource> {}
 
@@ -50,6 +53,7 @@ export const downwardAPIVolumeFile = object(
     mode: int32(0, 0o777).optional().proto(4),
     user: int64().optional().proto(5),
   },
+  { doc: 'One file with a field of the pod.' },
 )
 export interface DownwardAPIVolumeFile extends Out<typeof downwardAPIVolumeFile> {}
 
@@ -60,6 +64,7 @@ export const downwardAPIVolumeSource = object(
     defaultMode: int32(0, 0o777).optional().default(0o644).proto(2),
     defaultUser: int64().optional().proto(3),
   },
+  { doc: 'Fields of the pod as files.' },
 )
 export interface DownwardAPIVolumeSource extends Out<typeof downwardAPIVolumeSource> {}
 
@@ -67,7 +72,7 @@ export const secretProjection = object(
   'core.v1.SecretProjection',
   {
     ...within(1, {
-      name: string().omitEmpty().proto(1),
+      name: string().omitEmpty().proto(1).doc('Name of the object.'),
     }),
     items: listOf(keyToPath).omitEmpty().proto(2),
     optional: bool().optional().proto(4),
@@ -87,7 +92,7 @@ export const configMapProjection = object(
   'core.v1.ConfigMapProjection',
   {
     ...within(1, {
-      name: string().omitEmpty().proto(1),
+      name: string().omitEmpty().proto(1).doc('Name of the object.'),
     }),
     items: listOf(keyToPath).omitEmpty().proto(2),
     optional: bool().optional().proto(4),
@@ -98,11 +103,12 @@ export interface ConfigMapProjection extends Out<typeof configMapProjection> {}
 export const serviceAccountTokenProjection = object(
   'core.v1.ServiceAccountTokenProjection',
   {
-    audience: string().omitEmpty().proto(1),
-    expirationSeconds: int64(600, 4294967296).optional().default(3600).proto(2),
-    path: string().proto(3),
+    audience: string().omitEmpty().proto(1).doc('Whom the token is for; the API server unless given.'),
+    expirationSeconds: int64(600, 4294967296).optional().default(3600).proto(2).doc('Seconds the token is good for.'),
+    path: string().proto(3).doc('File, relative to the volume.'),
     user: int64().optional().proto(4),
   },
+  { doc: 'A token of the pod\'s service account, renewed before it expires.' },
 )
 export interface ServiceAccountTokenProjection extends Out<typeof serviceAccountTokenProjection> {}
 
@@ -144,15 +150,17 @@ export const volumeProjection = object(
     clusterTrustBundle: clusterTrustBundleProjection.optional().proto(5),
     podCertificate: podCertificateProjection.optional().proto(6),
   },
+  { doc: 'One source of a projected volume.' },
 )
 export interface VolumeProjection extends Out<typeof volumeProjection> {}
 
 export const projectedVolumeSource = object(
   'core.v1.ProjectedVolumeSource',
   {
-    sources: listOf(volumeProjection).always().proto(1),
-    defaultMode: int32(0, 0o777).optional().default(0o644).proto(2),
+    sources: listOf(volumeProjection).always().proto(1).doc('The sources.'),
+    defaultMode: int32(0, 0o777).optional().default(0o644).proto(2).doc('Mode of the files.'),
     defaultUser: int64().optional().proto(3),
   },
+  { doc: 'Several sources in one directory.' },
 )
 export interface ProjectedVolumeSource extends Out<typeof projectedVolumeSource> {}

@@ -9,28 +9,31 @@ import { configMapVolumeSource, downwardAPIVolumeSource, projectedVolumeSource, 
 export const hostPathVolumeSource = object(
   'core.v1.HostPathVolumeSource',
   {
-    path: string().proto(1),
-    type: oneOf('', 'DirectoryOrCreate', 'Directory', 'FileOrCreate', 'File', 'Socket', 'CharDevice', 'BlockDevice').optional().default('').proto(2),
+    path: string().proto(1).doc('Path on the node.'),
+    type: oneOf('', 'DirectoryOrCreate', 'Directory', 'FileOrCreate', 'File', 'Socket', 'CharDevice', 'BlockDevice').optional().default('').proto(2).doc('What must be there, or is made.'),
   },
+  { doc: 'A file or directory of the node.' },
 )
 export interface HostPathVolumeSource extends Out<typeof hostPathVolumeSource> {}
 
 export const emptyDirVolumeSource = object(
   'core.v1.EmptyDirVolumeSource',
   {
-    medium: string().omitEmpty().proto(1),
-    sizeLimit: quantity().optional().proto(2),
+    medium: string().omitEmpty().proto(1).doc('Memory keeps it in memory; else it is on the node\'s disk.'),
+    sizeLimit: quantity().optional().proto(2).doc('At most so large.'),
     mode: int32().optional().proto(3),
   },
+  { doc: 'An empty directory that lives as long as the pod.' },
 )
 export interface EmptyDirVolumeSource extends Out<typeof emptyDirVolumeSource> {}
 
 export const persistentVolumeClaimVolumeSource = object(
   'core.v1.PersistentVolumeClaimVolumeSource',
   {
-    claimName: string().proto(1),
+    claimName: string().proto(1).doc('Name of the claim.'),
     readOnly: bool().omitEmpty().proto(2),
   },
+  { doc: 'A claimed persistent volume.' },
 )
 export interface PersistentVolumeClaimVolumeSource extends Out<typeof persistentVolumeClaimVolumeSource> {}
 
@@ -39,6 +42,7 @@ export const ephemeralVolumeSource = object(
   {
     volumeClaimTemplate: persistentVolumeClaimTemplate.optional().proto(1),
   },
+  { doc: 'A claim that is made for this pod and goes with it.' },
 )
 export interface EphemeralVolumeSource extends Out<typeof ephemeralVolumeSource> {}
 
@@ -48,46 +52,47 @@ export const imageVolumeSource = object(
     reference: string().omitEmpty().proto(1),
     pullPolicy: oneOf('Always', 'Never', 'IfNotPresent').omitEmpty().default(pullPolicyFor).proto(2),
   },
+  { doc: 'The content of an image, read-only.' },
 )
 export interface ImageVolumeSource extends Out<typeof imageVolumeSource> {}
 
 export const volume = object(
   'core.v1.Volume',
   {
-    name: dnsLabel().proto(1),
+    name: dnsLabel().proto(1).doc('Name, unique in the pod.'),
     ...within(2, {
-      hostPath: hostPathVolumeSource.optional().proto(1),
-      emptyDir: emptyDirVolumeSource.optional().proto(2),
+      hostPath: hostPathVolumeSource.optional().proto(1).doc('A file or directory of the node.'),
+      emptyDir: emptyDirVolumeSource.optional().proto(2).doc('An empty directory that lives as long as the pod.'),
       gcePersistentDisk: gcePersistentDiskVolumeSource.optional().proto(3),
       awsElasticBlockStore: awsElasticBlockStoreVolumeSource.optional().proto(4),
       gitRepo: gitRepoVolumeSource.optional().proto(5),
-      secret: secretVolumeSource.optional().proto(6),
-      nfs: nfsVolumeSource.optional().proto(7),
+      secret: secretVolumeSource.optional().proto(6).doc('Keys of a secret as files.'),
+      nfs: nfsVolumeSource.optional().proto(7).doc('A directory of an NFS server.'),
       iscsi: iscsiVolumeSource.optional().proto(8),
       glusterfs: glusterfsVolumeSource.optional().proto(9),
-      persistentVolumeClaim: persistentVolumeClaimVolumeSource.optional().proto(10),
+      persistentVolumeClaim: persistentVolumeClaimVolumeSource.optional().proto(10).doc('A claimed persistent volume.'),
       rbd: rbdVolumeSource.optional().proto(11),
       flexVolume: flexVolumeSource.optional().proto(12),
       cinder: cinderVolumeSource.optional().proto(13),
       cephfs: cephFSVolumeSource.optional().proto(14),
       flocker: flockerVolumeSource.optional().proto(15),
-      downwardAPI: downwardAPIVolumeSource.optional().proto(16),
+      downwardAPI: downwardAPIVolumeSource.optional().proto(16).doc('Fields of the pod as files.'),
       fc: fcVolumeSource.optional().proto(17),
       azureFile: azureFileVolumeSource.optional().proto(18),
-      configMap: configMapVolumeSource.optional().proto(19),
+      configMap: configMapVolumeSource.optional().proto(19).doc('Keys of a config map as files.'),
       vsphereVolume: vsphereVirtualDiskVolumeSource.optional().proto(20),
       quobyte: quobyteVolumeSource.optional().proto(21),
       azureDisk: azureDiskVolumeSource.optional().proto(22),
       photonPersistentDisk: photonPersistentDiskVolumeSource.optional().proto(23),
-      projected: projectedVolumeSource.optional().proto(26),
+      projected: projectedVolumeSource.optional().proto(26).doc('Several sources in one directory.'),
       portworxVolume: portworxVolumeSource.optional().proto(24),
       scaleIO: scaleIOVolumeSource.optional().proto(25),
       storageos: storageOSVolumeSource.optional().proto(27),
-      csi: csiVolumeSource.optional().proto(28),
-      ephemeral: ephemeralVolumeSource.optional().proto(29),
-      image: imageVolumeSource.optional().proto(30),
+      csi: csiVolumeSource.optional().proto(28).doc('A volume that a CSI driver makes for this pod.'),
+      ephemeral: ephemeralVolumeSource.optional().proto(29).doc('A claim that is made for this pod.'),
+      image: imageVolumeSource.optional().proto(30).doc('The content of an image.'),
     }),
   },
-  { retainKeys: true, complete: emptyDirUnlessSourced },
+  { retainKeys: true, complete: emptyDirUnlessSourced, doc: 'A named directory that containers of the pod can mount; it has exactly one source.' },
 )
 export interface Volume extends Out<typeof volume> {}
