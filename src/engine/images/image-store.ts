@@ -116,7 +116,7 @@ export class ImageStore {
     return {
       id: record.id,
       config,
-      repoTags: this.parts.records.namesOf(record.id).map(familiar),
+      repoTags: this.parts.records.namesOf(record.id).map(familiar).sort(),
       repoDigests: record.repoDigests.map(familiar).sort(),
       topLayer: chain,
       sizeBytes,

@@ -1,0 +1,67 @@
+/**
+ * Bearer tokens (distribution "Token Authentication Specification"): what lets one registry answer anonymous pulls and
+ * authenticated pushes, since clients ask for credentials only when the base address challenges them. A token names its
+ * subject and what it may do; it is signed with a key of this registry and short-lived.
+ */
+import { createHmac } from 'node:crypto'
+import type { Clock } from '#base/clock.ts'
+import { isRepository } from '#oci/reference.ts'
+import { equalSecrets } from './htpasswd.ts'
+
+export type Action = 'pull' | 'push' | 'delete'
+
+export interface Access {
+  readonly repository: string
+  readonly actions: readonly Action[]
+}
+
+export interface Token {
+  /** Empty for an anonymous one. */
+  readonly subject: string
+  readonly access: readonly Access[]
+}
+
+export const tokenLifetimeSeconds = 300
+
+export class Tokens {
+  readonly #key: Uint8Array
+  readonly #clock: Clock
+
+  constructor(key: Uint8Array, clock: Clock) {
+    this.#key = key
+    this.#clock = clock
+  }
+
+  issue(token: Token): string {
+    const body = Buffer.from(JSON.stringify({ ...token, expiresAtMs: this.#clock.nowMs() + tokenLifetimeSeconds * 1000 })).toString('base64url')
+    return `${body}.${this.#sign(body)}`
+  }
+
+  /** undefined for what is forged, damaged or too old. */
+  read(text: string): Token | undefined {
+    const [body, signature, more] = text.split('.')
+    if (body === undefined || signature === undefined || more !== undefined || !equalSecrets(signature, this.#sign(body))) return undefined
+    const value: unknown = JSON.parse(Buffer.from(body, 'base64url').toString('utf8'))
+    // Signed by us: the shape is what `issue` wrote.
+    const token = value as Token & { readonly expiresAtMs: number }
+    return token.expiresAtMs > this.#clock.nowMs() ? { subject: token.subject, access: token.access } : undefined
+  }
+
+  #sign(body: string): string {
+    return createHmac('sha256', this.#key).update(body).digest('base64url')
+  }
+}
+
+/** Parses `repository:NAME:ACTION[,ACTION…]` scopes; what is no repository scope is left out. */
+export function parseScopes(scopes: readonly string[]): readonly Access[] {
+  const found: Access[] = []
+  for (const scope of scopes.flatMap((text) => text.split(' '))) {
+    const match = /^repository(?:\([^)]*\))?:(.+):([a-z*,]+)$/.exec(scope)
+    const repository = match?.[1]
+    if (repository === undefined || !isRepository(repository)) continue
+    const words = (match?.[2] ?? '').split(',')
+    const actions = (['pull', 'push', 'delete'] as const).filter((action) => words.includes(action) || words.includes('*'))
+    found.push({ repository, actions })
+  }
+  return found
+}
