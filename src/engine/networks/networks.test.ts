@@ -5,7 +5,7 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { systemClock } from '#base/clock.ts'
+import { sleep, systemClock } from '#base/clock.ts'
 import { isFault } from '#base/fault.ts'
 import { silentLogger } from '#base/log.ts'
 import { systemRandom } from '#base/random.ts'
@@ -78,6 +78,15 @@ function askFromHost(host: string, port: number): Promise<string> {
   })
 }
 
+/** How many interfaces are on the bridge, once they are as many as wanted or a second has passed. */
+async function portsOfBridge(wanted: number): Promise<number> {
+  for (let attempt = 0; ; attempt += 1) {
+    const count = (await kernel.links.list()).filter(({ master }) => master === 'tn0').length
+    if (count === wanted || attempt === 100) return count
+    await sleep(systemClock, 10)
+  }
+}
+
 test('the three predefined networks are there and stay', async () => {
   assert.deepEqual((await networks.list()).map(({ name, driver }) => `${name} ${driver}`).sort(), ['bridge bridge', 'host host', 'none null'])
   await assert.rejects(networks.remove('bridge'), (error) => isFault(error, 'permissionDenied'))
@@ -138,7 +147,7 @@ test('after a restart endpoints stand as they were, and what nobody knows is swe
   assert.deepEqual(kept.map(({ containerId, ipv4Address }) => [containerId, ipv4Address]), [['one', '10.201.0.2']])
   assert.equal(await askFromHost('127.0.0.1', 18080), 'one 10.201.0.1')
   await assert.rejects(again.resolver('two'), (error) => isFault(error, 'notFound'))
-  assert.equal((await kernel.links.list()).filter(({ master }) => master === 'tn0').length, 1)
+  assert.equal(await portsOfBridge(1), 1)
   networks = again
 })
 

@@ -55,6 +55,9 @@ const bridgeOption = {
   mtu: 'com.docker.network.driver.mtu',
 } as const
 
+/** When a closed sandbox's interface is looked for again. */
+const lingerMs = 2000
+
 interface LiveNetwork {
   readonly record: NetworkRecord
   /** Undefined for host and none. */
@@ -74,6 +77,8 @@ export class BridgeNetworks implements Networks {
   readonly #networks = new Map<NetworkId, LiveNetwork>()
   readonly #sandboxes = new Map<string, SandboxRecord>()
   readonly #serial = new KeyedSerial<string>()
+  /** Host ends of closed sandboxes, which should vanish by themselves. */
+  readonly #leaving = new Set<string>()
 
   constructor(options: NetworksOptions) {
     this.#options = options
@@ -345,19 +350,46 @@ export class BridgeNetworks implements Networks {
 
   /** Takes the endpoint from the kernel and frees its lease and ports. */
   async #detach(endpoint: EndpointRecord): Promise<void> {
-    const { links, table } = this.#options
-    if (endpoint.ports.length > 0) await this.#apply(portScript('delete', table, publishedPorts(endpoint)))
-    await links.deleteLink(endpoint.hostInterface)
+    await this.#unpublish(endpoint)
+    await this.#options.links.deleteLink(endpoint.hostInterface)
+    this.#release(endpoint)
+  }
+
+  async #unpublish(endpoint: EndpointRecord): Promise<void> {
+    if (endpoint.ports.length > 0) await this.#apply(portScript('delete', this.#options.table, publishedPorts(endpoint)))
+  }
+
+  #release(endpoint: EndpointRecord): void {
     this.#networks.get(endpoint.networkId)?.leases?.release(endpoint.ipv4Address)
     this.#ports.release(endpoint.ports)
+  }
+
+  /** A process that still stands in a closed sandbox keeps its namespace alive, but not its place in our networks. */
+  #expectGone(interfaces: readonly string[]): void {
+    if (interfaces.length === 0) return
+    if (this.#leaving.size === 0) this.#options.clock.after(lingerMs, () => void this.#deleteLingering(), { background: true })
+    for (const name of interfaces) this.#leaving.add(name)
+  }
+
+  async #deleteLingering(): Promise<void> {
+    const leaving = new Set(this.#leaving)
+    this.#leaving.clear()
+    try {
+      for (const { name } of await this.#options.links.list()) if (leaving.has(name)) await this.#options.links.deleteLink(name)
+    } catch (error) {
+      this.#options.logger.warn({ error: String(error) }, 'an interface of a closed sandbox could not be deleted')
+    }
   }
 
   closeSandbox(containerId: string): Promise<void> {
     return this.#serial.run(containerId, async () => {
       const sandbox = this.#sandboxes.get(containerId)
       if (sandbox === undefined) return
-      for (const endpoint of sandbox.endpoints) await this.#detach(endpoint)
+      for (const endpoint of sandbox.endpoints) await this.#unpublish(endpoint)
+      // The kernel takes the interfaces along with the namespace, many at a time. Deleting one by name would hold its network lock for 30 ms.
       await this.#options.namespaces.remove(sandbox.netnsPath)
+      for (const endpoint of sandbox.endpoints) this.#release(endpoint)
+      this.#expectGone(sandbox.endpoints.map(({ hostInterface }) => hostInterface))
       this.#sandboxes.delete(containerId)
       await this.#records.removeSandbox(containerId)
     })
@@ -384,6 +416,7 @@ export class BridgeNetworks implements Networks {
   /** Removes every interface, namespace and rule of this instance. Definitions stay: the next `open` makes the bridges again. */
   async tearDown(): Promise<void> {
     for (const containerId of [...this.#sandboxes.keys()]) await this.closeSandbox(containerId)
+    await this.#deleteLingering()
     for (const { record } of this.#networks.values()) if (record.driver === 'bridge') await this.#options.links.deleteLink(record.bridge)
     const { table } = this.#options
     await this.#options.nftables.apply(`add table ip ${table}\ndelete table ip ${table}`)
