@@ -6,19 +6,8 @@
 import { createHash } from 'node:crypto'
 import type { AnyKind } from '#schema/kind.ts'
 
-/** A resource that is answered but not stored, e.g. a SubjectAccessReview. */
-export interface VirtualResource {
-  readonly group: string
-  readonly version: string
-  readonly kind: string
-  readonly plural: string
-  readonly namespaced: boolean
-  readonly verbs: readonly string[]
-}
-
 export interface DiscoveryOptions {
   readonly kinds: readonly AnyKind[]
-  readonly virtual: readonly VirtualResource[]
   /** Groups in order of preference. */
   readonly groupOrder: readonly string[]
 }
@@ -64,14 +53,10 @@ function discovered(kind: AnyKind): Discovered {
   return { plural: kind.plural, singular: kind.singular, namespaced: kind.namespaced, verbs: kind.verbs, shortNames: kind.shortNames, categories: kind.categories, speaks, stored: kind.verbs.includes('get'), subresources }
 }
 
-function virtuallyDiscovered({ group, version, kind, plural, namespaced, verbs }: VirtualResource): Discovered {
-  return { plural, singular: kind.toLowerCase(), namespaced, verbs, shortNames: [], categories: [], speaks: { group, version, kind }, stored: false, subresources: [] }
-}
-
 /** Groups in order of preference, resources in order of name. */
-function groupVersions({ kinds, virtual, groupOrder }: DiscoveryOptions): GroupVersion[] {
+function groupVersions({ kinds, groupOrder }: DiscoveryOptions): GroupVersion[] {
   const found = new Map<string, Discovered[]>()
-  for (const resource of [...kinds.map(discovered), ...virtual.map(virtuallyDiscovered)]) {
+  for (const resource of kinds.map(discovered)) {
     const id = `${resource.speaks.group}/${resource.speaks.version}`
     found.set(id, [...(found.get(id) ?? []), resource])
   }

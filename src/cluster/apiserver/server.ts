@@ -7,8 +7,7 @@
  * const store = await openSqliteStore({ folder: '/var/lib/berth/store', clock })
  * const server = await startApiServer({ store, pki, kinds: allKinds, groupOrder, clock, random, log,
  *   ranges: { serviceCidr: '10.43.0.0/16', nodePorts: [30000, 32767] }, listen: [{ host: '127.0.0.1', port: 6443 }] })
- * await bootstrapCluster(server.client, { … })       // system namespaces, the `kubernetes` service
- * startControllers(server.client)                    // in-process client over the same caches
+ * startControllers(server.client)   // in-process client over the same caches; system namespaces and the `kubernetes` service are theirs
  * await server.close()
  * ```
  */
@@ -16,6 +15,8 @@ import type { Clock } from '#base/clock.ts'
 import type { Logger } from '#base/log.ts'
 import type { Random } from '#base/random.ts'
 import type { AnyKind } from '#schema/kind.ts'
+import { TokenRequest } from '../api/authentication/v1/reviews.ts'
+import { Eviction } from '../api/policy/v1/eviction.ts'
 import type { Client } from '../contract/client.ts'
 import type { Store } from '../contract/store.ts'
 import { builtinAuthorizer } from './access.ts'
@@ -25,6 +26,7 @@ import { createFront } from './http/front.ts'
 import { kubeletProxy } from './http/kubelet-proxy.ts'
 import { startListener } from './http/listener.ts'
 import { protobufCodec } from './http/protobuf.ts'
+import { reviewKinds } from './http/reviews.ts'
 import { localClient } from './local-client.ts'
 import type { Pki } from './pki/files.ts'
 import { aesSealer } from './pki/sealer.ts'
@@ -72,7 +74,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     groupOrder: options.groupOrder,
     authentication: authentication({ tokens, staticTokens: options.staticTokens ?? [], surroundings: api.surroundings }),
     authorizer,
-    answers: { protobuf: protobufCodec(options.kinds), nowMs: () => clock.nowMs() },
+    answers: { protobuf: protobufCodec([...options.kinds, ...reviewKinds, TokenRequest, Eviction]), nowMs: () => clock.nowMs() },
     kubelets: kubeletProxy({ surroundings: api.surroundings, authority: pki.authority.certificate, client: pki.kubeletClient }),
     log,
     version: serverVersion,

@@ -9,13 +9,7 @@ import { badRequest } from '../refusals.ts'
 import type { EntryList } from '../read.ts'
 import { send, writeAll, type Exchange } from './exchange.ts'
 import { mediaTypes, type Representation } from './negotiation.ts'
-
-/** Kubernetes' protobuf, as far as kinds can speak it. Injected: it derives from the kinds. */
-export interface ProtobufCodec {
-  readonly read: (bytes: Buffer) => unknown
-  readonly object: (kind: AnyKind, object: JsonObject) => Buffer
-  readonly list: (kind: AnyKind, list: { readonly metadata: JsonObject; readonly items: readonly JsonObject[] }) => Buffer
-}
+import type { ProtobufCodec } from './protobuf.ts'
 
 export interface AnswerContext {
   readonly protobuf: ProtobufCodec
@@ -53,7 +47,7 @@ export function encodeObject(exchange: Exchange, kind: AnyKind, object: JsonObje
     return encodeValue(renderTable(tableOf(kind), [stored(plain)], options), as)
   }
   if (as.as === 'PartialObjectMetadata') return encodeValue(partial(plain), as)
-  if (as.encoding === 'protobuf') return object instanceof Entry ? object.encoded('protobuf', (known) => context.protobuf.object(kind, known)) : context.protobuf.object(kind, plain)
+  if (as.encoding === 'protobuf') return context.protobuf.object(kind, object)
   if (object instanceof Entry && as.encoding === 'json' && !as.pretty) return Buffer.concat([object.json, newline])
   return encodeValue(plain, as)
 }
@@ -94,6 +88,6 @@ export async function sendList(exchange: Exchange, kind: AnyKind, list: EntryLis
     const value = { kind: 'PartialObjectMetadataList', apiVersion: 'meta.k8s.io/v1', metadata: listMeta(list), items: objects.map(partial) }
     return send(exchange, 200, type, encodeValue(value, as))
   }
-  if (as.encoding === 'protobuf') return send(exchange, 200, type, context.protobuf.list(kind, { metadata: listMeta(list), items: objects }))
+  if (as.encoding === 'protobuf') return send(exchange, 200, type, context.protobuf.list(kind, { metadata: listMeta(list), entries: list.entries }))
   send(exchange, 200, type, encodeValue({ kind: kind.listKind, apiVersion: kind.apiVersion, metadata: listMeta(list), items: objects }, as))
 }

@@ -21,7 +21,7 @@ import { parseAccept } from './negotiation.ts'
 import { openapi, type OpenapiAnswer } from './openapi.ts'
 import { requestInfo, type RequestInfo, type ResourceInfo } from './request-info.ts'
 import { answerResource, legacyBinding } from './resource-requests.ts'
-import { answerReview, reviewResources } from './reviews.ts'
+import { answerReview, reviewKinds } from './reviews.ts'
 import { failure, sendFault } from './status.ts'
 
 export interface ServerVersion {
@@ -91,7 +91,7 @@ export function createFront(options: FrontOptions): Front {
   const metrics = createMetrics()
   const gate = new Gate(requestsAtOnce, requestsWaiting)
   const paths = pathAnswers(options, metrics)
-  const reviews = new Map(reviewResources.map((resource) => [`${resource.group}/${resource.version}/${resource.plural}`, resource]))
+  const reviews = new Map(reviewKinds.map((resource) => [`${resource.group}/${resource.version}/${resource.plural}`, resource]))
 
   const admit = (request: IncomingMessage, info: RequestInfo, connection: Connection): UserInfo => {
     const { authorization } = request.headers
@@ -111,7 +111,7 @@ export function createFront(options: FrontOptions): Front {
     if (review !== undefined) {
       if (info.verb !== 'create') throw new Fault('methodNotAllowed', `${review.plural} can only be created`)
       const { value } = await readObject(exchange, options.answers.protobuf.read)
-      return sendJson(exchange, 201, answerReview(review.kind, value, { user, namespace: info.namespace }, options))
+      return sendJson(exchange, 201, answerReview(review, value, { user, namespace: info.namespace }, options))
     }
     if (isKubeletSubresource(info)) {
       if (info.subresource === 'log') return options.kubelets.answer(exchange, info)
@@ -210,7 +210,7 @@ function sendDiscovery(exchange: Exchange, documents: Discovery): boolean {
 
 function pathAnswers(options: FrontOptions, metrics: Metrics): (exchange: Exchange) => void {
   const { api, version } = options
-  const documents = discovery({ kinds: options.kinds, virtual: reviewResources, groupOrder: options.groupOrder })
+  const documents = discovery({ kinds: [...options.kinds, ...reviewKinds], groupOrder: options.groupOrder })
   const answerOpenapi: OpenapiAnswer = openapi({ kinds: options.kinds, version: version.gitVersion })
   const plain = (exchange: Exchange, status: number, body: string): void => send(exchange, status, { 'content-type': 'text/plain; charset=utf-8' }, Buffer.from(body))
   const health = (exchange: Exchange): void => {

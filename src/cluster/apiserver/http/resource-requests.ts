@@ -30,7 +30,7 @@ export interface ResourceRequest {
 const partSubresources = new Set(['', 'status', 'finalize', 'ephemeralcontainers', 'resize'])
 
 function representation({ exchange }: ResourceRequest, objects = true): Representation {
-  return negotiate(header(exchange, 'accept'), { encodings: ['json', 'yaml'], objects }, exchange.url.searchParams)
+  return negotiate(header(exchange, 'accept'), { encodings: ['json', 'yaml', 'protobuf'], objects }, exchange.url.searchParams)
 }
 
 function listRequest({ exchange, info }: ResourceRequest): ListRequest {

@@ -3,22 +3,14 @@
  * https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/, …/authentication-resources/
  */
 import { isJsonArray, isJsonObject, type JsonObject } from '#schema/json.ts'
+import type { AnyKind } from '#schema/kind.ts'
+import { SelfSubjectReview, TokenReview } from '../../api/authentication/v1/reviews.ts'
+import { LocalSubjectAccessReview, SelfSubjectAccessReview, SelfSubjectRulesReview, SubjectAccessReview } from '../../api/authorization/v1/reviews.ts'
 import type { Authorizer, AuthorizationRequest, Decision, UserInfo } from '../../contract/authorizer.ts'
-import type { VirtualResource } from '../discovery.ts'
 import { badRequest } from '../refusals.ts'
 import type { Authentication } from './authentication.ts'
 
-const authorization = { group: 'authorization.k8s.io', version: 'v1', verbs: ['create'] } as const
-const authenticationGroup = { group: 'authentication.k8s.io', version: 'v1', verbs: ['create'] } as const
-
-export const reviewResources: readonly VirtualResource[] = [
-  { ...authorization, kind: 'LocalSubjectAccessReview', plural: 'localsubjectaccessreviews', namespaced: true },
-  { ...authorization, kind: 'SelfSubjectAccessReview', plural: 'selfsubjectaccessreviews', namespaced: false },
-  { ...authorization, kind: 'SelfSubjectRulesReview', plural: 'selfsubjectrulesreviews', namespaced: false },
-  { ...authorization, kind: 'SubjectAccessReview', plural: 'subjectaccessreviews', namespaced: false },
-  { ...authenticationGroup, kind: 'SelfSubjectReview', plural: 'selfsubjectreviews', namespaced: false },
-  { ...authenticationGroup, kind: 'TokenReview', plural: 'tokenreviews', namespaced: false },
-]
+export const reviewKinds: readonly AnyKind[] = [LocalSubjectAccessReview, SelfSubjectAccessReview, SelfSubjectRulesReview, SubjectAccessReview, SelfSubjectReview, TokenReview]
 
 export interface ReviewPorts {
   readonly authorizer: Authorizer
@@ -74,12 +66,11 @@ function rulesStatus(user: UserInfo): JsonObject {
 }
 
 /** The review with its status. `namespace` is the request's, for LocalSubjectAccessReview. */
-export function answerReview(kind: string, body: unknown, caller: { readonly user: UserInfo; readonly namespace: string }, ports: ReviewPorts): JsonObject {
+export function answerReview({ kind, apiVersion }: AnyKind, body: unknown, caller: { readonly user: UserInfo; readonly namespace: string }, ports: ReviewPorts): JsonObject {
   const review: JsonObject = isJsonObject(body) ? body : {}
   const spec: JsonObject = isJsonObject(review['spec']) ? review['spec'] : {}
   const metadata: JsonObject = { ...(isJsonObject(review['metadata']) ? review['metadata'] : {}), creationTimestamp: null }
-  const group = kind === 'TokenReview' || kind === 'SelfSubjectReview' ? authenticationGroup.group : authorization.group
-  const answer = (status: JsonObject): JsonObject => ({ kind, apiVersion: `${group}/v1`, metadata, ...(kind === 'SelfSubjectReview' ? {} : { spec }), status })
+  const answer = (status: JsonObject): JsonObject => ({ kind, apiVersion, metadata, ...(kind === 'SelfSubjectReview' ? {} : { spec }), status })
   switch (kind) {
     case 'SelfSubjectAccessReview':
       return answer(accessStatus(ports.authorizer.authorize({ user: caller.user, attributes: attributesOf(spec) })))

@@ -31,24 +31,33 @@ function bookmark(kind: AnyKind, { revision, initialEnd }: Extract<WatchItem, { 
   return { kind: kind.kind, apiVersion: kind.apiVersion, metadata: { resourceVersion: String(revision), creationTimestamp: null, ...annotations } }
 }
 
-/** Serialises the object of each event; stateful, since a Table's columns are sent with its first event only. */
-type ItemWriter = (item: WatchItem) => Buffer
+/** Serialises one event; stateful, since a Table's columns are sent with its first event only. */
+type ItemWriter = (item: WatchItem) => readonly Buffer[]
+
+/** From a writer of the events' objects. */
+function inJson(write: (item: WatchItem) => Buffer): ItemWriter {
+  return (item) => [eventStart[item.type], write(item), eventEnd]
+}
 
 function jsonWriter(kind: AnyKind): ItemWriter {
-  return (item) => (item.type === 'BOOKMARK' ? Buffer.from(JSON.stringify(bookmark(kind, item))) : item.entry.json)
+  return inJson((item) => (item.type === 'BOOKMARK' ? Buffer.from(JSON.stringify(bookmark(kind, item))) : item.entry.json))
+}
+
+function protobufWriter(kind: AnyKind, { protobuf }: AnswerContext): ItemWriter {
+  return (item) => [protobuf.watchFrame(item.type, kind, item.type === 'BOOKMARK' ? bookmark(kind, item) : item.entry)]
 }
 
 function partialWriter(kind: AnyKind): ItemWriter {
-  return (item) => {
+  return inJson((item) => {
     const { metadata } = item.type === 'BOOKMARK' ? bookmark(kind, item) : item.entry.object
     return Buffer.from(JSON.stringify({ kind: 'PartialObjectMetadata', apiVersion: 'meta.k8s.io/v1', metadata }))
-  }
+  })
 }
 
 function tableWriter(exchange: Exchange, kind: AnyKind, context: AnswerContext): ItemWriter {
   const include = includeObject(exchange.url.searchParams)
   let withColumns = true
-  return (item) => {
+  return inJson((item) => {
     const entries: readonly Entry[] = item.type === 'BOOKMARK' ? [] : [item.entry]
     const resourceVersion = item.type === 'BOOKMARK' ? String(item.revision) : String(item.entry.revision)
     const rendered = renderTable(tableOf(kind), entries.map(({ object }) => stored(object)), { nowMs: context.nowMs(), includeObject: include, listMeta: { resourceVersion }, withColumns })
@@ -56,7 +65,13 @@ function tableWriter(exchange: Exchange, kind: AnyKind, context: AnswerContext):
     const shown = item.type === 'BOOKMARK' ? { ...rendered, rows: [{ cells: [], object: bookmark(kind, item) }] } : rendered
     withColumns = false
     return Buffer.from(JSON.stringify(shown))
-  }
+  })
+}
+
+function writerFor(exchange: Exchange, { resource: { kind }, as, context }: WatchStream): ItemWriter {
+  if (as.as === 'Table') return tableWriter(exchange, kind, context)
+  if (as.as === 'PartialObjectMetadata') return partialWriter(kind)
+  return as.encoding === 'protobuf' ? protobufWriter(kind, context) : jsonWriter(kind)
 }
 
 export interface WatchStream {
@@ -67,22 +82,23 @@ export interface WatchStream {
   readonly context: AnswerContext
 }
 
-export async function streamWatch(exchange: Exchange, { api, resource, request, as, context }: WatchStream): Promise<void> {
-  if (as.encoding !== 'json') throw new Fault('notAcceptable', 'watches are sent as application/json only')
-  const { kind } = resource
-  const writer = as.as === 'Table' ? tableWriter(exchange, kind, context) : as.as === 'PartialObjectMetadata' ? partialWriter(kind) : jsonWriter(kind)
+export async function streamWatch(exchange: Exchange, stream: WatchStream): Promise<void> {
+  const { api, resource, request, as, context } = stream
+  if (as.encoding === 'yaml') throw new Fault('notAcceptable', 'watches are sent as application/json or application/vnd.kubernetes.protobuf')
+  const encode = writerFor(exchange, stream)
   const { response } = exchange
   // What cannot be watched is refused here, while the status can still say so.
   const batches = await api.watch(resource, request)
-  response.writeHead(200, { 'content-type': mediaTypes.json, 'cache-control': 'no-cache, private' })
+  response.writeHead(200, { 'content-type': as.encoding === 'protobuf' ? `${mediaTypes.protobuf};stream=watch` : mediaTypes.json, 'cache-control': 'no-cache, private' })
   response.flushHeaders()
   try {
     for await (const items of batches) {
-      await write(exchange, Buffer.concat(items.flatMap((item) => [eventStart[item.type], writer(item), eventEnd])))
+      await write(exchange, Buffer.concat(items.flatMap(encode)))
       if (exchange.signal.aborted) break
     }
   } catch (error) {
-    await write(exchange, Buffer.from(`${JSON.stringify({ type: 'ERROR', object: failure(asFault(error)) })}\n`))
+    const status = failure(asFault(error))
+    await write(exchange, as.encoding === 'protobuf' ? context.protobuf.statusFrame(status) : Buffer.from(`${JSON.stringify({ type: 'ERROR', object: status })}\n`))
   }
   response.end()
 }
