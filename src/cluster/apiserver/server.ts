@@ -24,7 +24,7 @@ import { createApi, type Api } from './api.ts'
 import { authentication, type StaticToken } from './http/authentication.ts'
 import { createFront } from './http/front.ts'
 import { kubeletProxy } from './http/kubelet-proxy.ts'
-import { startListener } from './http/listener.ts'
+import { startListener, type Listener } from './http/listener.ts'
 import { protobufCodec } from './http/protobuf.ts'
 import { reviewKinds } from './http/reviews.ts'
 import { localClient } from './local-client.ts'
@@ -54,8 +54,10 @@ export interface ApiServer {
   readonly api: Api
   /** As system:masters, over the caches of this process. */
   readonly client: Client
-  /** Where it listens; the first is what a kubeconfig should name. */
+  /** Where it listened at the start; the first is what a kubeconfig should name. */
   readonly addresses: readonly { readonly host: string; readonly port: number }[]
+  /** Listens on one more address, e.g. one that the machine has only since the pod bridge is up. `unavailable` while it does not have it. */
+  listen(address: { readonly host: string; readonly port: number }): Promise<void>
   close(): Promise<void>
 }
 
@@ -90,14 +92,18 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     },
     ready: options.ready ?? (() => ({ ping: true })),
   })
-  const listener = await startListener({ addresses: options.listen, server: pki.server, authority: pki.authority.certificate, front })
+  const start = (addresses: ApiServerOptions['listen']): Promise<Listener> => startListener({ addresses, server: pki.server, authority: pki.authority.certificate, front })
+  const listeners = [await start(options.listen)]
   return {
     api,
     client: localClient({ api }),
-    addresses: listener.addresses,
+    addresses: listeners.flatMap(({ addresses }) => addresses),
+    async listen(address) {
+      listeners.push(await start([address]))
+    },
     async close() {
       await api.close()
-      await listener.close()
+      await Promise.all(listeners.map((listener) => listener.close()))
     },
   }
 }
