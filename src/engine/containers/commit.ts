@@ -1,0 +1,64 @@
+/** `docker commit`: what a container changed becomes a layer on its image. */
+import type { Clock } from '#base/clock.ts'
+import { rfc3339Nano } from '#base/clock.ts'
+import type { Containers, Container } from '../contract/containers.ts'
+import type { EventPublisher } from '../contract/events.ts'
+import type { ContainerDefaults, ImageBuilderStore, ImageConfig, ImageResolver } from '../contract/images.ts'
+import type { SnapshotCommitter } from '../contract/snapshots.ts'
+import type { ContainerCommitter } from '../http/backend.ts'
+import { changedDefaults } from '../http/changes.ts'
+
+export interface CommitterOptions {
+  readonly containers: Containers
+  readonly images: ImageResolver & ImageBuilderStore
+  readonly snapshots: Pick<SnapshotCommitter, 'diff'>
+  readonly events: EventPublisher
+  readonly clock: Clock
+}
+
+export function createCommitter({ containers, images, snapshots, events, clock }: CommitterOptions): ContainerCommitter {
+  async function layerOf(container: Container, pause: boolean): ReturnType<SnapshotCommitter['diff']> {
+    const running = container.state.status === 'running'
+    if (running && pause) await containers.pause(container.id)
+    try {
+      return await snapshots.diff(container.id)
+    } finally {
+      if (running && pause) await containers.unpause(container.id)
+    }
+  }
+
+  return {
+    async commit({ container: ref, name, comment, author, pause, changes }) {
+      const container = await containers.inspect(ref)
+      const base = await images.resolve(container.imageId)
+      const layer = await layerOf(container, pause)
+      const created = rfc3339Nano(clock.nowNs())
+      const config: ImageConfig = {
+        ...base.config,
+        created,
+        ...(author === '' ? {} : { author }),
+        config: changedDefaults(defaultsOf(container, base.config.config ?? {}), changes),
+        rootfs: { type: 'layers', diff_ids: [...base.config.rootfs.diff_ids, layer.diffId] },
+        history: [...(base.config.history ?? []), { created, created_by: container.effective.args.join(' '), ...(comment === '' ? {} : { comment }), ...(author === '' ? {} : { author }) }],
+      }
+      const image = await images.put(config, { ...(name === undefined ? {} : { name }), parentId: base.id })
+      events.publish({ type: 'container', action: 'commit', actor: { id: container.id, attributes: { comment, imageID: image.id, ...(name === undefined ? {} : { imageRef: name }) } } })
+      return { imageId: image.id }
+    },
+  }
+}
+
+/** What the container was run with becomes the image's defaults. */
+function defaultsOf({ effective, spec }: Container, defaults: ContainerDefaults): ContainerDefaults {
+  return {
+    ...defaults,
+    Env: effective.env,
+    Cmd: effective.command,
+    Entrypoint: effective.entrypoint,
+    User: effective.user,
+    WorkingDir: effective.workingDir === '/' ? (defaults.WorkingDir ?? '') : effective.workingDir,
+    Labels: effective.labels,
+    ...(effective.exposedPorts.length === 0 ? {} : { ExposedPorts: Object.fromEntries(effective.exposedPorts.map((port) => [port, {}])) }),
+    ...(spec.stopSignal ? { StopSignal: spec.stopSignal } : {}),
+  }
+}

@@ -1,0 +1,167 @@
+/**
+ * Puts the engine together: kernel, blobs and options in; containers, images, networks, volumes, builder and the Docker API's
+ * backend out. Only this file knows which implementation stands behind which contract.
+ *
+ *     await using engine = await openEngine({ kernel, blobs, paths, names, networks, clock, random, log })
+ *     const handler = engineHandler(engine)
+ *     const server = createServer(handler.request).on('upgrade', handler.upgrade)
+ */
+import { createHash } from 'node:crypto'
+import { mkdir, readFile } from 'node:fs/promises'
+import { hostname } from 'node:os'
+import type { Clock } from '#base/clock.ts'
+import { Fault, systemErrorCode } from '#base/fault.ts'
+import type { Logger } from '#base/log.ts'
+import type { Random } from '#base/random.ts'
+import type { Kernel, KernelFacts } from '#linux/contract/kernel.ts'
+import { BlobLeases, type BlobRoots } from '#oci/blobs/collect.ts'
+import type { Blobs } from '#oci/blobs/contract.ts'
+import { openBuilder } from './build/builder.ts'
+import { createCommitter } from './containers/commit.ts'
+import { readHostFacts, type HostFacts } from './containers/host.ts'
+import { openContainers } from './containers/manager.ts'
+import type { Containers } from './contract/containers.ts'
+import type { Events } from './contract/events.ts'
+import type { Images } from './contract/images.ts'
+import type { Networks } from './contract/networks.ts'
+import type { Runtime } from './contract/runtime.ts'
+import type { Snapshots } from './contract/snapshots.ts'
+import type { Volumes } from './contract/volumes.ts'
+import { createEventBus } from './events/event-bus.ts'
+import type { EngineBackend, EngineSystem } from './http/backend.ts'
+import { openImages } from './images/open-images.ts'
+import { openNetworks } from './networks/networks.ts'
+import { openRuntime } from './runtime/conmon-runtime.ts'
+import { openOverlaySnapshots } from './snapshots/overlay-snapshots.ts'
+import { openVolumes } from './volumes/volumes.ts'
+
+export interface EngineOptions {
+  readonly kernel: Kernel
+  /** One driver under engine and registry. */
+  readonly blobs: Blobs
+  /** Shared with the registry: blobs that work in progress holds, and blobs that the registry names. */
+  readonly leases?: BlobLeases
+  readonly otherBlobRoots?: readonly BlobRoots[]
+  /** Registry hosts served without TLS; `localhost` and 127.0.0.0/8 always are. */
+  readonly insecureRegistries?: readonly string[]
+  readonly paths: {
+    /** Survives a restart of the machine, e.g. `/var/lib/berth/engine`; on a file system that can be overlayfs's upper. */
+    readonly state: string
+    /** Lost with the machine's uptime, e.g. `/run/berth`; short, for it holds sockets. */
+    readonly run: string
+  }
+  readonly names: {
+    /** The instance's cgroup, e.g. `berth`. */
+    readonly cgroup: string
+    /** The nftables table, e.g. `berth`. */
+    readonly table: string
+    /** The bridge interface of the network `bridge`, e.g. `berth0`. */
+    readonly bridge: string
+  }
+  readonly networks: {
+    /** e.g. `172.29.0.0/16`. */
+    readonly bridgeSubnet: string
+    /** Where user-defined networks are cut from. */
+    readonly addressPools?: readonly { readonly base: string; readonly length: number }[]
+  }
+  readonly version?: { readonly version: string; readonly gitCommit: string; readonly buildTime: string }
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+}
+
+export interface Engine extends EngineBackend, AsyncDisposable {
+  readonly containers: Containers
+  readonly images: Images
+  readonly snapshots: Snapshots
+  readonly networks: Networks
+  readonly volumes: Volumes
+  readonly events: Events
+  readonly runtime: Runtime
+  readonly host: HostFacts
+  /** Path of the instance's cgroups, e.g. `/berth`. */
+  readonly cgroupRoot: string
+  readonly leases: BlobLeases
+}
+
+const defaultPools = [{ base: '10.89.0.0/16', length: 24 }]
+
+export async function openEngine(options: EngineOptions): Promise<Engine> {
+  const { kernel, blobs, paths, names, clock, random, log } = options
+  const facts = await kernel.probe()
+  requireAbilities(facts)
+  const leases = options.leases ?? new BlobLeases()
+  await mkdir(paths.state, { recursive: true, mode: 0o711 })
+  await mkdir(paths.run, { recursive: true, mode: 0o711 })
+  await using opened = new AsyncDisposableStack()
+  const events = createEventBus({ clock })
+  const cgroupRoot = `/${names.cgroup}`
+  const [host, runtime, snapshots, networks, volumes] = await Promise.all([
+    readHostFacts(facts.cgroupMode, facts.seccomp),
+    openRuntime({ kernel, facts, runFolder: `${paths.run}/rt`, cgroup: names.cgroup, clock, log: log.child({ room: 'runtime' }) }),
+    openOverlaySnapshots({ root: `${paths.state}/snapshots`, mounts: kernel.mounts, confined: kernel.confined, blobs, logger: log.child({ room: 'snapshots' }) }),
+    openNetworks({
+      links: kernel.links, namespaces: kernel.namespaces, nftables: kernel.nftables, clock, random, events, logger: log.child({ room: 'networks' }),
+      stateDir: `${paths.state}/networks`, runDir: `${paths.run}/net`, table: names.table,
+      defaultBridge: { name: names.bridge, subnet: options.networks.bridgeSubnet }, addressPools: options.networks.addressPools ?? defaultPools,
+    }),
+    openVolumes({ mounts: kernel.mounts, processes: kernel.processes, clock, random, events, root: `${paths.state}/volumes` }),
+  ])
+  opened.use(snapshots)
+  opened.use(runtime)
+  const images = await openImages({ root: `${paths.state}/images`, blobs, leases, snapshots, otherRoots: options.otherBlobRoots ?? [], insecureRegistries: options.insecureRegistries ?? [], clock, random, logger: log.child({ room: 'images' }) })
+  const containers = await openContainers({
+    runtime, images, snapshots, networks, volumes, events, clock, random, host, cgroupRoot, log: log.child({ room: 'containers' }),
+    stateDir: paths.state, runDir: paths.run, ps: (args) => listProcesses(kernel, args),
+  })
+  opened.use(containers)
+  const builder = await openBuilder({
+    images, snapshots, runtime, networks, host, cgroupRoot, clock, random, log: log.child({ room: 'build' }), confined: kernel.confined, processes: kernel.processes, mounts: kernel.mounts,
+    stateDir: `${paths.state}/build`, platform: `linux/${host.architecture}`,
+  })
+  const committer = createCommitter({ containers, images, snapshots, events, clock })
+  const system = await systemOf(options, facts, host, runtime)
+  const owned = opened.move()
+  return { containers, images, snapshots, networks, volumes, events, runtime, host, cgroupRoot, leases, builder, committer, system, clock, log, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+}
+
+function requireAbilities(facts: KernelFacts): void {
+  if (!facts.overlay) throw new Fault('unavailable', 'this kernel has no overlayfs, which holds container file systems: load the module (modprobe overlay)')
+}
+
+async function listProcesses({ processes }: Kernel, args: readonly string[]): Promise<string> {
+  const { exitCode, stdout, stderr } = await processes.run(['ps', ...args], { timeoutMs: 10_000 })
+  if (exitCode !== 0) throw new Fault('invalidArgument', `ps: ${stderr.toString().trim()}`)
+  return stdout.toString()
+}
+
+async function systemOf({ names, paths, version, insecureRegistries = [] }: EngineOptions, facts: KernelFacts, host: HostFacts, runtime: Runtime): Promise<EngineSystem> {
+  const { name, version: runtimeVersion, path, conmonVersion } = await runtime.info()
+  return {
+    engineVersion: version?.version ?? '0.1.0',
+    gitCommit: version?.gitCommit ?? '',
+    buildTime: version?.buildTime ?? '',
+    id: createHash('sha256').update(`${hostname()} ${names.cgroup} ${paths.state}`).digest('hex').slice(0, 32),
+    hostname: host.hostname,
+    kernelVersion: facts.kernelRelease,
+    operatingSystem: await operatingSystemName(),
+    architecture: host.architecture,
+    cpus: host.cpus,
+    memoryBytes: host.memoryBytes,
+    cgroupMode: host.cgroupMode,
+    seccomp: host.seccomp,
+    rootDir: paths.state,
+    runtime: { name, version: runtimeVersion, path, conmonVersion },
+    insecureRegistries,
+  }
+}
+
+/** os-release(5). */
+async function operatingSystemName(): Promise<string> {
+  try {
+    return /^PRETTY_NAME="?([^"\n]*)"?$/m.exec(await readFile('/etc/os-release', 'utf8'))?.[1] ?? 'Linux'
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return 'Linux'
+    throw error
+  }
+}
