@@ -3,6 +3,7 @@
  * its terminal and records its exit code; conmons live in a cgroup of their own, outside ours. A pidfd on conmon tells us
  * of the end, so there is nothing to poll and no event to miss.
  */
+import { readFileSync } from 'node:fs'
 import { mkdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '#base/clock.ts'
@@ -22,7 +23,7 @@ import { lostExit, readExit } from './exits.ts'
 import { runtimeFault } from './failure.ts'
 import type { Live } from './live.ts'
 import { findConmons, listContainers } from './recover.ts'
-import { clampRlimits } from './rlimits.ts'
+import { clampOomScore, clampRlimits } from './rlimits.ts'
 import { runtimeStats } from './stats.ts'
 
 export interface RuntimeOptions {
@@ -60,10 +61,12 @@ export class ConmonRuntime implements Runtime {
   readonly #live = new Map<string, Live>()
   readonly #listeners = new Set<(exit: ContainerExit) => void>()
   readonly #closing = new AbortController()
+  readonly #ownOomScore: number
   #conmonVersion: string | undefined
 
   constructor(options: RuntimeOptions, tool: RuntimeTool, conmonCgroup: string) {
     this.#options = options
+    this.#ownOomScore = Number(readFileSync('/proc/self/oom_score_adj', 'utf8'))
     this.#tool = tool
     this.#conmonCgroup = conmonCgroup
   }
@@ -225,12 +228,15 @@ export class ConmonRuntime implements Runtime {
     return bundlePaths(join(this.#options.runFolder, 'b'), id)
   }
 
+  /** What this machine lets nobody have is lowered, or the runtime would refuse the whole container. */
   #clamped(id: string, process: ProcessSpec): ProcessSpec {
     const { facts, log } = this.#options
-    const rlimits = clampRlimits(process.rlimits, { openFilesHardLimit: facts.openFilesHardLimit, mayRaise: !facts.missingCapabilities.includes('SYS_RESOURCE') })
-    if (rlimits === process.rlimits) return process
-    log.warn({ container: id }, 'the limit of open files was lowered to our own: CAP_SYS_RESOURCE is missing')
-    return { ...process, ...(rlimits === undefined ? {} : { rlimits }) }
+    const mayRaise = !facts.missingCapabilities.includes('SYS_RESOURCE')
+    const rlimits = clampRlimits(process.rlimits, { openFilesHardLimit: facts.openFilesHardLimit, mayRaise })
+    const oomScoreAdj = clampOomScore(process.oomScoreAdj, { own: this.#ownOomScore, mayRaise })
+    if (rlimits === process.rlimits && oomScoreAdj === process.oomScoreAdj) return process
+    log.debug({ container: id }, 'limits that need CAP_SYS_RESOURCE were lowered to our own')
+    return { ...process, ...(rlimits === undefined ? {} : { rlimits }), ...(oomScoreAdj === undefined ? {} : { oomScoreAdj }) }
   }
 
   #get(id: string): Live {

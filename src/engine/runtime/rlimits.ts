@@ -21,3 +21,8 @@ export function clampRlimits(limits: Rlimits, rules: RlimitRules): Rlimits {
   if (limits.every(fits)) return limits
   return limits.map((limit) => (fits(limit) ? limit : { ...limit, hard: most, soft: Math.min(limit.soft, most) }))
 }
+
+/** `value` where it can be given: without CAP_SYS_RESOURCE nobody gets a lower score than we have ourselves (proc_pid_oom_score_adj(5)). */
+export function clampOomScore(value: number | undefined, rules: { readonly own: number; readonly mayRaise: boolean }): number | undefined {
+  return value === undefined || rules.mayRaise ? value : Math.max(value, rules.own)
+}

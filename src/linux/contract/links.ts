@@ -46,6 +46,8 @@ export interface RouteRequest {
   readonly destination: string
   readonly gateway?: string
   readonly device?: string
+  /** The address that packets of the machine itself take on this route. */
+  readonly source?: string
   /** Packets to there are refused with "no route" instead of leaving by the default route. */
   readonly type?: 'unicast' | 'unreachable' | 'blackhole'
   readonly metric?: number

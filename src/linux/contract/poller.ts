@@ -1,5 +1,6 @@
 /**
- * Sockets of a kind that Node cannot open itself, bridged to streams by one worker that sits in epoll_wait(2).
+ * Sockets that Node cannot open itself: of another kind (bridged to streams by one worker that sits in epoll_wait(2)), or in
+ * another network namespace.
  */
 import type { Duplex } from 'node:stream'
 
@@ -14,4 +15,6 @@ export interface PacketSocket extends Duplex {}
 export interface Poller {
   /** Faults: `notFound` (no such socket), `unavailable` (nobody listens). The path may be longer than the 107 bytes of sun_path. */
   connectSeqpacket(path: string, options?: { readonly stallMs?: number }): Promise<PacketSocket>
+  /** A TCP connection made inside a network namespace, to an address of its own such as 127.0.0.1. Faults: `unavailable` (nobody listens), `notFound` (no such namespace), `timeout` (5 s). */
+  connectTcp(target: { readonly netns: string; readonly host: string; readonly port: number }): Promise<Duplex>
 }

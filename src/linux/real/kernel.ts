@@ -3,6 +3,7 @@
  * confined ones on demand. Main threads only pass messages.
  */
 import { stat } from 'node:fs/promises'
+import { Socket } from 'node:net'
 import { type Clock, systemClock } from '#base/clock.ts'
 import type { Cgroups, CgroupMode } from '../contract/cgroups.ts'
 import type { Kernel, KernelFacts } from '../contract/kernel.ts'
@@ -10,6 +11,7 @@ import type { Links } from '../contract/links.ts'
 import type { Mounts } from '../contract/mounts.ts'
 import type { Namespaces } from '../contract/namespaces.ts'
 import type { Nftables } from '../contract/nftables.ts'
+import type { Poller } from '../contract/poller.ts'
 import { ConfinedWorkers } from './confined/confinedJobs.ts'
 import { KernelPoller } from './poller/poller.ts'
 import { probe } from './probe.ts'
@@ -51,7 +53,7 @@ export async function openKernel(options: OpenKernelOptions = {}): Promise<Kerne
     nftables: nftablesOver(quick),
     cgroups,
     processes,
-    poller,
+    poller: pollerOver(poller, slow),
     confined,
     probe: () => (facts ??= probe({ processes, cgroups })),
     async [Symbol.asyncDispose]() {
@@ -66,6 +68,13 @@ interface Threads {
   readonly quick: KernelThread
   /** Unmounts write back what is dirty, removals wait for the kernel's grace periods. */
   readonly slow: KernelThread
+}
+
+function pollerOver(poller: KernelPoller, slow: KernelThread): Poller {
+  return {
+    connectSeqpacket: (path, connection) => poller.connectSeqpacket(path, connection),
+    connectTcp: async (target) => new Socket({ fd: await slow.call('dialTcp', target), allowHalfOpen: true }),
+  }
 }
 
 function mountsOver({ quick, slow }: Threads): Mounts {

@@ -135,3 +135,19 @@ test('a slow reader gets everything, a reader that stands still is cut off and t
     await server.exited
   }
 })
+
+test('a TCP connection is made inside another network namespace', async () => {
+  const netns = join(root, 'net')
+  await kernel.namespaces.create({ pinAt: { net: netns } })
+  const listen = '$s = IO::Socket::IP->new(LocalHost => "127.0.0.1", LocalPort => 7001, Listen => 1) or die; syswrite(STDOUT, "up"); $c = $s->accept; print $c uc(<$c>)'
+  const server = await kernel.processes.start(['nsenter', `--net=${netns}`, 'perl', '-MIO::Socket::IP', '-e', listen], { stdio: ['null', 'pipeOut', 'inherit'] })
+  for await (const _ of server.stdio[1] ?? []) break
+  const socket = await kernel.poller.connectTcp({ netns, host: '127.0.0.1', port: 7001 })
+  socket.write('hello\n')
+  let answer = ''
+  for await (const chunk of socket) answer += String(chunk)
+  assert.equal(answer, 'HELLO\n')
+  await server.exited
+  await assert.rejects(kernel.poller.connectTcp({ netns, host: '127.0.0.1', port: 7001 }), (error) => isFault(error, 'unavailable'))
+  await kernel.namespaces.remove(netns)
+})

@@ -14,7 +14,7 @@ const IFLA_INFO_DATA = 2
 const VETH_INFO_PEER = 1
 const IFA = { address: 1, local: 2, broadcast: 4, flags: 8 } as const
 const IFA_F_NODAD = 2
-const RTA = { destination: 1, device: 4, gateway: 5, priority: 6 } as const
+const RTA = { destination: 1, device: 4, gateway: 5, priority: 6, preferredSource: 7 } as const
 const BRPORT_HAIRPIN = 4
 const BRPORT_ISOLATED = 33
 const IFF_UP = 1
@@ -105,6 +105,7 @@ function changeRoute(socket: NetlinkSocket, request: RouteRequest, add: boolean)
   const attributes: Attribute[] = length === 0 ? [] : [{ type: RTA.destination, value: bytes }]
   if (request.gateway !== undefined) attributes.push({ type: RTA.gateway, value: addressBytes(request.gateway) })
   if (request.device !== undefined) attributes.push({ type: RTA.device, value: u32(indexOf(socket, request.device)) })
+  if (request.source !== undefined) attributes.push({ type: RTA.preferredSource, value: addressBytes(request.source) })
   if (request.metric !== undefined) attributes.push({ type: RTA.priority, value: u32(request.metric) })
   const what = `${add ? 'add' : 'delete'} route ${request.destination}${request.gateway === undefined ? '' : ` by ${request.gateway}`}`
   socket.change({ type: add ? RTM.newRoute : RTM.delRoute, flags: add ? NLM_F_CREATE | NLM_F_REPLACE : 0, header, attributes, what })

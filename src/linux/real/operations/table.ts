@@ -5,6 +5,7 @@ import { addAddress, addRoute, attach, deleteAddress, deleteLink, deleteRoute, e
 import { mount, mountTable, overlay, unmount } from './mounts.ts'
 import { createNamespaces, isPinned, removeNamespace } from './namespaces.ts'
 import { applyNft, listNft } from './nftables.ts'
+import { dialTcp } from './dial.ts'
 import { signalProcess, spawn } from './spawn.ts'
 
 export const operations = {
@@ -40,6 +41,7 @@ export const operations = {
   spawn,
   signalProcess,
   identify,
+  dialTcp,
 }
 
 export type Operations = typeof operations

@@ -22,7 +22,7 @@ interface Connection {
   stall?: Timer
 }
 
-export class KernelPoller implements Poller, AsyncDisposable {
+export class KernelPoller implements Pick<Poller, 'connectSeqpacket'>, AsyncDisposable {
   readonly #clock: Clock
   readonly #ending = new Int32Array(new SharedArrayBuffer(4))
   readonly #worker: Worker
