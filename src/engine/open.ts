@@ -7,7 +7,7 @@
  *     const server = createServer(handler.request).on('upgrade', handler.upgrade)
  */
 import { createHash } from 'node:crypto'
-import { mkdir, readFile } from 'node:fs/promises'
+import { access, constants, mkdir, readFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import type { Clock } from '#base/clock.ts'
 import { Fault, systemErrorCode } from '#base/fault.ts'
@@ -112,7 +112,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const images = await openImages({ root: `${paths.state}/images`, blobs, leases, snapshots, otherRoots: options.otherBlobRoots ?? [], insecureRegistries: options.insecureRegistries ?? [], clock, random, logger: log.child({ room: 'images' }) })
   const containers = await openContainers({
     runtime, images, snapshots, networks, volumes, events, clock, random, host, cgroupRoot, log: log.child({ room: 'containers' }),
-    stateDir: paths.state, runDir: paths.run, ps: (args) => listProcesses(kernel, args),
+    stateDir: paths.state, runDir: paths.run, initPath: await findInit(), ps: (args) => listProcesses(kernel, args),
   })
   opened.use(containers)
   const builder = await openBuilder({
@@ -154,6 +154,19 @@ async function systemOf({ names, paths, version, insecureRegistries = [] }: Engi
     runtime: { name, version: runtimeVersion, path, conmonVersion },
     insecureRegistries,
   }
+}
+
+/** A static init for `--init`, as distributions install it. */
+async function findInit(): Promise<string | undefined> {
+  for (const path of ['/usr/bin/tini-static', '/usr/bin/docker-init', '/usr/libexec/docker/docker-init', '/usr/libexec/podman/catatonit', '/usr/bin/catatonit']) {
+    try {
+      await access(path, constants.X_OK)
+      return path
+    } catch (error) {
+      if (systemErrorCode(error) === undefined) throw error
+    }
+  }
+  return undefined
 }
 
 /** os-release(5). */

@@ -79,3 +79,8 @@ export function viewOf(entry: Entry, paths: EntryPaths, health: ContainerHealth 
     paths: { log: logPathOf(paths, record) ?? '', ...networkFilePaths(paths, record.id) },
   })
 }
+
+export function ownsSandbox({ record }: Entry): boolean {
+  const mode = record.spec.network?.mode ?? 'networks'
+  return mode === 'networks' || mode === 'none'
+}

@@ -101,11 +101,12 @@ export class ExecTable {
     const { running } = exec
     exec.pid = running.pid
     this.#publish(entry, `exec_start: ${exec.spec.command.join(' ')}`, { execID: execId })
-    if (queue !== undefined) void running.attachment?.closed.then(() => queue.end())
     const exited = running.exited.then((exitCode) => {
       this.#end(exec, entry, exitCode)
       return exitCode
     })
+    // The client asks for the exit code as soon as its stream ends: it must be known by then.
+    if (queue !== undefined) void Promise.allSettled([running.attachment?.closed, exited]).then(() => queue.end())
     exited.catch((error: unknown) => this.#options.log.warn({ container: entry.id, exec: execId, error: String(error) }, 'lost an exec'))
     return { session: queue === undefined ? undefined : this.#session(queue, running), exited }
   }

@@ -89,7 +89,8 @@ export async function lookUpIdentity(root: string, user: string, groupAdd: reado
   // An explicit group replaces the account's own supplementary ones.
   const memberOf = groupPart !== '' || name === undefined ? [] : groups.filter(([, , , members]) => members?.split(',').includes(name)).map(([, , id]) => Number(id))
   const added = groupAdd.map((group) => groupId(groups, group))
-  const additional = [...new Set([...memberOf, ...added])].filter((id) => Number.isInteger(id))
+  // The primary group is among them, or a group's negative permissions could be passed by (CVE-2022-36109).
+  const additional = [...new Set([gid, ...memberOf, ...added])].filter((id) => Number.isInteger(id))
   return { uid, gid, additionalGids: additional, home: account?.[5] === undefined || account[5] === '' ? '/' : account[5] }
 }
 

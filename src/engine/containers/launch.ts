@@ -178,6 +178,11 @@ export class Launcher {
     return endpoint
   }
 
+  /** Tells that a container left a network. */
+  left({ id, record }: Entry, { networkId, networkName }: Endpoint): void {
+    this.#options.events.publish({ type: 'network', action: 'disconnect', actor: { id: networkId, attributes: { container: id, name: networkName, type: 'bridge' } }, namespace: record.spec.namespace })
+  }
+
   /** Renews /etc/hosts after a running container joined or left a network. */
   async refreshHosts(entry: Entry): Promise<void> {
     const files = networkFilePaths(this.#options.paths, entry.id)
@@ -209,8 +214,8 @@ export class Launcher {
   }
 
   /**
-   * Releases what the run held. Published ports go first and are waited for, so that whoever was told of the exit can take them;
-   * the rest goes on in `entry.cleaning`.
+   * Releases what the run held. Published ports and places in user-defined networks are waited for, so that whoever was told of
+   * the exit can take or remove them; the rest goes on in `entry.cleaning`.
    */
   async cleanUp(entry: Entry): Promise<void> {
     const { networks, log } = this.#options
@@ -219,12 +224,11 @@ export class Launcher {
     entry.endpoints = []
     entry.netnsPath = undefined
     const closing = ownsSandbox ? networks.closeSandbox(id) : Promise.resolve()
-    for (const { networkId, networkName } of endpoints) {
-      this.#options.events.publish({ type: 'network', action: 'disconnect', actor: { id: networkId, attributes: { container: id, name: networkName, type: 'bridge' } }, namespace: entry.record.spec.namespace })
-    }
+    for (const endpoint of endpoints) this.left(entry, endpoint)
     const complain = (what: string) => (error: unknown) => log.warn({ container: id, error: String(error) }, `could not ${what}`)
     entry.cleaning = Promise.all([closing.catch(complain('close the network sandbox')), this.#clearRuntime(entry).catch(complain('clear the runtime away'))]).then(() => undefined)
-    if (endpoints.some(({ ports }) => ports.length > 0)) await closing.catch(complain('release the published ports'))
+    // What others can see of it must be gone when they are told of the exit: ports taken, networks in use.
+    if (endpoints.some(({ ports, networkName }) => ports.length > 0 || networkName !== 'bridge')) await closing.catch(complain('release the published ports'))
   }
 
   async #clearRuntime({ id, record }: Entry): Promise<void> {

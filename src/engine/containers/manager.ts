@@ -15,7 +15,7 @@ import type { PathStat, SnapshotArchives, SnapshotChange } from '../contract/sna
 import { sessionOf } from './attach-session.ts'
 import { readCriLog } from './cri-log.ts'
 import { requireCommand, wantedMounts } from './effective.ts'
-import { effectiveOfRecord, logPathOf, policyOf, rootfsPath, viewOf, type Entry, type EntryPaths } from './entry.ts'
+import { effectiveOfRecord, logPathOf, ownsSandbox, policyOf, rootfsPath, viewOf, type Entry, type EntryPaths } from './entry.ts'
 import { eventAttributes } from './event-attributes.ts'
 import { ExecTable } from './execs.ts'
 import { healthcheckOf, HealthMonitor, type Healthcheck, type ProbeResult } from './health.ts'
@@ -23,6 +23,7 @@ import { Launcher } from './launch.ts'
 import { isLive, newLifecycle, onLost, step, type Command, type Effect, type Lifecycle, type Stepped } from './lifecycle.ts'
 import { checkedName, inventName } from './names.ts'
 import type { ContainersOptions } from './options.ts'
+import { joinNetwork, leaveNetwork } from './network-membership.ts'
 import { psArguments, selectProcesses } from './process-table.ts'
 import { RecordFiles, type ContainerRecord } from './record.ts'
 import { resolveMounts, releaseVolumes } from './resolve-mounts.ts'
@@ -342,6 +343,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     checkResources(spec.resources ?? {}, host)
     capabilitiesOf({ privileged: false, add: spec.security?.capAdd ?? [], drop: spec.security?.capDrop ?? [] }, host.unavailableCapabilities)
     if (spec.stopSignal) signalNumber(spec.stopSignal)
+    if (spec.init === true && this.#options.initPath === undefined) throw new Fault('unavailable', '--init needs an init program: install the package tini (or docker-init)')
     const name = spec.name === undefined || spec.name === '' ? inventName(random, (taken) => this.#names.has(taken)) : checkedName(spec.name)
     this.#reserve(name, id)
     try {
@@ -536,17 +538,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
   async connectNetwork(ref: string, network: string, spec: EndpointSpec = {}): Promise<void> {
     const entry = this.#find(ref)
     await this.#serial.run(entry.id, async () => {
-      const wanted = entry.record.spec.network ?? { mode: 'networks', endpoints: [{ network: 'bridge' }] }
-      if (wanted.mode !== 'networks' && wanted.mode !== 'none') throw new Fault('invalidArgument', `container sharing network namespace with another container or host cannot be connected to any other network`)
-      const { name } = await this.#options.networks.get(network)
-      if (entry.endpoints.some(({ networkName }) => networkName === name)) throw new Fault('permissionDenied', `endpoint with name ${entry.record.name} already exists in network ${name}`)
-      if (isLive(entry.record.lifecycle.status)) {
-        entry.endpoints = [...entry.endpoints, await this.#launcher.join(entry, network, spec)]
-        await this.#launcher.refreshHosts(entry)
-      }
-      const endpoints = wanted.mode === 'none' ? [] : wanted.endpoints
-      const network_ = { ...wanted, mode: 'networks' as const, endpoints: [...endpoints, { network: name, spec }] }
-      entry.record = { ...entry.record, spec: { ...entry.record.spec, network: network_ } }
+      await joinNetwork(entry, { network, spec }, { networks: this.#options.networks, launcher: this.#launcher })
       await this.#saveNow(entry)
       this.#notify(entry, 'changed')
     })
@@ -554,19 +546,8 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
 
   async disconnectNetwork(ref: string, network: string): Promise<void> {
     const entry = this.#find(ref)
-    const { networks, events } = this.#options
     await this.#serial.run(entry.id, async () => {
-      const wanted = entry.record.spec.network ?? { mode: 'networks', endpoints: [{ network: 'bridge' }] }
-      const { id: networkId, name, driver } = await networks.get(network)
-      if (wanted.mode !== 'networks' || !wanted.endpoints.some((endpoint) => [name, networkId, network].includes(endpoint.network))) throw new Fault('conflict', `container ${entry.id} is not connected to network ${name}`)
-      if (isLive(entry.record.lifecycle.status)) {
-        await networks.disconnect(entry.id, networkId)
-        entry.endpoints = entry.endpoints.filter((endpoint) => endpoint.networkId !== networkId)
-        await this.#launcher.refreshHosts(entry)
-        events.publish({ type: 'network', action: 'disconnect', actor: { id: networkId, attributes: { container: entry.id, name, type: driver } }, namespace: entry.record.spec.namespace })
-      }
-      const endpoints = wanted.endpoints.filter((endpoint) => ![name, networkId, network].includes(endpoint.network))
-      entry.record = { ...entry.record, spec: { ...entry.record.spec, network: endpoints.length > 0 ? { ...wanted, endpoints } : { mode: 'none' } } }
+      await leaveNetwork(entry, network, { networks: this.#options.networks, launcher: this.#launcher })
       await this.#saveNow(entry)
       this.#notify(entry, 'changed')
     })
@@ -658,14 +639,22 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     return { writableBytes: sizeBytes, totalBytes: sizeBytes + (image?.sizeBytes ?? 0) }
   }
 
-  statPath(ref: string, path: string): Promise<PathStat> {
-    return this.#options.snapshots.statPath(this.#find(ref).id, path)
+  async statPath(ref: string, path: string): Promise<PathStat> {
+    try {
+      return await this.#options.snapshots.statPath(this.#find(ref).id, path)
+    } catch (error) {
+      throw missingPath(error, ref, path)
+    }
   }
 
-  readArchive(ref: string, path: string, options?: { readonly signal?: AbortSignal }): ReturnType<SnapshotArchives['readArchive']> {
+  async readArchive(ref: string, path: string, options?: { readonly signal?: AbortSignal }): ReturnType<SnapshotArchives['readArchive']> {
     const entry = this.#find(ref)
     this.#publish(entry, 'archive-path')
-    return this.#options.snapshots.readArchive(entry.id, path, options)
+    try {
+      return await this.#options.snapshots.readArchive(entry.id, path, options)
+    } catch (error) {
+      throw missingPath(error, ref, path)
+    }
   }
 
   async writeArchive(ref: string, path: string, tar: Parameters<SnapshotArchives['writeArchive']>[2], options?: { readonly noOverwriteDirNonDir?: boolean; readonly signal?: AbortSignal }): Promise<void> {
@@ -681,7 +670,6 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
   }
 }
 
-function ownsSandbox({ record }: Entry): boolean {
-  const mode = record.spec.network?.mode ?? 'networks'
-  return mode === 'networks' || mode === 'none'
+function missingPath(error: unknown, ref: string, path: string): unknown {
+  return isFault(error, 'notFound') && !/No such container/.test(error.message) ? new Fault('notFound', `Could not find the file ${path} in container ${ref}`, { cause: error }) : error
 }

@@ -26,7 +26,7 @@ export interface ContainersOptions {
   /** Holds `r/<id>` (mounted roots); may be lost with the machine. */
   readonly runDir: string
   readonly cgroupRoot: string
-  readonly initPath?: string
+  readonly initPath?: string | undefined
   /** Runs the host's `ps` and answers what it prints. */
   readonly ps: (args: readonly string[]) => Promise<string>
 }
