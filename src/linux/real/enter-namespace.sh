@@ -26,6 +26,22 @@ held() {
   [ "$(stat -f -c %T "$1" 2>/dev/null)" = nsfs ]
 }
 
+# Makes the namespace and holds it. The kernel binds only a namespace that is younger than ours, and tells their age by
+# numbers that each processor hands out in batches (Linux 6.18): inside another namespace the first processor asked may
+# be behind, and the one that made ours never is.
+make_held() {
+  processor=0
+  while [ "$processor" -lt "$(nproc --all)" ]; do
+    if taskset -c "$processor" unshare --mount="$pin" --propagation unchanged sh -c 'mount --make-private /sys/fs/cgroup && umount /sys/fs/cgroup/unified' 2>"$pin.error"; then
+      rm -f "$pin.error"
+      return 0
+    fi
+    processor=$((processor + 1))
+  done
+  cat "$pin.error" >&2
+  return 1
+}
+
 [ $# -ge 3 ] || fail "usage: $0 enter|leave RUN_DIRECTORY STATE_DIRECTORY [COMMAND...]"
 verb=$1
 run=$2
@@ -47,8 +63,7 @@ enter)
     mountpoint -q "$run/ns" || mount --bind "$run/ns" "$run/ns"
     mount --make-private "$run/ns"
     : >"$pin"
-    unshare --mount="$pin" --propagation unchanged sh -c 'mount --make-private /sys/fs/cgroup && umount /sys/fs/cgroup/unified' ||
-      fail "the run-time mount namespace cannot be made at $pin"
+    make_held || fail "the run-time mount namespace cannot be made at $pin"
   fi
   exec nsenter --mount="$pin" -- "$@"
   ;;

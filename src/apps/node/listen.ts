@@ -1,0 +1,63 @@
+/** Listening sockets of the node process: the Docker API's unix socket, and the registry's port. */
+import { chmodSync, chownSync, readFileSync, rmSync } from 'node:fs'
+import { createServer, type RequestListener, type Server } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { IncomingMessage } from 'node:http'
+import { systemErrorCode } from '#base/fault.ts'
+
+export interface Listening extends AsyncDisposable {
+  readonly server: Server
+}
+
+type UpgradeListener = (request: IncomingMessage, socket: Duplex, head: Buffer) => void
+
+/** The group that may use the Docker socket besides root, where the machine has one. */
+function dockerGroup(): number | undefined {
+  try {
+    const line = readFileSync('/etc/group', 'utf8').split('\n').find((entry) => entry.startsWith('docker:'))
+    const gid = Number(line?.split(':')[2])
+    return line === undefined || Number.isNaN(gid) ? undefined : gid
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+/** A unix socket of mode 0660, root:docker where there is such a group. One that an earlier process left is replaced. */
+export async function listenUnix(path: string, request: RequestListener, upgrade: UpgradeListener): Promise<Listening> {
+  rmSync(path, { force: true })
+  const before = process.umask(0o117)
+  try {
+    const listening = await start({ path }, request, upgrade)
+    chmodSync(path, 0o660)
+    const gid = dockerGroup()
+    if (gid !== undefined) chownSync(path, 0, gid)
+    return listening
+  } finally {
+    process.umask(before)
+  }
+}
+
+export function listenTcp(host: string, port: number, request: RequestListener): Promise<Listening> {
+  return start({ host, port }, request, (_request, socket) => socket.destroy())
+}
+
+function start(where: { readonly path: string } | { readonly host: string; readonly port: number }, request: RequestListener, upgrade: UpgradeListener): Promise<Listening> {
+  // Builds, pulls, logs and waits last as long as they last; only the headers have a deadline.
+  const server = createServer({ requestTimeout: 0, keepAliveTimeout: 75_000 }, request)
+  server.on('upgrade', upgrade)
+  server.on('clientError', (_error, socket) => socket.destroy())
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(where, () =>
+      resolve({
+        server,
+        [Symbol.asyncDispose]: () =>
+          new Promise<void>((closed) => {
+            server.close(() => closed())
+            server.closeAllConnections()
+          }),
+      }),
+    )
+  })
+}
