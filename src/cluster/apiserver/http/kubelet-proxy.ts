@@ -167,6 +167,8 @@ function writeHead(socket: Duplex, { httpVersion, statusCode, statusMessage, raw
 
 /** Both directions until both have ended; when one side breaks, so does the other. */
 async function tunnel(a: Duplex, b: Duplex): Promise<void> {
+  // Each socket is source and target of a pipeline besides what TLS and HTTP listen for.
+  for (const side of [a, b]) side.setMaxListeners(32)
   const one = async (from: Duplex, to: Duplex): Promise<void> => {
     try {
       await pipeline(from, to)
