@@ -120,7 +120,7 @@ test('apply creates, changes, prunes fields that were taken out, and says unchan
   await kubectl('apply -f -', { input: config('{a: "1", b: "2"}') })
   await kubectl('apply -f -', { input: config('{a: "1"}') })
   assert.equal(await kubectl("get cm pruned -o jsonpath={.data}"), '{"a":"1"}')
-  const strict = await run('apply -f -', { input: config('{a: "1"}').replace('data', 'dta') })
+  const strict = await run('apply -f -', { input: config('{a: "1"}').replace(', data:', ', dta:') })
   assert.match(strict.err, /strict decoding error: unknown field "dta"/)
 })
 
