@@ -19,6 +19,7 @@ import { TokenRequest } from '../api/authentication/v1/reviews.ts'
 import { Eviction } from '../api/policy/v1/eviction.ts'
 import type { Client } from '../contract/client.ts'
 import type { Store } from '../contract/store.ts'
+import { serverVersion } from '../version.ts'
 import { builtinAuthorizer } from './access.ts'
 import { createApi, type Api } from './api.ts'
 import { authentication, type StaticToken } from './http/authentication.ts'
@@ -60,9 +61,6 @@ export interface ApiServer {
   listen(address: { readonly host: string; readonly port: number }): Promise<void>
   close(): Promise<void>
 }
-
-/** What we claim to be; clients compare it with their own version. */
-export const serverVersion = { major: '1', minor: '36', gitVersion: 'v1.36.0+berth' } as const
 
 export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
   const { store, pki, clock, random, log } = options
