@@ -167,14 +167,19 @@ export class ImageStore {
   }
 
   /** The blob that holds a layer: as another image has it, else the uncompressed one made here. */
-  async #layerBlob(diffId: Digest): Promise<StoredLayer> {
+  async findLayer(diffId: Digest): Promise<StoredLayer | undefined> {
     for (const { record } of this.parts.records.all()) {
       const layer = record.layers.find((candidate) => candidate.diffId === diffId)
       if (layer !== undefined) return layer
     }
     const blob = await this.parts.blobs.stat(diffId)
-    if (blob === undefined) throw new Fault('notFound', `layer ${diffId} is not here: commit or unpack it before the image is stored`)
-    return { diffId, digest: diffId, mediaType: mediaTypes.ociLayer, sizeBytes: blob.sizeBytes }
+    return blob === undefined ? undefined : { diffId, digest: diffId, mediaType: mediaTypes.ociLayer, sizeBytes: blob.sizeBytes }
+  }
+
+  async #layerBlob(diffId: Digest): Promise<StoredLayer> {
+    const found = await this.findLayer(diffId)
+    if (found === undefined) throw new Fault('notFound', `layer ${diffId} is not here: commit or unpack it before the image is stored`)
+    return found
   }
 
   /** Unpacks from the blobs what is not unpacked (any more): after a power cut, say. */

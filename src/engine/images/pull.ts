@@ -1,0 +1,275 @@
+/**
+ * Pulling: manifest, then configuration, then the missing layers side by side, each unpacked while it arrives. An interrupted
+ * download stays as an ingest and is taken up by the next pull. Every digest is checked before anything gets a name.
+ */
+import { PassThrough } from 'node:stream'
+import { readBody } from '#base/http.ts'
+import { Fault, isFault } from '#base/fault.ts'
+import type { Gate, KeyedSerial } from '#base/task.ts'
+import type { Ingest } from '#oci/blobs/contract.ts'
+import type { FetchedManifest, RegistryClient } from '#oci/client/registry-client.ts'
+import { resumedBlob } from '#oci/client/resumed-blob.ts'
+import type { Descriptor } from '#oci/descriptor.ts'
+import { layerCompression } from '#oci/descriptor.ts'
+import { digestHex, digestOf, parseDigest, shortDigest } from '#oci/digest.ts'
+import type { Digest } from '#oci/digest.ts'
+import { maxConfigBytes, parseImageConfig } from '#oci/image-config.ts'
+import type { ImageManifest } from '#oci/manifest.ts'
+import { parseManifest } from '#oci/manifest.ts'
+import type { Platform } from '#oci/platform.ts'
+import { platformFit, platformText } from '#oci/platform.ts'
+import { canonicalReference, familiarName, familiarReference } from '#oci/reference.ts'
+import type { Reference } from '#oci/reference.ts'
+import type { Image, TransferProgress } from '../contract/images.ts'
+import type { StoredLayer } from './image-records.ts'
+import { digestName } from './image-store.ts'
+import type { ImageStore } from './image-store.ts'
+
+export interface PullParts {
+  readonly store: ImageStore
+  readonly client: RegistryClient
+  /** One download per blob, whoever asks. */
+  readonly downloads: KeyedSerial<Digest>
+  /** How many layers at a time. */
+  readonly gate: Gate
+}
+
+export interface PullOptions {
+  /** With tag or digest. */
+  readonly reference: Reference
+  readonly platform: Platform
+  readonly onProgress: (progress: TransferProgress) => void
+  readonly signal: AbortSignal
+}
+
+export async function pullImage(parts: PullParts, options: PullOptions): Promise<Image> {
+  const { store } = parts
+  const { reference, onProgress } = options
+  const asked = reference.digest ?? reference.tag ?? 'latest'
+  onProgress({ id: asked, status: `Pulling from ${reference.repository}` })
+  using held = new DisposableStack()
+  const top = await fetchManifest(parts, options, asked)
+  const { fetched, manifest } = await choose(parts, options, top)
+  held.use(store.parts.leases.hold(await storeBytes(store, fetched.bytes)))
+  const configBytes = await fetchConfig(parts, options, manifest.config)
+  const layers = await fetchLayers(parts, options, { manifest, diffIds: parseImageConfig(configBytes).rootfs.diff_ids, held })
+  const known = await store.add({
+    configBytes,
+    layers,
+    // Where another copy of a layer is used, the manifest does not describe what is stored.
+    ...(layers.every((layer, index) => layer.digest === manifest.layers[index]?.digest) ? { manifestDigest: fetched.digest } : {}),
+    names: reference.digest === undefined ? [canonicalReference(reference)] : [],
+    repoDigests: [digestName({ ...reference, digest: top.digest })],
+  })
+  onProgress({ status: `Digest: ${top.digest}` })
+  return await store.describe(known)
+}
+
+async function fetchManifest(parts: PullParts, options: PullOptions, asked: string): Promise<FetchedManifest> {
+  const { reference } = options
+  try {
+    return await parts.client.manifest(reference.repository, asked, options.signal)
+  } catch (error) {
+    if (isFault(error, 'notFound')) throw new Fault('notFound', `manifest for ${familiarReference(reference)} not found: ${error.message}`, { cause: error })
+    if (!isFault(error, 'unauthenticated') && !isFault(error, 'permissionDenied')) throw error
+    throw new Fault('notFound', `pull access denied for ${familiarName(reference)}, repository does not exist or may require 'docker login': ${error.message}`, { cause: error })
+  }
+}
+
+/** Follows indexes to the image that fits the platform best. */
+async function choose(parts: PullParts, options: PullOptions, top: FetchedManifest): Promise<{ readonly fetched: FetchedManifest; readonly manifest: ImageManifest }> {
+  let fetched = top
+  for (let depth = 0; depth < 4; depth += 1) {
+    const manifest = parseManifest(fetched.bytes, fetched.mediaType)
+    if (manifest.kind === 'image') return { fetched, manifest }
+    const fitting = manifest.manifests
+      .map((candidate) => ({ candidate, fit: candidate.platform === undefined ? 0 : platformFit(options.platform, candidate.platform) }))
+      .filter(({ fit }) => fit > 0)
+      .sort((a, b) => b.fit - a.fit)
+    const best = fitting[0]?.candidate
+    if (best === undefined) {
+      const offered = manifest.manifests.flatMap(({ platform }) => (platform === undefined ? [] : [platformText(platform)])).join(', ')
+      throw new Fault('notFound', `no matching manifest for ${platformText(options.platform)} in the manifest list entries (it has ${offered || 'none with a platform'})`)
+    }
+    fetched = await parts.client.manifest(options.reference.repository, best.digest, options.signal)
+  }
+  throw new Fault('invalidArgument', `the index of ${familiarReference(options.reference)} is nested too deeply`)
+}
+
+async function storeBytes(store: ImageStore, bytes: Uint8Array): Promise<Digest> {
+  await using ingest = await store.parts.blobs.begin()
+  await ingest.write(chunks([bytes]))
+  return (await ingest.commit()).digest
+}
+
+async function* chunks(parts: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
+  yield* parts
+}
+
+async function fetchConfig(parts: PullParts, options: PullOptions, config: Descriptor): Promise<Buffer> {
+  if (!/(container\.image|image\.config)\.v1\+json$/.test(config.mediaType)) {
+    throw new Fault('invalidArgument', `${familiarReference(options.reference)} is no container image but holds '${config.mediaType}'`)
+  }
+  const { blobs } = parts.store.parts
+  if ((await blobs.stat(config.digest)) !== undefined) return await blobs.read(config.digest, { maxBytes: maxConfigBytes })
+  const { body } = await parts.client.blob(options.reference.repository, config.digest, { signal: options.signal })
+  const bytes = await readBody(body, { maxBytes: maxConfigBytes, what: 'image config' })
+  if (digestOf(bytes) !== config.digest) throw new Fault('dataLoss', `the image config that ${parts.client.registry} sent has the digest ${digestOf(bytes)}, not ${config.digest}`)
+  return bytes
+}
+
+interface Wanted {
+  readonly manifest: ImageManifest
+  readonly diffIds: readonly string[]
+  readonly held: DisposableStack
+}
+
+async function fetchLayers(parts: PullParts, options: PullOptions, wanted: Wanted): Promise<StoredLayer[]> {
+  const { manifest, diffIds } = wanted
+  if (manifest.layers.length !== diffIds.length) throw new Fault('invalidArgument', `${familiarReference(options.reference)}: the manifest lists ${manifest.layers.length} layers, the configuration ${diffIds.length}`)
+  const failed = new AbortController()
+  const inner = { ...options, signal: AbortSignal.any([options.signal, failed.signal]) }
+  const fetching = manifest.layers.map(async (descriptor, index) => {
+    wanted.held.use(parts.store.parts.leases.hold(descriptor.digest))
+    options.onProgress({ id: shortDigest(descriptor.digest), status: 'Pulling fs layer' })
+    const diffId = parseDigest(diffIds[index], 'rootfs.diff_ids')
+    try {
+      return await parts.gate.run(() => parts.downloads.run(descriptor.digest, () => fetchLayer(parts, inner, { descriptor, diffId })))
+    } catch (error) {
+      failed.abort(error)
+      throw error
+    }
+  })
+  const settled = await Promise.allSettled(fetching)
+  const reasons = settled.flatMap((result): unknown[] => (result.status === 'rejected' ? [result.reason] : []))
+  // The first failure cancels the others; theirs say nothing new.
+  if (reasons.length > 0) throw reasons.find((reason) => !isFault(reason, 'canceled')) ?? reasons[0]
+  return settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+}
+
+interface Layer {
+  readonly descriptor: Descriptor
+  readonly diffId: Digest
+}
+
+async function fetchLayer(parts: PullParts, options: PullOptions, layer: Layer): Promise<StoredLayer> {
+  options.signal.throwIfAborted()
+  const { store } = parts
+  const { blobs, snapshots } = store.parts
+  const { descriptor, diffId } = layer
+  const id = shortDigest(descriptor.digest)
+  const stored: StoredLayer = { diffId, digest: descriptor.digest, mediaType: descriptor.mediaType, sizeBytes: descriptor.size }
+  const here = (await blobs.stat(descriptor.digest)) === undefined ? await store.findLayer(diffId) : stored
+  if (here !== undefined && snapshots.hasLayer(diffId)) {
+    options.onProgress({ id, status: 'Already exists' })
+    return here
+  }
+  const compression = layerCompression(descriptor.mediaType)
+  if (compression === undefined) throw new Fault('unsupportedMediaType', `layer ${id} has the type '${descriptor.mediaType}', which is no layer of a root file system`)
+  if (here === stored) {
+    options.onProgress({ id, status: 'Extracting', currentBytes: descriptor.size, totalBytes: descriptor.size })
+    await snapshots.unpackLayer({ diffId, blob: await blobs.open(descriptor.digest), compression, signal: options.signal })
+  } else await download(parts, options, layer)
+  options.onProgress({ id, status: 'Pull complete' })
+  return stored
+}
+
+/** Downloads into the blob store and unpacks at the same time, unless an earlier download is gone on with. */
+async function download(parts: PullParts, options: PullOptions, layer: Layer): Promise<void> {
+  const { blobs, snapshots } = parts.store.parts
+  const { descriptor, diffId } = layer
+  const id = shortDigest(descriptor.digest)
+  const compression = layerCompression(descriptor.mediaType) ?? 'detect'
+  const ingest = await takeUp(parts.store, `pull-${digestHex(descriptor.digest)}`)
+  const failed = new AbortController()
+  const signal = AbortSignal.any([options.signal, failed.signal])
+  try {
+    const source = reported(resumedBlob({ client: parts.client, repository: options.reference.repository, descriptor, start: ingest.offset, clock: parts.store.parts.clock, signal }), options, layer, ingest.offset)
+    if (ingest.offset > 0) {
+      await ingest.write(source, { signal })
+      await ingest.commit({ expect: descriptor.digest })
+      await snapshots.unpackLayer({ diffId, blob: await blobs.open(descriptor.digest), compression, signal })
+      return
+    }
+    const feed = new PassThrough({ highWaterMark: 4 * 1024 * 1024 })
+    const unpacking = snapshots.unpackLayer({ diffId, blob: feed, compression, signal })
+    const writing = ingest.write(fedTo(feed, source), { signal }).then(() => {
+      options.onProgress({ id, status: 'Download complete' })
+      options.onProgress({ id, status: 'Extracting', currentBytes: descriptor.size, totalBytes: descriptor.size })
+    })
+    await bothOrNone(unpacking, writing, failed)
+    await ingest.commit({ expect: descriptor.digest })
+  } catch (error) {
+    // What a bad server sent is thrown away; what a bad network cut off is kept for the next pull.
+    await (isFault(error, 'canceled') || isFault(error, 'unavailable') ? ingest.release() : ingest.abort())
+    throw error
+  }
+}
+
+/** An ingest of a known name: a new one, or what an interrupted pull left. */
+async function takeUp(store: ImageStore, id: string): Promise<Ingest> {
+  try {
+    return await store.parts.blobs.begin({ id })
+  } catch (error) {
+    if (!isFault(error, 'alreadyExists')) throw error
+    return await store.parts.blobs.resume(id)
+  }
+}
+
+/** Waits for both; when one fails the other is aborted, and the first failure is thrown. */
+async function bothOrNone(first: Promise<unknown>, second: Promise<unknown>, failed: AbortController): Promise<void> {
+  const errors: unknown[] = []
+  const guard = (work: Promise<unknown>): Promise<unknown> =>
+    work.catch((error: unknown) => {
+      errors.push(error)
+      failed.abort(error)
+    })
+  await Promise.all([guard(first), guard(second)])
+  if (errors.length > 0) throw errors.find((error) => !isFault(error, 'canceled')) ?? errors[0]
+}
+
+/** Passes chunks on and writes each to `feed` as well, as fast as the slower of the two. */
+async function* fedTo(feed: PassThrough, source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  // A reader that ended early says so itself.
+  feed.on('error', () => feed.destroy())
+  try {
+    for await (const chunk of source) {
+      if (!feed.destroyed && !feed.write(chunk)) await room(feed)
+      yield chunk
+    }
+    feed.end()
+  } catch (error) {
+    feed.destroy(error instanceof Error ? error : new Error(String(error)))
+    throw error
+  } finally {
+    if (!feed.writableEnded) feed.destroy()
+  }
+}
+
+function room(feed: PassThrough): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      feed.off('drain', done)
+      feed.off('close', done)
+      resolve()
+    }
+    feed.on('drain', done)
+    feed.on('close', done)
+  })
+}
+
+/** Tells of the progress at most a hundred times per layer. */
+async function* reported(source: AsyncIterable<Uint8Array>, options: PullOptions, layer: Layer, start: number): AsyncGenerator<Uint8Array> {
+  const id = shortDigest(layer.descriptor.digest)
+  const bytesPerReport = Math.max(256 * 1024, layer.descriptor.size / 100)
+  let current = start
+  let told = start
+  for await (const chunk of source) {
+    current += chunk.length
+    if (current - told >= bytesPerReport) {
+      told = current
+      options.onProgress({ id, status: 'Downloading', currentBytes: current, totalBytes: layer.descriptor.size })
+    }
+    yield chunk
+  }
+}

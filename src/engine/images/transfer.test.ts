@@ -1,0 +1,238 @@
+/** Pull and push against a registry that the test serves: shared and foreign blobs, broken networks, lying servers. */
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { after, before, test } from 'node:test'
+import { gzipSync } from 'node:zlib'
+import { present } from '#base/assert.ts'
+import { isFault } from '#base/fault.ts'
+import { silentLogger } from '#base/log.ts'
+import type { Kernel } from '#linux/contract/kernel.ts'
+import { openKernel } from '#linux/real/kernel.ts'
+import type { Blobs } from '#oci/blobs/contract.ts'
+import { openFileBlobs } from '#oci/blobs/file-system.ts'
+import { mediaTypes } from '#oci/descriptor.ts'
+import { digestOf } from '#oci/digest.ts'
+import type { Digest } from '#oci/digest.ts'
+import { sampleTar } from '#oci/layer/archive-samples.ts'
+import type { TransferProgress } from '../contract/images.ts'
+import { openOverlaySnapshots } from '../snapshots/overlay-snapshots.ts'
+import type { OverlaySnapshots } from '../snapshots/overlay-snapshots.ts'
+import { openImages } from './images.ts'
+import type { OpenedImages, OpenImagesOptions } from './images.ts'
+
+let kernel: Kernel & AsyncDisposable
+
+before(async () => {
+  kernel = await openKernel()
+})
+after(() => kernel[Symbol.asyncDispose]())
+
+interface Machine extends AsyncDisposable {
+  readonly root: string
+  readonly blobs: Blobs
+  readonly snapshots: OverlaySnapshots
+  readonly images: OpenedImages
+}
+
+async function machine(options: Partial<OpenImagesOptions> = {}): Promise<Machine> {
+  const root = mkdtempSync(join(present(process.env['BERTH_TEST_ROOT'], 'BERTH_TEST_ROOT'), 'tr-'))
+  const blobs = await openFileBlobs(join(root, 'b'))
+  const snapshots = await openOverlaySnapshots({ root: join(root, 's'), mounts: kernel.mounts, confined: kernel.confined, blobs, logger: silentLogger })
+  return {
+    root, blobs, snapshots,
+    images: await openImages({ root: join(root, 'i'), blobs, snapshots, logger: silentLogger, ...options }),
+    async [Symbol.asyncDispose]() {
+      await snapshots[Symbol.asyncDispose]()
+      rmSync(root, { recursive: true })
+    },
+  }
+}
+
+/** A registry in memory, just enough of one, that can be made to misbehave. */
+interface Served extends AsyncDisposable {
+  readonly host: string
+  readonly blobs: Map<Digest, Buffer>
+  readonly manifests: Map<string, { readonly bytes: Buffer; readonly mediaType: string }>
+  readonly requests: string[]
+  misbehave: ((req: IncomingMessage, res: ServerResponse) => boolean) | undefined
+}
+
+async function serve(): Promise<Served> {
+  const server = createServer((req, res) => void answer(self, req, res))
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  const self: Served = {
+    host: `127.0.0.1:${port}`, blobs: new Map(), manifests: new Map(), requests: [], misbehave: undefined,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections()
+      await new Promise((resolve) => server.close(resolve))
+    },
+  }
+  return self
+}
+
+async function answer(self: Served, req: IncomingMessage, res: ServerResponse): Promise<void> {
+  const url = new URL(req.url ?? '/', 'http://x')
+  const last = url.pathname.split('/').at(-1) ?? ''
+  self.requests.push(`${req.method} ${url.pathname}`)
+  if (self.misbehave?.(req, res) === true) return
+  const body: Buffer[] = []
+  for await (const chunk of req) body.push(chunk)
+  if (url.pathname === '/v2/') return void res.end('{}')
+  if (req.method === 'POST') return void res.writeHead(202, { Location: `${url.pathname}1` }).end()
+  if (req.method === 'PUT' && url.pathname.includes('/uploads/')) {
+    self.blobs.set(url.searchParams.get('digest') as Digest, Buffer.concat(body))
+    return void res.writeHead(201).end()
+  }
+  if (req.method === 'PUT') {
+    const bytes = Buffer.concat(body)
+    for (const name of [last, digestOf(bytes)]) self.manifests.set(name, { bytes, mediaType: req.headers['content-type'] ?? '' })
+    return void res.writeHead(201, { 'Docker-Content-Digest': digestOf(bytes) }).end()
+  }
+  const manifest = url.pathname.includes('/manifests/') ? self.manifests.get(last) : undefined
+  const bytes = manifest?.bytes ?? self.blobs.get(last as Digest)
+  if (bytes === undefined) return void res.writeHead(404, { 'Content-Type': 'application/json' }).end('{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}')
+  const start = Number(/^bytes=([0-9]+)-$/.exec(req.headers.range ?? '')?.[1] ?? 0)
+  const headers = { 'Content-Length': bytes.length - start, ...(manifest === undefined ? {} : { 'Content-Type': manifest.mediaType }) }
+  res.writeHead(start > 0 ? 206 : 200, headers)
+  res.end(req.method === 'HEAD' ? undefined : bytes.subarray(start))
+}
+
+/** Puts an image with these layers into the registry, gzip-compressed. */
+function publish(registry: Served, layers: readonly Buffer[]): { readonly digest: Digest; readonly layers: readonly Digest[] } {
+  const config = Buffer.from(JSON.stringify({ architecture: 'amd64', os: 'linux', rootfs: { type: 'layers', diff_ids: layers.map((layer) => digestOf(layer)) } }))
+  const packed = layers.map((layer) => gzipSync(layer))
+  for (const blob of [config, ...packed]) registry.blobs.set(digestOf(blob), blob)
+  const bytes = Buffer.from(JSON.stringify({
+    schemaVersion: 2, mediaType: mediaTypes.dockerManifest,
+    config: { mediaType: mediaTypes.dockerConfig, digest: digestOf(config), size: config.length },
+    layers: packed.map((blob) => ({ mediaType: mediaTypes.dockerLayerGzip, digest: digestOf(blob), size: blob.length })),
+  }))
+  for (const name of ['latest', digestOf(bytes)]) registry.manifests.set(name, { bytes, mediaType: mediaTypes.dockerManifest })
+  return { digest: digestOf(bytes), layers: packed.map((blob) => digestOf(blob)) }
+}
+
+const noise = sampleTar([{ path: 'noise', content: randomBytes(3_000_000) }])
+const small = sampleTar([{ path: 'hello', content: 'world' }])
+
+function requestsFor(registry: Served, digest: Digest): number {
+  return registry.requests.filter((line) => line === `GET /v2/app/blobs/${digest}`).length
+}
+
+test('an image is pulled, its layers unpacked, and a second pull fetches nothing but the manifest', async () => {
+  await using registry = await serve()
+  await using here = await machine()
+  const published = publish(registry, [small, noise])
+  const progress: TransferProgress[] = []
+  const image = await here.images.pull(`${registry.host}/app`, { onProgress: (step) => progress.push(step) })
+  assert.deepEqual(image.repoTags, [`${registry.host}/app:latest`])
+  assert.deepEqual(image.repoDigests, [`${registry.host}/app@${published.digest}`])
+  const target = join(here.root, 't')
+  mkdirSync(target)
+  await here.snapshots.prepare('c', image.topLayer)
+  await here.snapshots.mount('c', target)
+  assert.equal(readFileSync(join(target, 'hello'), 'utf8'), 'world')
+  assert.equal(readFileSync(join(target, 'noise')).length, 3_000_000)
+  await here.snapshots.unmount(target)
+  const words = progress.map(({ status }) => status)
+  for (const word of ['Pulling from app', 'Pulling fs layer', 'Downloading', 'Download complete', 'Extracting', 'Pull complete', `Digest: ${published.digest}`, `Status: Downloaded newer image for ${registry.host}/app:latest`]) assert.ok(words.includes(word), word)
+  registry.requests.length = 0
+  await here.images.pull(`${registry.host}/app`, { onProgress: (step) => progress.push(step) })
+  assert.deepEqual(registry.requests.filter((line) => line.includes('/blobs/')), [])
+  assert.equal(progress.at(-1)?.status, `Status: Image is up to date for ${registry.host}/app:latest`)
+})
+
+test('a download that breaks off goes on where it ended, within a pull and in the next one', async () => {
+  await using registry = await serve()
+  await using here = await machine()
+  const { layers: [layer] } = publish(registry, [noise])
+  const digest = present(layer, 'layer')
+  const bytes = present(registry.blobs.get(digest), 'blob')
+  const starts: number[] = []
+  const cut = (upTo: (start: number) => number) => (req: IncomingMessage, res: ServerResponse): boolean => {
+    if (!req.url?.endsWith(digest)) return false
+    const start = Number(/^bytes=([0-9]+)-$/.exec(req.headers.range ?? '')?.[1] ?? 0)
+    starts.push(start)
+    res.writeHead(start > 0 ? 206 : 200, { 'Content-Length': bytes.length - start })
+    const end = upTo(start)
+    if (end >= bytes.length) res.end(bytes.subarray(start))
+    else res.write(bytes.subarray(start, end), () => res.destroy())
+    return true
+  }
+  const controller = new AbortController()
+  registry.misbehave = cut((start) => {
+    if (start > 0) controller.abort()
+    return start + 1_000_000
+  })
+  await assert.rejects(here.images.pull(`${registry.host}/app`, { signal: controller.signal }), (error) => isFault(error, 'canceled'))
+  const [left] = await Array.fromAsync(here.blobs.abandoned())
+  assert.ok(present(left, 'what was downloaded').sizeBytes > 0)
+  registry.misbehave = cut(() => bytes.length)
+  starts.length = 0
+  const image = await here.images.pull(`${registry.host}/app`, {})
+  assert.equal(starts[0], left?.sizeBytes)
+  assert.equal(image.sizeBytes, 3_000_000)
+  assert.deepEqual(await Array.fromAsync(here.blobs.abandoned()), [])
+})
+
+test('what a lying server sends is refused and leaves nothing', async () => {
+  await using registry = await serve()
+  await using here = await machine()
+  const { layers: [layer] } = publish(registry, [noise])
+  const digest = present(layer, 'layer')
+  const good = present(registry.blobs.get(digest), 'blob')
+  for (const [lie, message] of [
+    [gzipSync(small), /unpacks to|ended the download|digest/],
+    [Buffer.concat([good, Buffer.from('x')]), /more than/],
+    [Buffer.concat([good.subarray(0, good.length - 9), Buffer.alloc(9, 7)]), /damaged|digest|unpacks to/],
+  ] as const) {
+    registry.blobs.set(digest, lie)
+    if (lie.length < good.length) registry.blobs.set(digest, Buffer.concat([lie, Buffer.alloc(good.length - lie.length)]))
+    await assert.rejects(here.images.pull(`${registry.host}/app`, {}), (error) => error instanceof Error && message.test(error.message))
+    assert.deepEqual(await here.images.list(), [])
+    assert.equal(here.snapshots.hasLayer(digestOf(noise)), false)
+    assert.deepEqual(await Array.fromAsync(here.blobs.abandoned()), [])
+  }
+  const manifest = present(registry.manifests.get('latest'), 'manifest')
+  registry.manifests.set(digestOf('promised'), manifest)
+  await assert.rejects(here.images.pull(`${registry.host}/app@${digestOf('promised')}`, {}), (error) => isFault(error, 'dataLoss') && /has the digest/.test(error.message))
+})
+
+test('unknown images and refused logins say what Docker says', async () => {
+  await using registry = await serve()
+  await using here = await machine()
+  await assert.rejects(here.images.pull(`${registry.host}/app:gone`, {}), (error) => isFault(error, 'notFound') && /^manifest for .*app:gone not found: .*manifest unknown/.test(error.message))
+  registry.misbehave = (req, res) => {
+    if (req.url === '/v2/') return false
+    res.writeHead(401, { 'WWW-Authenticate': 'Basic realm="x"' }).end()
+    return true
+  }
+  await assert.rejects(here.images.pull(`${registry.host}/app`, {}), /pull access denied for .*, repository does not exist or may require 'docker login'/)
+  await assert.rejects(here.images.pull('127.0.0.1:1/app', {}), (error) => isFault(error, 'unavailable') && /127\.0\.0\.1:1 cannot be reached/.test(error.message))
+})
+
+test('a push to a foreign registry compresses once; what was pushed is pulled as the same image', async () => {
+  await using registry = await serve()
+  await using here = await machine()
+  const built = await here.images.importRoot(Readable.from([small]), { name: `${registry.host}/app:1` })
+  const progress: string[] = []
+  const pushed = await here.images.push(`${registry.host}/app:1`, { onProgress: ({ status }) => progress.push(status) })
+  assert.equal(pushed.tag, '1')
+  assert.ok(progress.includes('Pushed'))
+  assert.ok(progress.includes(`1: digest: ${pushed.digest} size: ${pushed.sizeBytes}`))
+  assert.deepEqual((await here.images.resolve(built.id)).repoDigests, [`${registry.host}/app@${pushed.digest}`])
+  const again = await here.images.push(`${registry.host}/app:1`, { onProgress: ({ status }) => progress.push(status) })
+  assert.equal(again.digest, pushed.digest)
+  assert.ok(progress.includes('Layer already exists'))
+  await using other = await machine()
+  assert.equal((await other.images.pull(`${registry.host}/app:1`, {})).id, built.id)
+  await other.images.tag(built.id, `${registry.host}/app:2`)
+  assert.equal((await other.images.push(`${registry.host}/app:2`, {})).digest, pushed.digest)
+  assert.equal(requestsFor(registry, digestOf(small)), 0)
+})

@@ -1,0 +1,292 @@
+/**
+ * A client of OCI registries (distribution-spec 1.1): basic and bearer login, manifests, blobs with resume, uploads with mount.
+ * One client talks to one registry; tokens are kept per repository and action.
+ */
+import type { OutgoingHttpHeaders } from 'node:http'
+import type { Readable } from 'node:stream'
+import { parseJson, readBody } from '#base/http.ts'
+import { Fault } from '#base/fault.ts'
+import type { FaultCode } from '#base/fault.ts'
+import type { Digest } from '../digest.ts'
+import { digestAlgorithm, digestOf, isDigest } from '../digest.ts'
+import { asObject, member, optionalString } from '../json.ts'
+import { manifestMediaTypes, maxManifestBytes } from '../manifest.ts'
+import { dockerHub } from '../reference.ts'
+import { parseChallenges } from './challenge.ts'
+import type { Challenge } from './challenge.ts'
+import { Transport } from './transport.ts'
+import type { Answer } from './transport.ts'
+
+export interface RegistryCredentials {
+  readonly username?: string
+  readonly password?: string
+  /** OAuth2 refresh token, as `docker login` stores it for some registries. */
+  readonly identityToken?: string
+  /** Bearer token to be used as it is. */
+  readonly registryToken?: string
+}
+
+export interface RegistryClientOptions {
+  /** Host with optional port, as in a reference. */
+  readonly registry: string
+  readonly credentials?: RegistryCredentials
+  /** Plain HTTP and unverified certificates are allowed. Loopback addresses always are. */
+  readonly insecure?: boolean
+  /** PEM certificates of an authority of one's own. */
+  readonly ca?: string
+}
+
+export interface FetchedManifest {
+  readonly digest: Digest
+  readonly mediaType: string
+  readonly bytes: Buffer
+}
+
+export interface BlobUpload {
+  readonly digest: Digest
+  readonly sizeBytes: number
+  /** Opens the content; again when the upload is tried again. */
+  readonly open: () => Promise<Readable>
+  /** A repository on the same registry that may hold the blob already. */
+  readonly from?: string
+  readonly signal?: AbortSignal
+}
+
+export type UploadOutcome = 'mounted' | 'exists' | 'uploaded'
+
+interface Access {
+  readonly repository: string
+  readonly actions: 'pull' | 'pull,push'
+}
+
+interface Ask {
+  readonly method: string
+  /** Path below the registry, or a whole URL (a Location). */
+  readonly path: string | URL
+  readonly access: Access | undefined
+  readonly headers?: OutgoingHttpHeaders
+  readonly body?: Uint8Array | Readable
+  readonly signal?: AbortSignal | undefined
+}
+
+const maxAnswerBytes = 1024 * 1024
+
+export class RegistryClient implements Disposable {
+  readonly #options: RegistryClientOptions
+  readonly #transport: Transport
+  readonly #mayBePlain: boolean
+  /** Authorization by access; the empty key is for the base address. */
+  readonly #authorizations = new Map<string, string>()
+  #base: Promise<URL> | undefined
+
+  constructor(options: RegistryClientOptions) {
+    this.#options = options
+    this.#mayBePlain = options.insecure === true || isLoopback(options.registry)
+    this.#transport = new Transport({ insecure: this.#mayBePlain, ...(options.ca === undefined ? {} : { ca: options.ca }) })
+  }
+
+  get registry(): string {
+    return this.#options.registry
+  }
+
+  /** Checks that the registry answers and takes the credentials (`docker login`). */
+  async ping(signal?: AbortSignal): Promise<void> {
+    const answer = await this.#ask({ method: 'GET', path: '/v2/', access: undefined, signal })
+    answer.body.resume()
+    if (answer.status !== 200) throw await refusal(answer, `${this.registry} refused the login`)
+  }
+
+  /** Fetches a manifest by tag or digest and checks that its bytes have the digest they should have (`dataLoss`). */
+  async manifest(repository: string, reference: string, signal?: AbortSignal): Promise<FetchedManifest> {
+    const answer = await this.#ask({ method: 'GET', path: `/v2/${repository}/manifests/${reference}`, access: { repository, actions: 'pull' }, headers: { Accept: [...manifestMediaTypes, 'application/json'].join(', ') }, signal })
+    if (answer.status !== 200) throw await refusal(answer, `manifest '${reference}' of ${this.registry}/${repository}`)
+    const bytes = await readBody(answer.body, { maxBytes: maxManifestBytes, what: 'manifest' })
+    const promised = isDigest(reference) ? reference : headerDigest(answer)
+    const digest = digestOf(bytes, promised === undefined ? 'sha256' : digestAlgorithm(promised))
+    if (promised !== undefined && promised !== digest) throw new Fault('dataLoss', `the manifest that ${this.registry} sent for ${repository} has the digest ${digest}, not ${promised}`)
+    return { digest, mediaType: answer.headers['content-type']?.split(';')[0]?.trim() ?? '', bytes }
+  }
+
+  /** A blob's bytes from `start` on. The caller checks the digest. `whole` says that a range was asked for but all is sent. */
+  async blob(repository: string, digest: Digest, options: { readonly start?: number; readonly signal?: AbortSignal } = {}): Promise<{ readonly body: Readable; readonly whole: boolean }> {
+    const start = options.start ?? 0
+    const answer = await this.#ask({ method: 'GET', path: `/v2/${repository}/blobs/${digest}`, access: { repository, actions: 'pull' }, headers: start === 0 ? {} : { Range: `bytes=${start}-` }, signal: options.signal })
+    if (answer.status !== 200 && answer.status !== 206) throw await refusal(answer, `blob ${digest} of ${this.registry}/${repository}`)
+    return { body: answer.body, whole: answer.status === 200 }
+  }
+
+  async hasBlob(repository: string, digest: Digest, signal?: AbortSignal): Promise<boolean> {
+    const answer = await this.#ask({ method: 'HEAD', path: `/v2/${repository}/blobs/${digest}`, access: { repository, actions: 'pull,push' }, signal })
+    answer.body.resume()
+    return answer.status === 200
+  }
+
+  /** Brings a blob into a repository by the cheapest way: it is there, it can be mounted, it must be sent. */
+  async upload(repository: string, blob: BlobUpload): Promise<UploadOutcome> {
+    if (await this.hasBlob(repository, blob.digest, blob.signal)) return 'exists'
+    const access: Access = { repository, actions: 'pull,push' }
+    const mount = `mount=${encodeURIComponent(blob.digest)}${blob.from === undefined ? '' : `&from=${encodeURIComponent(blob.from)}`}`
+    const begun = await this.#ask({ method: 'POST', path: `/v2/${repository}/blobs/uploads/?${mount}`, access, headers: { 'Content-Length': 0 }, signal: blob.signal })
+    begun.body.resume()
+    if (begun.status === 201) return 'mounted'
+    const location = begun.headers.location
+    if (begun.status !== 202 || location === undefined) throw await refusal(begun, `an upload to ${this.registry}/${repository}`)
+    const target = new URL(location, begun.url)
+    target.searchParams.set('digest', blob.digest)
+    const done = await this.#ask({
+      method: 'PUT', path: target, access, body: await blob.open(), signal: blob.signal,
+      headers: { 'Content-Length': blob.sizeBytes, 'Content-Type': 'application/octet-stream' },
+    })
+    if (done.status !== 201 && done.status !== 204) throw await refusal(done, `the upload of ${blob.digest} to ${this.registry}/${repository}`)
+    done.body.resume()
+    return 'uploaded'
+  }
+
+  /** `reference` is a tag or the manifest's digest. */
+  async putManifest(repository: string, manifest: { readonly reference: string; readonly bytes: Uint8Array; readonly mediaType: string; readonly signal?: AbortSignal }): Promise<Digest> {
+    const answer = await this.#ask({
+      method: 'PUT', path: `/v2/${repository}/manifests/${manifest.reference}`, access: { repository, actions: 'pull,push' }, body: manifest.bytes, signal: manifest.signal,
+      headers: { 'Content-Type': manifest.mediaType, 'Content-Length': manifest.bytes.length },
+    })
+    if (answer.status !== 201) throw await refusal(answer, `manifest '${manifest.reference}' was not taken by ${this.registry}/${repository}`)
+    answer.body.resume()
+    return headerDigest(answer) ?? digestOf(manifest.bytes)
+  }
+
+  async #ask(ask: Ask): Promise<Answer> {
+    const url = ask.path instanceof URL ? ask.path : new URL(ask.path, await this.#baseUrl(ask.signal))
+    const key = ask.access === undefined ? '' : `${ask.access.repository} ${ask.access.actions}`
+    const send = (authorization: string | undefined): Promise<Answer> =>
+      this.#transport.exchange({ ...ask, url, headers: { ...ask.headers, ...(authorization === undefined ? {} : { Authorization: authorization }) }, ...(ask.signal === undefined ? {} : { signal: ask.signal }) } as const)
+    const answer = await send(this.#authorizations.get(key))
+    const challenge = answer.headers['www-authenticate']
+    // A body that was streamed cannot be sent a second time; uploads begin with a request that has none.
+    if (answer.status !== 401 || challenge === undefined || isStream(ask.body)) return answer
+    const authorization = await this.#authorize(parseChallenges(challenge), ask)
+    if (authorization === undefined) return answer
+    answer.body.resume()
+    this.#authorizations.set(key, authorization)
+    return await send(authorization)
+  }
+
+  /** The Authorization header that answers a challenge; undefined when there is nothing to answer it with. */
+  async #authorize(challenges: readonly Challenge[], ask: Ask): Promise<string | undefined> {
+    const credentials = this.#options.credentials ?? {}
+    const bearer = challenges.find(({ scheme }) => scheme === 'bearer')
+    if (bearer !== undefined) return `Bearer ${credentials.registryToken ?? (await this.#token(bearer, ask))}`
+    const basic = challenges.some(({ scheme }) => scheme === 'basic')
+    return basic && credentials.username !== undefined ? basicHeader(credentials) : undefined
+  }
+
+  /** Asks the token service (distribution "Token Authentication"). */
+  async #token(challenge: Challenge, ask: Ask): Promise<string> {
+    const realmText = challenge.parameters.get('realm') ?? ''
+    if (!URL.canParse(realmText)) throw new Fault('unavailable', `${this.registry} names no valid token service: '${realmText}'`)
+    const realm = new URL(realmText)
+    if (realm.protocol !== 'https:' && !this.#mayBePlain) throw new Fault('permissionDenied', `${this.registry} asks for credentials over plain HTTP at ${realm.host}: refused`)
+    const scope = ask.access === undefined ? challenge.parameters.get('scope') : `repository:${ask.access.repository}:${ask.access.actions}`
+    const service = challenge.parameters.get('service')
+    const { credentials = {} } = this.#options
+    const answer = credentials.identityToken === undefined ? await this.#getToken(realm, { scope, service, credentials, signal: ask.signal }) : await this.#refreshToken(realm, { scope, service, refresh: credentials.identityToken, signal: ask.signal })
+    if (answer.status !== 200) throw await refusal(answer, `the token service of ${this.registry} refused the login`)
+    const node = asObject(parseJson(await readBody(answer.body, { maxBytes: maxAnswerBytes }), 'token answer'), 'token')
+    const token = optionalString(node, 'token') ?? optionalString(node, 'access_token')
+    if (token === undefined) throw new Fault('unavailable', `the token service of ${this.registry} answered without a token`)
+    return token
+  }
+
+  #getToken(realm: URL, wish: { readonly scope: string | undefined; readonly service: string | undefined; readonly credentials: RegistryCredentials; readonly signal: AbortSignal | undefined }): Promise<Answer> {
+    if (wish.service !== undefined) realm.searchParams.set('service', wish.service)
+    if (wish.scope !== undefined) realm.searchParams.set('scope', wish.scope)
+    const headers = wish.credentials.username === undefined ? {} : { Authorization: basicHeader(wish.credentials) }
+    return this.#transport.exchange({ method: 'GET', url: realm, headers, ...(wish.signal === undefined ? {} : { signal: wish.signal }) })
+  }
+
+  #refreshToken(realm: URL, wish: { readonly scope: string | undefined; readonly service: string | undefined; readonly refresh: string; readonly signal: AbortSignal | undefined }): Promise<Answer> {
+    const form = new URLSearchParams({ grant_type: 'refresh_token', refresh_token: wish.refresh, client_id: 'berth', service: wish.service ?? '', scope: wish.scope ?? '' })
+    const body = Buffer.from(form.toString())
+    return this.#transport.exchange({ method: 'POST', url: realm, body, headers: { 'Content-Type': 'application/x-www-form-urlencoded', 'Content-Length': body.length }, ...(wish.signal === undefined ? {} : { signal: wish.signal }) })
+  }
+
+  #baseUrl(signal: AbortSignal | undefined): Promise<URL> {
+    this.#base ??= this.#findBase(signal).catch((error: unknown) => {
+      this.#base = undefined
+      throw error
+    })
+    return this.#base
+  }
+
+  /** HTTPS, or where that is allowed whatever answers: plain HTTP is tried first there. */
+  async #findBase(signal: AbortSignal | undefined): Promise<URL> {
+    const host = this.registry === dockerHub ? 'registry-1.docker.io' : this.registry
+    const secure = new URL(`https://${host}/`)
+    if (!this.#mayBePlain) return secure
+    const plain = new URL(`http://${host}/`)
+    try {
+      const answer = await this.#transport.exchange({ method: 'GET', url: new URL('/v2/', plain), ...(signal === undefined ? {} : { signal }) })
+      answer.body.resume()
+      return answer.status === 200 || answer.status === 401 ? plain : secure
+    } catch (error) {
+      if (error instanceof Fault && error.details['errno'] === 'ECONNREFUSED') throw error
+      return secure
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#transport[Symbol.dispose]()
+  }
+}
+
+function isStream(body: Ask['body']): boolean {
+  return body !== undefined && !(body instanceof Uint8Array)
+}
+
+function isLoopback(registry: string): boolean {
+  const host = registry.replace(/:[0-9]+$/, '')
+  return host === 'localhost' || host === '[::1]' || /^127\.[0-9]+\.[0-9]+\.[0-9]+$/.test(host)
+}
+
+function basicHeader(credentials: RegistryCredentials): string {
+  return `Basic ${Buffer.from(`${credentials.username ?? ''}:${credentials.password ?? ''}`).toString('base64')}`
+}
+
+function headerDigest(answer: Answer): Digest | undefined {
+  const value = answer.headers['docker-content-digest']
+  return typeof value === 'string' && isDigest(value) ? value : undefined
+}
+
+function codeOf(status: number): FaultCode {
+  if (status === 401) return 'unauthenticated'
+  if (status === 403) return 'permissionDenied'
+  if (status === 404) return 'notFound'
+  if (status === 416) return 'rangeNotSatisfiable'
+  if (status === 429) return 'resourceExhausted'
+  return status >= 500 ? 'unavailable' : 'invalidArgument'
+}
+
+/** A registry's refusal as a fault, with its own words (`errors[].message`) where it gave any. */
+async function refusal(answer: Answer, what: string): Promise<Fault> {
+  const bytes = await readBody(answer.body, { maxBytes: maxAnswerBytes, what: 'error answer' })
+  const retryAfter = Number(answer.headers['retry-after'])
+  return new Fault(codeOf(answer.status), `${what}: ${words(bytes) ?? `HTTP ${answer.status}`}`, {
+    details: { status: answer.status },
+    ...(Number.isFinite(retryAfter) && retryAfter > 0 ? { retryAfterSeconds: retryAfter } : {}),
+  })
+}
+
+function words(bytes: Buffer): string | undefined {
+  let value: unknown
+  try {
+    value = JSON.parse(bytes.toString('utf8'))
+  } catch (error) {
+    // Proxies answer in HTML; the status says enough.
+    return error instanceof SyntaxError ? undefined : String(error)
+  }
+  if (typeof value !== 'object' || value === null || !('errors' in value) || !Array.isArray(value.errors)) return undefined
+  const first: unknown = value.errors[0]
+  if (typeof first !== 'object' || first === null) return undefined
+  const node = asObject(first, 'errors[0]')
+  const code = member(node, 'code')
+  const message = member(node, 'message')
+  return [code, message].filter((part) => typeof part === 'string' && part !== '').join(': ') || undefined
+}
