@@ -10,6 +10,7 @@ import type { Json, JsonObject, MutableJsonObject } from './json.ts'
 import { emptyObject, isJsonArray, isJsonObject } from './json.ts'
 import type { KindDefinition } from './kind.ts'
 import { canonicalQuantity } from './quantity.ts'
+import { canonicalTime } from './time-text.ts'
 import { zeroOf } from './vocabulary.ts'
 
 /** The object as it is stored: defaulted and canonical. Server-assigned metadata is not invented here. */
@@ -58,12 +59,13 @@ function canonical(shape: Shape, value: Json, reported: boolean): Json {
       return isJsonObject(value) ? canonicalMap(shape.of, value, reported) : value
     case 'quantity':
       return canonicalQuantity(value) ?? value
+    case 'time':
+      return typeof value === 'string' ? (canonicalTime(value, shape.precision) ?? value) : value
     case 'string':
     case 'integer':
     case 'boolean':
     case 'bytes':
     case 'intOrString':
-    case 'time':
     case 'raw':
       return value
   }

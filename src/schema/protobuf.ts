@@ -10,6 +10,7 @@ import { emptyObject, isJsonArray, isJsonObject } from './json.ts'
 import type { AnyKind } from './kind.ts'
 import { bytesType, protoFields, ProtoWriter, varintType } from './proto-wire.ts'
 import type { ProtoField } from './proto-wire.ts'
+import { formatTime, parseTime } from './time-text.ts'
 
 export const protobufMediaType = 'application/vnd.kubernetes.protobuf'
 const magic = Buffer.from('k8s\0', 'latin1')
@@ -178,14 +179,11 @@ function writeValue(writer: ProtoWriter, number: number, shape: Shape, value: Js
   }
 }
 
-const timePattern = /^(.*?)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:\d\d)$/
-
 function writeTime(writer: ProtoWriter, text: string): void {
-  const match = timePattern.exec(text)
-  const seconds = match === null ? Number.NaN : Math.floor(Date.parse(`${match[1]}${match[3]}`) / 1000)
-  if (Number.isNaN(seconds)) return
-  writer.varint(1, seconds)
-  writer.varint(2, Number((match?.[2] ?? '').padEnd(9, '0')))
+  const parsed = parseTime(text)
+  if (parsed === undefined) return
+  writer.varint(1, parsed.seconds)
+  writer.varint(2, parsed.nanos)
 }
 
 function readObject(plan: Plan, message: Buffer): MutableJsonObject {
@@ -303,6 +301,9 @@ function readIntOrString(message: Buffer): Json {
   return type === 0n ? safeInteger(BigInt.asIntN(32, int)) : text
 }
 
+/** 9999-12-31, the last year that RFC 3339 can write. */
+const latestSeconds = 253_402_300_799
+
 /** An empty message is no time at all. */
 function readTime(message: Buffer, precision: 'seconds' | 'micros'): Json | undefined {
   if (message.length === 0) return undefined
@@ -311,10 +312,8 @@ function readTime(message: Buffer, precision: 'seconds' | 'micros'): Json | unde
     if (field.number === 1) seconds = BigInt.asIntN(64, field.value)
     if (field.number === 2) nanos = BigInt.asIntN(32, field.value)
   }
-  const ms = Number(seconds) * 1000
-  if (!(Math.abs(ms) <= 8.64e15)) throw new Fault('invalidArgument', `malformed protobuf: ${seconds} is no time`)
-  const whole = new Date(ms).toISOString().slice(0, -5)
-  return precision === 'seconds' ? `${whole}Z` : `${whole}.${String(nanos / 1000n).padStart(6, '0')}Z`
+  if (!(Math.abs(Number(seconds)) <= latestSeconds)) throw new Fault('invalidArgument', `malformed protobuf: ${seconds} is no time`)
+  return formatTime({ seconds: Number(seconds), nanos: Math.max(0, Number(nanos)) }, precision)
 }
 
 function readRaw(message: Buffer): Json | undefined {

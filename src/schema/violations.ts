@@ -11,6 +11,7 @@ import { isJsonArray, isJsonObject, sameJson } from './json.ts'
 import type { AnyKind, NameFormat } from './kind.ts'
 import { parseQuantity } from './quantity.ts'
 import { formatProblem, pathSegmentProblem } from './text-formats.ts'
+import { parseTime } from './time-text.ts'
 
 /** Everything wrong with a defaulted object; empty when it may be stored. */
 export function violations(kind: AnyKind, object: object): readonly FaultCause[] {
@@ -48,7 +49,7 @@ export function shapeViolations(shape: Shape, value: Json, path: string, reporte
     case 'intOrString':
       return typeof value === 'string' || Number.isInteger(value) ? [] : [wrongType(path, value, 'must be an integer or a string')]
     case 'time':
-      return typeof value === 'string' && isTime(value) ? [] : [invalid(path, value, 'must be an RFC 3339 time such as 2026-01-02T15:04:05Z')]
+      return typeof value === 'string' && parseTime(value) !== undefined ? [] : [invalid(path, value, 'must be an RFC 3339 time such as 2026-01-02T15:04:05Z')]
     case 'raw':
       return isJsonObject(value) ? [] : [wrongType(path, value, 'must be an object')]
     case 'object':
@@ -120,10 +121,6 @@ const base64Pattern = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]
 /** Go's decoder skips line breaks. */
 function isBase64(value: string): boolean {
   return base64Pattern.test(/[\r\n]/.test(value) ? value.replace(/[\r\n]/g, '') : value)
-}
-const timePattern = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/
-function isTime(value: string): boolean {
-  return timePattern.test(value) && !Number.isNaN(Date.parse(value))
 }
 
 const annotationsLimitBytes = 256 * 1024

@@ -8,6 +8,7 @@ import { violations } from '#schema/violations.ts'
 import { arbitraryObject } from './arbitrary.suite.ts'
 import { Deployment } from './apps/v1/deployment.ts'
 import { ReplicaSet } from './apps/v1/replica-set.ts'
+import { Lease } from './coordination/v1/lease.ts'
 import { pullPolicyFor } from './core/v1/pod-defaults.ts'
 import { Namespace } from './core/v1/namespace.ts'
 import { withKubernetesFinalizer } from './core/v1/namespace-defaults.ts'
@@ -169,4 +170,11 @@ test('defaulting any object of any kind is idempotent and never throws', () => {
       { numRuns: 30 },
     )
   }
+})
+
+test('times are stored in UTC with the precision of their field', () => {
+  const lease = exampleOf(Lease, { metadata: { name: 'l', creationTimestamp: '2026-01-01T02:00:00.7+02:00' }, spec: { renewTime: '2026-01-01T00:00:00Z', acquireTime: '2026-01-01T00:00:00.123456789Z' } })
+  assert.equal(lease.metadata.creationTimestamp, '2026-01-01T00:00:00Z')
+  assert.equal(lease.spec.renewTime, '2026-01-01T00:00:00.000000Z')
+  assert.equal(lease.spec.acquireTime, '2026-01-01T00:00:00.123456Z')
 })
