@@ -1,8 +1,7 @@
 /**
  * A builder on the real kernel with real snapshots and networks, for tests and for the comparison with dockerd: images are kept
- * in memory, and commands run in a chroot unless a runtime is given.
+ * in memory.
  */
-import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -15,10 +14,10 @@ import type { Kernel } from '#linux/contract/kernel.ts'
 import type { Blobs } from '#oci/blobs/contract.ts'
 import { openFileBlobs } from '#oci/blobs/file-system.ts'
 import type { Image, ImageConfig } from '../contract/images.ts'
-import type { ContainerExit, CreateRequest, OutputSink } from '../contract/runtime.ts'
 import { readHostFacts } from '../containers/host.ts'
 import type { BuildRequest } from '../http/backend.ts'
 import { openNetworks, type BridgeNetworks } from '../networks/networks.ts'
+import { openRuntime } from '../runtime/conmon-runtime.ts'
 import { chainIdOf } from '../snapshots/chain.ts'
 import { openOverlaySnapshots, type OverlaySnapshots } from '../snapshots/overlay-snapshots.ts'
 import { openBuilder, type Builder, type BuilderOptions } from './builder.ts'
@@ -40,8 +39,6 @@ export interface BuildLaboratory extends AsyncDisposable {
   /** Calls `look` with the image's files mounted read-only. */
   withFiles<T>(image: Image, look: (root: string) => Promise<T>): Promise<T>
 }
-
-type BuildRuntime = BuilderOptions['runtime']
 
 const quietRequest: Omit<BuildRequest, 'context' | 'onMessage' | 'signal'> = {
   dockerfile: 'Dockerfile',
@@ -70,7 +67,7 @@ const quietRequest: Omit<BuildRequest, 'context' | 'onMessage' | 'signal'> = {
 }
 
 /** `folder` exists and is the laboratory's own; the caller deletes it. */
-export async function openBuildLaboratory(kernel: Kernel, folder: string, makeRuntime: (kernel: Kernel) => BuildRuntime = chrootRuntime): Promise<BuildLaboratory> {
+export async function openBuildLaboratory(kernel: Kernel, folder: string): Promise<BuildLaboratory> {
   const blobs = await openFileBlobs(join(folder, 'blobs'))
   const snapshots = await openOverlaySnapshots({ root: join(folder, 'snapshots'), mounts: kernel.mounts, confined: kernel.confined, blobs, logger: silentLogger })
   const networks = await openNetworks({
@@ -87,8 +84,10 @@ export async function openBuildLaboratory(kernel: Kernel, folder: string, makeRu
     addressPools: [],
   })
   const images = memoryImages()
+  const cgroup = `berth-build-${process.pid}`
   let commands = 0
-  const runtime = makeRuntime(kernel)
+  const facts = await kernel.probe()
+  const runtime = await openRuntime({ kernel, facts, runFolder: join(folder, 'rt'), cgroup, clock: systemClock, log: silentLogger })
   const options: BuilderOptions = {
     images,
     snapshots,
@@ -103,8 +102,8 @@ export async function openBuildLaboratory(kernel: Kernel, folder: string, makeRu
       onExit: (listener) => runtime.onExit(listener),
     },
     networks,
-    host: await readHostFacts(kernel.cgroups.mode, true),
-    cgroupRoot: '/berth-build-test',
+    host: await readHostFacts(facts.cgroupMode, facts.seccomp),
+    cgroupRoot: `/${cgroup}`,
     confined: kernel.confined,
     processes: kernel.processes,
     mounts: kernel.mounts,
@@ -150,6 +149,8 @@ export async function openBuildLaboratory(kernel: Kernel, folder: string, makeRu
       }
     },
     async [Symbol.asyncDispose]() {
+      runtime.close()
+      await kernel.cgroups.remove(cgroup)
       await networks.tearDown()
       await snapshots[Symbol.asyncDispose]()
     },
@@ -170,41 +171,6 @@ function memoryImages(): BuilderOptions['images'] {
       const image: Image = { id, config, repoTags: [], repoDigests: [], topLayer, sizeBytes: 0, createdAt: config.created ?? '', lastTaggedAtMs: undefined }
       images.set(id, image)
       return image
-    },
-  }
-}
-
-/** Runs the process of the spec in a chroot: enough of a runtime to see what RUN does. */
-function chrootRuntime(kernel: Kernel): BuildRuntime {
-  const created = new Map<string, { readonly request: CreateRequest; sink?: OutputSink; readonly closed: PromiseWithResolvers<void> }>()
-  const listeners = new Set<(exit: ContainerExit) => void>()
-  return {
-    create: async (request) => {
-      created.set(request.id, { request, closed: Promise.withResolvers() })
-      return { pid: 1 }
-    },
-    attach: async (id, sink) => {
-      const container = created.get(id)
-      assert.ok(container)
-      container.sink = sink
-      return { stdin: undefined, closed: container.closed.promise, close() {}, [Symbol.dispose]() {} }
-    },
-    start: async (id) => {
-      const container = created.get(id)
-      assert.ok(container)
-      const { process: spec, root } = container.request.spec
-      const env = Object.fromEntries(spec.env.map((each) => [each.slice(0, each.indexOf('=')), each.slice(each.indexOf('=') + 1)]))
-      void kernel.processes.run(['chroot', `--userspec=${spec.user.uid}:${spec.user.gid}`, root.path, '/bin/sh', '-c', 'cd "$0" && exec "$@"', spec.cwd, ...spec.args], { env }).then(({ exitCode, stdout, stderr }) => {
-        container.sink?.write('stdout', stdout)
-        container.sink?.write('stderr', stderr)
-        container.closed.resolve()
-        for (const listener of listeners) listener({ id, exitCode: exitCode ?? 255, oomKilled: false, finishedAtNs: 0n })
-      })
-    },
-    delete: async (id) => void created.delete(id),
-    onExit: (listener) => {
-      listeners.add(listener)
-      return { [Symbol.dispose]: () => void listeners.delete(listener) }
     },
   }
 }

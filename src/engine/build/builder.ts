@@ -13,7 +13,6 @@ import { Fault } from '#base/fault.ts'
 import type { Logger } from '#base/log.ts'
 import { randomHex, type Random } from '#base/random.ts'
 import { Gate, KeyedSerial } from '#base/task.ts'
-import type { ConfinedJobs } from '#linux/contract/confined.ts'
 import type { Mounts } from '#linux/contract/mounts.ts'
 import type { Processes } from '#linux/contract/processes.ts'
 import type { ContainerDefaults, Image, ImageBuilderStore, ImageConfig, ImageResolver, ImageTagger, ImageTransfer } from '../contract/images.ts'
@@ -34,7 +33,6 @@ import { fromBytePath, toBytePath, type FileTree } from './tree.ts'
 export interface BuilderOptions extends CommandRunnerOptions {
   readonly images: ImageResolver & Pick<ImageTagger, 'tag'> & Pick<ImageTransfer, 'pull'> & ImageBuilderStore
   readonly snapshots: SnapshotReader & SnapshotMounter & Pick<SnapshotCommitter, 'diff' | 'commit'>
-  readonly confined: ConfinedJobs
   readonly processes: Processes
   readonly mounts: Mounts
   readonly clock: Clock

@@ -2,9 +2,10 @@
  * One RUN: a container that lives for one command on a root file system that is mounted already. It goes straight to the
  * runtime, because it has no name, no log and no restart; the spec is the one that every container gets.
  */
-import { lstat, mkdir, rmdir, unlink, utimes } from 'node:fs/promises'
-import { dirname, join, posix } from 'node:path'
+import { lstat, mkdir, rmdir, unlink } from 'node:fs/promises'
+import { dirname, join, posix, relative } from 'node:path'
 import { Fault, systemErrorCode } from '#base/fault.ts'
+import type { ConfinedJobs } from '#linux/contract/confined.ts'
 import type { ContainerSpec, ResolvedMount } from '../contract/containers.ts'
 import type { Networks } from '../contract/networks.ts'
 import type { ContainerExit, Runtime } from '../contract/runtime.ts'
@@ -13,10 +14,12 @@ import type { HostFacts } from '../containers/host.ts'
 import { lookUpIdentity, resolveInRoot } from '../containers/identity.ts'
 import { hostsText, resolvConfText, writeNetworkFiles, type NetworkFiles } from '../containers/network-files.ts'
 import { runtimeSpecOf } from '../containers/spec.ts'
+import type { FolderTimes } from './folder-times.job.ts'
 
 export interface CommandRunnerOptions {
   readonly runtime: Pick<Runtime, 'create' | 'start' | 'attach' | 'delete' | 'onExit'>
   readonly networks: Networks
+  readonly confined: ConfinedJobs
   readonly host: HostFacts
   /** Path of the instance's cgroups, e.g. `/berth`. */
   readonly cgroupRoot: string
@@ -49,9 +52,8 @@ export async function runCommand(options: CommandRunnerOptions, request: Command
   try {
     return await runToEnd(options, request)
   } finally {
-    await runtime.delete(request.id, { force: true })
-    await networks.closeSandbox(request.id)
-    await removeStubs(stubs)
+    await Promise.all([runtime.delete(request.id, { force: true }), networks.closeSandbox(request.id)])
+    await removeStubs(options.confined, request.rootfs, stubs)
   }
 }
 
@@ -123,7 +125,7 @@ interface Stubs {
   /** Host paths that did not exist, parents first. */
   readonly missing: readonly string[]
   /** Folders that exist and will be touched, with their times. */
-  readonly parents: readonly { readonly path: string; readonly atimeMs: number; readonly mtimeMs: number }[]
+  readonly parents: readonly FolderTimes[]
 }
 
 const mountPoints = ['/proc', '/sys', '/dev', '/etc/hosts', '/etc/hostname', '/etc/resolv.conf']
@@ -131,7 +133,7 @@ const mountPoints = ['/proc', '/sys', '/dev', '/etc/hosts', '/etc/hostname', '/e
 /** The runtime makes what it mounts on. An image must not notice, so we remember what was not there. */
 async function missingMountPoints({ rootfs, mounts }: CommandRequest): Promise<Stubs> {
   const missing: string[] = []
-  const parents = new Map<string, { path: string; atimeMs: number; mtimeMs: number }>()
+  const parents = new Map<string, FolderTimes>()
   for (const point of [...mountPoints, ...mounts.map(({ target }) => target).filter((target) => !target.startsWith('/dev/'))]) {
     const parts = posix.normalize(point).split('/').filter((part) => part !== '')
     for (let count = 1; count <= parts.length; count += 1) {
@@ -140,8 +142,8 @@ async function missingMountPoints({ rootfs, mounts }: CommandRequest): Promise<S
       missing.push(path)
       const parent = dirname(path)
       if (parents.has(parent) || missing.includes(parent)) continue
-      const { atimeMs, mtimeMs } = await lstat(parent)
-      parents.set(parent, { path: parent, atimeMs, mtimeMs })
+      const { atimeNs, mtimeNs } = await lstat(parent, { bigint: true })
+      if (parent !== rootfs) parents.set(parent, { path: `/${relative(rootfs, parent)}`, accessedNs: atimeNs, modifiedNs: mtimeNs })
     }
   }
   return { missing, parents: [...parents.values()] }
@@ -159,7 +161,7 @@ async function exists(path: string): Promise<boolean> {
 }
 
 /** Takes away mount points that are still as the runtime made them: empty. */
-async function removeStubs({ missing, parents }: Stubs): Promise<void> {
+async function removeStubs(confined: ConfinedJobs, rootfs: string, { missing, parents }: Stubs): Promise<void> {
   let removed = 0
   for (const path of [...missing].reverse()) {
     try {
@@ -174,5 +176,6 @@ async function removeStubs({ missing, parents }: Stubs): Promise<void> {
     }
   }
   // When everything that was made is gone again, the folders are as they were, and so are their times.
-  if (removed === missing.length) for (const { path, atimeMs, mtimeMs } of parents) await utimes(path, atimeMs / 1000, mtimeMs / 1000)
+  if (removed < missing.length || parents.length === 0) return
+  await confined.run<readonly FolderTimes[], void>(rootfs, new URL('./folder-times.job.ts', import.meta.url), parents)
 }
