@@ -1,4 +1,5 @@
 /** The confined jobs of this room: where their modules stand, what they take and answer. They run in `#linux/contract/confined.ts`. */
+import type { BigIntStats } from 'node:fs'
 import type { LayerCompression } from '../descriptor.ts'
 import type { Digest } from '../digest.ts'
 import type { EntryType } from './entry.ts'
@@ -49,6 +50,13 @@ export interface ListedEntry {
   readonly sizeBytes: number
   /** `dev:ino` where the file has several names, so that it is counted once. */
   readonly inode?: string
+  /** Of a folder: mode, owner and time, so that one that was only looked into can be told from one that changed. */
+  readonly attributes?: string
+}
+
+/** See `ListedEntry.attributes`. */
+export function folderAttributes(stats: BigIntStats): string {
+  return `${stats.mode.toString(8)} ${stats.uid}:${stats.gid} ${stats.mtimeNs}`
 }
 
 export const listJob = new URL('./list.job.ts', import.meta.url)

@@ -2,7 +2,7 @@
 import { lstatSync, readdirSync } from 'node:fs'
 import type { BigIntStats } from 'node:fs'
 import type { JobContext } from '#linux/contract/confined.ts'
-import type { ListedEntry } from './jobs.ts'
+import { folderAttributes, type ListedEntry } from './jobs.ts'
 import { isWhiteoutNode, typeOf } from './walk.ts'
 
 export async function job(_args: undefined, context: JobContext): Promise<ListedEntry[]> {
@@ -25,5 +25,5 @@ const slash = Buffer.from('/')
 
 function describe(path: Buffer, stats: BigIntStats, opaque: boolean): ListedEntry {
   const kind = isWhiteoutNode(stats) ? 'whiteout' : (typeOf(stats) ?? 'socket')
-  return { path, kind, opaque, sizeBytes: stats.isFile() ? Number(stats.size) : 0, ...(stats.nlink > 1n && stats.isFile() ? { inode: `${stats.dev}:${stats.ino}` } : {}) }
+  return { path, kind, opaque, sizeBytes: stats.isFile() ? Number(stats.size) : 0, ...(stats.nlink > 1n && stats.isFile() ? { inode: `${stats.dev}:${stats.ino}` } : {}), ...(stats.isDirectory() ? { attributes: folderAttributes(stats) } : {}) }
 }
