@@ -32,6 +32,7 @@ const engine = stack.use(
     blobs,
     otherBlobRoots: [() => registry.roots()],
     insecureRegistries: registryHosts(config),
+    localRegistry: { hosts: registryHosts(config), credentials: credential },
     paths: { state: join(paths.state, 'engine'), run: paths.run },
     names: { cgroup: instance.name, table: engineTable(instance), bridge: `${instance.linkPrefix}0` },
     networks: { bridgeSubnet: config.bridgeCidr },

@@ -44,6 +44,8 @@ export interface EngineOptions {
   readonly otherBlobRoots?: readonly BlobRoots[]
   /** Registry hosts served without TLS; `localhost` and 127.0.0.0/8 always are. */
   readonly insecureRegistries?: readonly string[]
+  /** The registry of this machine, by every host name it goes by: it shares our blobs, so that a push copies none. */
+  readonly localRegistry?: { readonly hosts: readonly string[]; readonly credentials: { readonly username: string; readonly password: string } }
   readonly paths: {
     /** Survives a restart of the machine, e.g. `/var/lib/berth/engine`; on a file system that can be overlayfs's upper. */
     readonly state: string
@@ -109,7 +111,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   ])
   opened.use(snapshots)
   opened.use(runtime)
-  const images = await openImages({ root: `${paths.state}/images`, blobs, leases, snapshots, otherRoots: options.otherBlobRoots ?? [], insecureRegistries: options.insecureRegistries ?? [], clock, random, logger: log.child({ room: 'images' }) })
+  const images = await openImages({ root: `${paths.state}/images`, blobs, leases, snapshots, otherRoots: options.otherBlobRoots ?? [], insecureRegistries: options.insecureRegistries ?? [], ...(options.localRegistry === undefined ? {} : { localRegistry: options.localRegistry }), clock, logger: log.child({ room: 'images' }) })
   const containers = await openContainers({
     runtime, images, snapshots, networks, volumes, events, clock, random, host, cgroupRoot, log: log.child({ room: 'containers' }),
     stateDir: paths.state, runDir: paths.run, initPath: await findInit(), ps: (args) => listProcesses(kernel, args),

@@ -1,37 +1,132 @@
-/** PLACEHOLDER by engine while oci finishes: composition of the images room. */
+/** `Images`, put together: the store, archives, and transfers with registries. */
+import { systemClock } from '#base/clock.ts'
 import type { Clock } from '#base/clock.ts'
-import { Fault } from '#base/fault.ts'
+import { Fault, isFault } from '#base/fault.ts'
 import type { Logger } from '#base/log.ts'
-import type { Random } from '#base/random.ts'
-import type { BlobLeases, BlobRoots } from '#oci/blobs/collect.ts'
+import { Gate, KeyedSerial } from '#base/task.ts'
+import { BlobLeases } from '#oci/blobs/collect.ts'
+import type { BlobRoots } from '#oci/blobs/collect.ts'
 import type { Blobs } from '#oci/blobs/contract.ts'
-import type { Images } from '../contract/images.ts'
+import { RegistryClient } from '#oci/client/registry-client.ts'
+import type { RegistryCredentials } from '#oci/client/registry-client.ts'
+import type { Digest } from '#oci/digest.ts'
+import { hostPlatform, parsePlatform } from '#oci/platform.ts'
+import { canonicalReference, familiarReference, parseReference, withDefaultTag } from '#oci/reference.ts'
+import type { Images, RegistryAuth } from '../contract/images.ts'
 import type { SnapshotCommitter, SnapshotReader } from '../contract/snapshots.ts'
 import type { LayerUnpacker } from '../snapshots/overlay-snapshots.ts'
 import { ImageRecords } from './image-records.ts'
 import { ImageStore } from './image-store.ts'
 import { importRoot } from './import-root.ts'
 import { loadArchive } from './load.ts'
+import { pullImage } from './pull.ts'
+import { pushImage } from './push.ts'
 import { saveArchive } from './save.ts'
 
-export async function openImages(options: { readonly root: string; readonly blobs: Blobs; readonly leases: BlobLeases; readonly snapshots: SnapshotReader & Pick<SnapshotCommitter, 'collect'> & LayerUnpacker; readonly otherRoots: readonly BlobRoots[]; readonly insecureRegistries: readonly string[]; readonly clock: Clock; readonly random: Random; readonly logger: Logger }): Promise<Images> {
-  const records = await ImageRecords.open(options)
-  const store = new ImageStore({ ...options, records, graceMs: 600_000 })
-  const refuse = async (): Promise<never> => {
-    throw new Fault('unimplemented', 'transfers are not wired yet')
-  }
+export interface OpenImagesOptions {
+  /** Its own folder; made when missing. */
+  readonly root: string
+  readonly blobs: Blobs
+  readonly snapshots: SnapshotReader & Pick<SnapshotCommitter, 'collect'> & LayerUnpacker
+  /** The registry of this machine, by every host name it goes by: it shares our blobs. */
+  readonly localRegistry?: { readonly hosts: readonly string[]; readonly credentials: RegistryCredentials }
+  /** Hosts (with port) that may be reached over plain HTTP or with any certificate. Loopback addresses always may. */
+  readonly insecureRegistries?: readonly string[]
+  /** Blobs that others need, so that the collector spares them: the registry's `roots`. */
+  readonly otherRoots?: readonly BlobRoots[]
+  /** Shared with whoever else stores blobs before naming them. */
+  readonly leases?: BlobLeases
+  /** How long a blob that nothing names is spared. Default one minute. */
+  readonly graceMs?: number
+  readonly clock?: Clock
+  readonly logger: Logger
+}
+
+export interface OpenedImages extends Images {
+  /** Frees layers and blobs that nothing needs. Answers the bytes. */
+  collect(): Promise<number>
+  /** Every blob that an image needs, for others' collectors. */
+  blobRoots(): Iterable<Digest>
+}
+
+/** Layers that are fetched or sent at a time, over all transfers. */
+const parallelLayers = 4
+
+export async function openImages(options: OpenImagesOptions): Promise<OpenedImages> {
+  const { root, blobs, snapshots, logger, clock = systemClock } = options
+  const records = await ImageRecords.open({ root, blobs, logger })
+  const store = new ImageStore({ records, blobs, snapshots, logger, clock, leases: options.leases ?? new BlobLeases(), otherRoots: options.otherRoots ?? [], graceMs: options.graceMs ?? 60_000 })
+  const gate = new Gate(parallelLayers)
+  const downloads = new KeyedSerial<Digest>()
+  const isLocal = (registry: string): boolean => options.localRegistry?.hosts.includes(registry) === true
+  const connect = (registry: string, auth: RegistryAuth | undefined): RegistryClient =>
+    new RegistryClient({ registry, credentials: isLocal(registry) ? (options.localRegistry?.credentials ?? {}) : credentialsOf(auth), insecure: options.insecureRegistries?.includes(registry) === true })
   return {
-    resolve: (name) => store.resolve(name),
-    list: (o) => store.list(o),
+    resolve: (nameOrId) => store.resolve(nameOrId),
+    list: (listOptions) => store.list(listOptions),
     tag: (id, name) => store.tag(id, name),
-    remove: (name, o) => store.remove(name, o),
-    prune: (o) => store.prune(o),
-    put: (config, o) => store.put(config, o),
-    pull: refuse,
-    push: refuse,
-    authenticate: refuse,
-    load: (archive, o) => loadArchive(store, archive, o),
-    save: (names, o) => saveArchive(store, names, o),
-    importRoot: (archive, o) => importRoot(store, archive, o),
+    remove: (nameOrId, removeOptions) => store.remove(nameOrId, removeOptions),
+    prune: (pruneOptions) => store.prune(pruneOptions),
+    put: (config, putOptions) => store.put(config, putOptions),
+    load: (archive, loadOptions) => loadArchive(store, archive, loadOptions),
+    save: (names, saveOptions) => saveArchive(store, names, saveOptions),
+    importRoot: (archive, importOptions) => importRoot(store, archive, importOptions),
+    collect: () => store.collect(),
+    blobRoots: () => store.blobRoots(),
+    async pull(name, transfer) {
+      const reference = withDefaultTag(parseReference(name))
+      using client = connect(reference.registry, transfer.auth)
+      const before = reference.digest === undefined ? records.idOf(canonicalReference(reference)) : undefined
+      const image = await pullImage({ store, client, gate, downloads }, {
+        reference,
+        platform: transfer.platform === undefined || transfer.platform === '' ? hostPlatform : parsePlatform(transfer.platform),
+        onProgress: transfer.onProgress ?? (() => {}),
+        signal: transfer.signal ?? new AbortController().signal,
+      })
+      const news = before === image.id ? 'Image is up to date for' : 'Downloaded newer image for'
+      transfer.onProgress?.({ status: `Status: ${news} ${familiarReference(reference)}` })
+      return image
+    },
+    async push(name, transfer) {
+      const reference = withDefaultTag(parseReference(name))
+      if (reference.digest !== undefined) throw new Fault('invalidArgument', 'cannot push a digest reference')
+      const id = records.idOf(canonicalReference(reference))
+      const known = id === undefined ? undefined : records.get(id)
+      if (known === undefined) throw new Fault('notFound', `An image does not exist locally with the tag: ${familiarReference({ registry: reference.registry, repository: reference.repository })}`)
+      using client = connect(reference.registry, transfer.auth)
+      return await pushImage({ store, client, gate, isLocal: isLocal(reference.registry) }, {
+        reference,
+        onProgress: transfer.onProgress ?? (() => {}),
+        signal: transfer.signal ?? new AbortController().signal,
+      }, known)
+    },
+    async authenticate(auth) {
+      const registry = serverOf(auth)
+      using client = new RegistryClient({ registry, credentials: credentialsOf(auth), insecure: options.insecureRegistries?.includes(registry) === true })
+      try {
+        await client.ping()
+      } catch (error) {
+        if (isFault(error, 'unauthenticated')) throw new Fault('unauthenticated', `login attempt to ${registry} failed: ${error.message}`, { cause: error })
+        throw error
+      }
+      return {}
+    },
   }
+}
+
+function credentialsOf(auth: RegistryAuth | undefined): RegistryCredentials {
+  if (auth === undefined) return {}
+  const { username, password, identityToken, registryToken } = auth
+  return {
+    ...(username ? { username } : {}),
+    ...(password ? { password } : {}),
+    ...(identityToken ? { identityToken } : {}),
+    ...(registryToken ? { registryToken } : {}),
+  }
+}
+
+/** `docker login` sends a host, or for Docker's own registry an address of version 1. */
+function serverOf(auth: RegistryAuth): string {
+  const host = (auth.serverAddress ?? '').replace(/^https?:\/\//, '').replace(/\/.*$/, '')
+  return host === '' || host === 'index.docker.io' ? 'docker.io' : host
 }

@@ -23,8 +23,8 @@ import { sampleTar } from '#oci/layer/archive-samples.ts'
 import type { TransferProgress } from '../contract/images.ts'
 import { openOverlaySnapshots } from '../snapshots/overlay-snapshots.ts'
 import type { OverlaySnapshots } from '../snapshots/overlay-snapshots.ts'
-import { openImages } from './images.ts'
-import type { OpenedImages, OpenImagesOptions } from './images.ts'
+import { openImages } from './open-images.ts'
+import type { OpenedImages, OpenImagesOptions } from './open-images.ts'
 
 let kernel: Kernel & AsyncDisposable
 
