@@ -47,12 +47,12 @@ export interface DeploymentSpec extends Out<typeof deploymentSpec> {}
 export const deploymentCondition = object(
   'apps.v1.DeploymentCondition',
   {
-    type: string().always().proto(1),
-    status: oneOf('True', 'False', 'Unknown').always().proto(2),
-    lastUpdateTime: time().omitEmpty().proto(6),
-    lastTransitionTime: time().omitEmpty().proto(7),
-    reason: string().omitEmpty().proto(4),
-    message: string().omitEmpty().proto(5),
+    type: string().always().proto(1).doc('What is observed.'),
+    status: oneOf('True', 'False', 'Unknown').always().proto(2).doc('True, False or Unknown.'),
+    lastUpdateTime: time().omitEmpty().proto(6).doc('When it was last written.'),
+    lastTransitionTime: time().omitEmpty().proto(7).doc('When the status last changed.'),
+    reason: string().omitEmpty().proto(4).doc('Why, in one word.'),
+    message: string().omitEmpty().proto(5).doc('Why, for people.'),
   },
   { reported: true, doc: 'One observation of a deployment.' },
 )
@@ -67,9 +67,9 @@ export const deploymentStatus = object(
     readyReplicas: int32().omitEmpty().proto(7).doc('Pods ready.'),
     availableReplicas: int32().omitEmpty().proto(4).doc('Pods available.'),
     unavailableReplicas: int32().omitEmpty().proto(5).doc('Pods still missing.'),
-    terminatingReplicas: int32().optional().proto(9),
+    terminatingReplicas: int32().optional().proto(9).doc('Pods that are ending.'),
     conditions: listBy(['type'], deploymentCondition, { patchKey: 'type' }).omitEmpty().proto(6).doc('Observations: Available, Progressing, ReplicaFailure.'),
-    collisionCount: int32().optional().proto(8),
+    collisionCount: int32().optional().proto(8).doc('How often a replica set\'s name was taken.'),
   },
   { reported: true, doc: 'How far the roll-out is.' },
 )

@@ -22,11 +22,11 @@ export interface ReplicaSetSpec extends Out<typeof replicaSetSpec> {}
 export const replicaSetCondition = object(
   'apps.v1.ReplicaSetCondition',
   {
-    type: string().always().proto(1),
-    status: oneOf('True', 'False', 'Unknown').always().proto(2),
-    lastTransitionTime: time().omitEmpty().proto(3),
-    reason: string().omitEmpty().proto(4),
-    message: string().omitEmpty().proto(5),
+    type: string().always().proto(1).doc('What is observed.'),
+    status: oneOf('True', 'False', 'Unknown').always().proto(2).doc('True, False or Unknown.'),
+    lastTransitionTime: time().omitEmpty().proto(3).doc('When the status last changed.'),
+    reason: string().omitEmpty().proto(4).doc('Why, in one word.'),
+    message: string().omitEmpty().proto(5).doc('Why, for people.'),
   },
   { reported: true, doc: 'One observation of a replica set.' },
 )
@@ -39,9 +39,9 @@ export const replicaSetStatus = object(
     fullyLabeledReplicas: int32().omitEmpty().proto(2).doc('Pods that carry all labels of the template.'),
     readyReplicas: int32().omitEmpty().proto(4).doc('Pods ready.'),
     availableReplicas: int32().omitEmpty().proto(5).doc('Pods available.'),
-    terminatingReplicas: int32().optional().proto(7),
+    terminatingReplicas: int32().optional().proto(7).doc('Pods that are ending.'),
     observedGeneration: int64().omitEmpty().proto(3).doc('Generation that the status is about.'),
-    conditions: listBy(['type'], replicaSetCondition, { patchKey: 'type' }).omitEmpty().proto(6),
+    conditions: listBy(['type'], replicaSetCondition, { patchKey: 'type' }).omitEmpty().proto(6).doc('Observations.'),
   },
   { reported: true, doc: 'How many pods there are.' },
 )

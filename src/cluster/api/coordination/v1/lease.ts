@@ -12,8 +12,8 @@ export const leaseSpec = object(
     acquireTime: microTime().optional().proto(3).doc('When it was taken.'),
     renewTime: microTime().optional().proto(4).doc('When it was last renewed.'),
     leaseTransitions: int32(0).optional().proto(5).doc('How often it changed hands.'),
-    strategy: string().optional().proto(6),
-    preferredHolder: string().optional().proto(7),
+    strategy: string().optional().proto(6).doc('How leaders are chosen together.'),
+    preferredHolder: string().optional().proto(7).doc('Who should take it next.'),
   },
   { doc: 'Who holds the lease, and until when.' },
 )

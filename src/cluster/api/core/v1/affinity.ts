@@ -6,9 +6,9 @@ import { labelSelector } from '../../meta/v1/label-selector.ts'
 export const nodeSelectorRequirement = object(
   'core.v1.NodeSelectorRequirement',
   {
-    key: string().proto(1),
-    operator: oneOf('In', 'NotIn', 'Exists', 'DoesNotExist', 'Gt', 'Lt').proto(2),
-    values: listOf(string()).omitEmpty().proto(3),
+    key: string().proto(1).doc('Label or field.'),
+    operator: oneOf('In', 'NotIn', 'Exists', 'DoesNotExist', 'Gt', 'Lt').proto(2).doc('In, NotIn, Exists, DoesNotExist, Gt or Lt.'),
+    values: listOf(string()).omitEmpty().proto(3).doc('Values to compare with.'),
   },
   { doc: 'One condition on a label or field.' },
 )
@@ -17,8 +17,8 @@ export interface NodeSelectorRequirement extends Out<typeof nodeSelectorRequirem
 export const nodeSelectorTerm = object(
   'core.v1.NodeSelectorTerm',
   {
-    matchExpressions: listOf(nodeSelectorRequirement).omitEmpty().proto(1),
-    matchFields: listOf(nodeSelectorRequirement).omitEmpty().proto(2),
+    matchExpressions: listOf(nodeSelectorRequirement).omitEmpty().proto(1).doc('Conditions on labels.'),
+    matchFields: listOf(nodeSelectorRequirement).omitEmpty().proto(2).doc('Conditions on fields.'),
   },
   { atomic: true, doc: 'Conditions that must all hold.' },
 )
@@ -27,7 +27,7 @@ export interface NodeSelectorTerm extends Out<typeof nodeSelectorTerm> {}
 export const nodeSelector = object(
   'core.v1.NodeSelector',
   {
-    nodeSelectorTerms: listOf(nodeSelectorTerm).proto(1),
+    nodeSelectorTerms: listOf(nodeSelectorTerm).proto(1).doc('Terms of which one must hold.'),
   },
   { atomic: true, doc: 'Terms of which one must hold.' },
 )
@@ -36,8 +36,8 @@ export interface NodeSelector extends Out<typeof nodeSelector> {}
 export const preferredSchedulingTerm = object(
   'core.v1.PreferredSchedulingTerm',
   {
-    weight: int32(1, 100).proto(1),
-    preference: nodeSelectorTerm.proto(2),
+    weight: int32(1, 100).proto(1).doc('1 to 100.'),
+    preference: nodeSelectorTerm.proto(2).doc('The wish.'),
   },
   { doc: 'A wish and its weight.' },
 )
@@ -46,8 +46,8 @@ export interface PreferredSchedulingTerm extends Out<typeof preferredSchedulingT
 export const nodeAffinity = object(
   'core.v1.NodeAffinity',
   {
-    requiredDuringSchedulingIgnoredDuringExecution: nodeSelector.optional().proto(1),
-    preferredDuringSchedulingIgnoredDuringExecution: listOf(preferredSchedulingTerm).omitEmpty().proto(2),
+    requiredDuringSchedulingIgnoredDuringExecution: nodeSelector.optional().proto(1).doc('Must hold for the pod to be placed.'),
+    preferredDuringSchedulingIgnoredDuringExecution: listOf(preferredSchedulingTerm).omitEmpty().proto(2).doc('Wishes, by weight.'),
   },
   { doc: 'Which nodes a pod wants, by their labels.' },
 )
@@ -56,12 +56,12 @@ export interface NodeAffinity extends Out<typeof nodeAffinity> {}
 export const podAffinityTerm = object(
   'core.v1.PodAffinityTerm',
   {
-    labelSelector: labelSelector.optional().proto(1),
-    namespaces: listOf(string()).omitEmpty().proto(2),
-    topologyKey: string().proto(3),
-    namespaceSelector: labelSelector.optional().proto(4),
-    matchLabelKeys: listOf(string()).omitEmpty().proto(5),
-    mismatchLabelKeys: listOf(string()).omitEmpty().proto(6),
+    labelSelector: labelSelector.optional().proto(1).doc('Pods that count.'),
+    namespaces: listOf(string()).omitEmpty().proto(2).doc('Namespaces of the pods; that of this pod unless given.'),
+    topologyKey: string().proto(3).doc('Node label whose values are the places.'),
+    namespaceSelector: labelSelector.optional().proto(4).doc('Labels of the namespaces.'),
+    matchLabelKeys: listOf(string()).omitEmpty().proto(5).doc('Labels in which the pods must agree.'),
+    mismatchLabelKeys: listOf(string()).omitEmpty().proto(6).doc('Labels in which the pods must differ.'),
   },
   { doc: 'Which pods count, and what "near" means.' },
 )
@@ -70,8 +70,8 @@ export interface PodAffinityTerm extends Out<typeof podAffinityTerm> {}
 export const weightedPodAffinityTerm = object(
   'core.v1.WeightedPodAffinityTerm',
   {
-    weight: int32(1, 100).proto(1),
-    podAffinityTerm: podAffinityTerm.proto(2),
+    weight: int32(1, 100).proto(1).doc('1 to 100.'),
+    podAffinityTerm: podAffinityTerm.proto(2).doc('The wish.'),
   },
   { doc: 'A wish and its weight.' },
 )
@@ -80,8 +80,8 @@ export interface WeightedPodAffinityTerm extends Out<typeof weightedPodAffinityT
 export const podAffinity = object(
   'core.v1.PodAffinity',
   {
-    requiredDuringSchedulingIgnoredDuringExecution: listOf(podAffinityTerm).omitEmpty().proto(1),
-    preferredDuringSchedulingIgnoredDuringExecution: listOf(weightedPodAffinityTerm).omitEmpty().proto(2),
+    requiredDuringSchedulingIgnoredDuringExecution: listOf(podAffinityTerm).omitEmpty().proto(1).doc('Must hold for the pod to be placed.'),
+    preferredDuringSchedulingIgnoredDuringExecution: listOf(weightedPodAffinityTerm).omitEmpty().proto(2).doc('Wishes, by weight.'),
   },
   { doc: 'Pods to be near to.' },
 )
@@ -90,8 +90,8 @@ export interface PodAffinity extends Out<typeof podAffinity> {}
 export const podAntiAffinity = object(
   'core.v1.PodAntiAffinity',
   {
-    requiredDuringSchedulingIgnoredDuringExecution: listOf(podAffinityTerm).omitEmpty().proto(1),
-    preferredDuringSchedulingIgnoredDuringExecution: listOf(weightedPodAffinityTerm).omitEmpty().proto(2),
+    requiredDuringSchedulingIgnoredDuringExecution: listOf(podAffinityTerm).omitEmpty().proto(1).doc('Must hold for the pod to be placed.'),
+    preferredDuringSchedulingIgnoredDuringExecution: listOf(weightedPodAffinityTerm).omitEmpty().proto(2).doc('Wishes, by weight.'),
   },
   { doc: 'Pods to stay away from.' },
 )
@@ -128,10 +128,10 @@ export const topologySpreadConstraint = object(
     topologyKey: string().proto(2).doc('Node label whose values are the places.'),
     whenUnsatisfiable: oneOf('DoNotSchedule', 'ScheduleAnyway').proto(3).doc('DoNotSchedule or ScheduleAnyway.'),
     labelSelector: labelSelector.optional().proto(4).doc('Pods that count.'),
-    minDomains: int32(1).optional().proto(5),
-    nodeAffinityPolicy: oneOf('Ignore', 'Honor').optional().proto(6),
-    nodeTaintsPolicy: oneOf('Ignore', 'Honor').optional().proto(7),
-    matchLabelKeys: listOf(string()).omitEmpty().proto(8),
+    minDomains: int32(1).optional().proto(5).doc('At least so many places must there be.'),
+    nodeAffinityPolicy: oneOf('Ignore', 'Honor').optional().proto(6).doc('Whether nodes that affinity rules out count.'),
+    nodeTaintsPolicy: oneOf('Ignore', 'Honor').optional().proto(7).doc('Whether tainted nodes count.'),
+    matchLabelKeys: listOf(string()).omitEmpty().proto(8).doc('Labels in which the pods must agree.'),
   },
   { doc: 'Spreads matching pods evenly.' },
 )

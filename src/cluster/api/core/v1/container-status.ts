@@ -32,7 +32,7 @@ export const containerStateTerminated = object(
     message: string().omitEmpty().proto(4).doc('Termination message.'),
     startedAt: time().omitEmpty().proto(5).doc('When it started.'),
     finishedAt: time().omitEmpty().proto(6).doc('When it ended.'),
-    containerID: string().omitEmpty().proto(7),
+    containerID: string().omitEmpty().proto(7).doc('Id as <runtime>://<id>.'),
   },
   { reported: true, doc: 'The container has ended.' },
 )
@@ -41,9 +41,9 @@ export interface ContainerStateTerminated extends Out<typeof containerStateTermi
 export const containerState = object(
   'core.v1.ContainerState',
   {
-    waiting: containerStateWaiting.optional().proto(1),
-    running: containerStateRunning.optional().proto(2),
-    terminated: containerStateTerminated.optional().proto(3),
+    waiting: containerStateWaiting.optional().proto(1).doc('It has not started yet, or starts again.'),
+    running: containerStateRunning.optional().proto(2).doc('It runs.'),
+    terminated: containerStateTerminated.optional().proto(3).doc('It has ended.'),
   },
   { reported: true, doc: 'Exactly one of waiting, running and terminated; none means waiting.' },
 )
@@ -132,12 +132,12 @@ export const containerStatus = object(
     imageID: string().proto(7).doc('Digest of the image.'),
     containerID: string().omitEmpty().proto(8).doc('Id as <runtime>://<id>.'),
     started: bool().optional().proto(9).doc('Whether the startup probe has succeeded.'),
-    allocatedResources: resourceList.omitEmpty().proto(10),
-    resources: resourceRequirements.optional().proto(11),
-    volumeMounts: listBy(['mountPath'], volumeMountStatus, { patchKey: 'mountPath' }).omitEmpty().proto(12),
-    user: containerUser.optional().proto(13),
+    allocatedResources: resourceList.omitEmpty().proto(10).doc('Resources the node has set aside.'),
+    resources: resourceRequirements.optional().proto(11).doc('Resources in force.'),
+    volumeMounts: listBy(['mountPath'], volumeMountStatus, { patchKey: 'mountPath' }).omitEmpty().proto(12).doc('Mounts as they are.'),
+    user: containerUser.optional().proto(13).doc('User and groups of the first process.'),
     allocatedResourcesStatus: listBy(['name'], resourceStatus, { patchKey: 'name' }).omitEmpty().proto(14),
-    stopSignal: signal().optional().proto(15),
+    stopSignal: signal().optional().proto(15).doc('Signal that asks the container to end.'),
   },
   { reported: true, doc: 'What was last seen of a container.' },
 )

@@ -23,8 +23,8 @@ export interface ContainerPort extends Out<typeof containerPort> {}
 export const containerResizePolicy = object(
   'core.v1.ContainerResizePolicy',
   {
-    resourceName: string().proto(1),
-    restartPolicy: oneOf('NotRequired', 'RestartContainer').proto(2),
+    resourceName: string().proto(1).doc('Resource.'),
+    restartPolicy: oneOf('NotRequired', 'RestartContainer').proto(2).doc('NotRequired or RestartContainer.'),
   },
   { doc: 'Whether a change of a resource restarts the container.' },
 )
@@ -54,7 +54,7 @@ export const volumeMount = object(
   {
     name: string().proto(1).doc('Name of the volume.'),
     readOnly: bool().omitEmpty().proto(2).doc('True makes it read-only.'),
-    recursiveReadOnly: oneOf('Disabled', 'IfPossible', 'Enabled').optional().proto(7),
+    recursiveReadOnly: oneOf('Disabled', 'IfPossible', 'Enabled').optional().proto(7).doc('Whether read-only holds for mounts below too.'),
     mountPath: string().proto(3).doc('Where it appears in the container.'),
     subPath: string().omitEmpty().proto(4).doc('Path in the volume instead of its root.'),
     mountPropagation: oneOf('None', 'HostToContainer', 'Bidirectional').optional().proto(5).doc('Whether mounts pass between node and container.'),
@@ -68,8 +68,8 @@ export interface VolumeMount extends Out<typeof volumeMount> {}
 export const volumeDevice = object(
   'core.v1.VolumeDevice',
   {
-    name: string().proto(1),
-    devicePath: string().proto(2),
+    name: string().proto(1).doc('Name of the volume.'),
+    devicePath: string().proto(2).doc('Where it appears in the container.'),
   },
   { doc: 'Where a block device appears in the container.' },
 )

@@ -5,7 +5,7 @@ import { bool, object, quantity, string, within } from '#schema/vocabulary.ts'
 export const objectFieldSelector = object(
   'core.v1.ObjectFieldSelector',
   {
-    apiVersion: string().omitEmpty().default('v1').proto(1),
+    apiVersion: string().omitEmpty().default('v1').proto(1).doc('Version the path is written for.'),
     fieldPath: string().proto(2).doc('Path of the field, e.g. metadata.labels[\'app\'].'),
   },
   { atomic: true, doc: 'A field of the pod.' },
@@ -15,7 +15,7 @@ export interface ObjectFieldSelector extends Out<typeof objectFieldSelector> {}
 export const resourceFieldSelector = object(
   'core.v1.ResourceFieldSelector',
   {
-    containerName: string().omitEmpty().proto(1),
+    containerName: string().omitEmpty().proto(1).doc('Container whose resource is meant; needed in volumes.'),
     resource: string().proto(2).doc('Such as limits.cpu.'),
     divisor: quantity().always().proto(3).doc('Unit the value is counted in.'),
   },
@@ -68,7 +68,7 @@ export const envVarSource = object(
     resourceFieldRef: resourceFieldSelector.optional().proto(2).doc('A request or limit of a container.'),
     configMapKeyRef: configMapKeySelector.optional().proto(3).doc('A key of a config map.'),
     secretKeyRef: secretKeySelector.optional().proto(4).doc('A key of a secret.'),
-    fileKeyRef: fileKeySelector.optional().proto(5),
+    fileKeyRef: fileKeySelector.optional().proto(5).doc('A variable in a file on a volume.'),
   },
   { doc: 'Where the value of a variable comes from; exactly one field.' },
 )
@@ -91,7 +91,7 @@ export const configMapEnvSource = object(
     ...within(1, {
       name: string().omitEmpty().proto(1).doc('Name of the object.'),
     }),
-    optional: bool().optional().proto(2),
+    optional: bool().optional().proto(2).doc('True lets the container start without it.'),
   },
   { doc: 'A config map whose keys become variables.' },
 )
@@ -103,7 +103,7 @@ export const secretEnvSource = object(
     ...within(1, {
       name: string().omitEmpty().proto(1).doc('Name of the object.'),
     }),
-    optional: bool().optional().proto(2),
+    optional: bool().optional().proto(2).doc('True lets the container start without it.'),
   },
   { doc: 'A secret whose keys become variables.' },
 )

@@ -9,8 +9,8 @@ import { objectReference } from './object-reference.ts'
 export const eventSource = object(
   'core.v1.EventSource',
   {
-    component: string().omitEmpty().proto(1),
-    host: string().omitEmpty().proto(2),
+    component: string().omitEmpty().proto(1).doc('Program that reported it.'),
+    host: string().omitEmpty().proto(2).doc('Node it reported from.'),
   },
   { doc: 'Who reported an event.' },
 )
@@ -19,8 +19,8 @@ export interface EventSource extends Out<typeof eventSource> {}
 export const eventSeries = object(
   'core.v1.EventSeries',
   {
-    count: int32().omitEmpty().proto(1),
-    lastObservedTime: microTime().omitEmpty().proto(2),
+    count: int32().omitEmpty().proto(1).doc('How often it came.'),
+    lastObservedTime: microTime().omitEmpty().proto(2).doc('When it last came.'),
   },
   { doc: 'How often the same event came again.' },
 )

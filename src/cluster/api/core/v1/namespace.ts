@@ -17,11 +17,11 @@ export interface NamespaceSpec extends Out<typeof namespaceSpec> {}
 export const namespaceCondition = object(
   'core.v1.NamespaceCondition',
   {
-    type: string().proto(1),
-    status: oneOf('True', 'False', 'Unknown').proto(2),
-    lastTransitionTime: time().omitEmpty().proto(4),
-    reason: string().omitEmpty().proto(5),
-    message: string().omitEmpty().proto(6),
+    type: string().proto(1).doc('What is observed.'),
+    status: oneOf('True', 'False', 'Unknown').proto(2).doc('True, False or Unknown.'),
+    lastTransitionTime: time().omitEmpty().proto(4).doc('When the status last changed.'),
+    reason: string().omitEmpty().proto(5).doc('Why, in one word.'),
+    message: string().omitEmpty().proto(6).doc('Why, for people.'),
   },
   { reported: true, doc: 'What keeps a namespace from going.' },
 )
@@ -31,7 +31,7 @@ export const namespaceStatus = object(
   'core.v1.NamespaceStatus',
   {
     phase: oneOf('Active', 'Terminating').omitEmpty().default('Active').proto(1).doc('Active or Terminating.'),
-    conditions: listBy(['type'], namespaceCondition, { patchKey: 'type' }).omitEmpty().proto(2),
+    conditions: listBy(['type'], namespaceCondition, { patchKey: 'type' }).omitEmpty().proto(2).doc('What keeps the namespace from going.'),
   },
   { reported: true, doc: 'Whether the namespace is in use or on its way out.' },
 )

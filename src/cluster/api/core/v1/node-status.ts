@@ -7,12 +7,12 @@ import { resourceList } from './resources.ts'
 export const nodeCondition = object(
   'core.v1.NodeCondition',
   {
-    type: string().proto(1),
-    status: oneOf('True', 'False', 'Unknown').proto(2),
-    lastHeartbeatTime: time().omitEmpty().proto(3),
-    lastTransitionTime: time().omitEmpty().proto(4),
-    reason: string().omitEmpty().proto(5),
-    message: string().omitEmpty().proto(6),
+    type: string().proto(1).doc('What is observed.'),
+    status: oneOf('True', 'False', 'Unknown').proto(2).doc('True, False or Unknown.'),
+    lastHeartbeatTime: time().omitEmpty().proto(3).doc('When the node last reported it.'),
+    lastTransitionTime: time().omitEmpty().proto(4).doc('When the status last changed.'),
+    reason: string().omitEmpty().proto(5).doc('Why, in one word.'),
+    message: string().omitEmpty().proto(6).doc('Why, for people.'),
   },
   { reported: true, doc: 'One observation of a node.' },
 )
@@ -21,8 +21,8 @@ export interface NodeCondition extends Out<typeof nodeCondition> {}
 export const nodeAddress = object(
   'core.v1.NodeAddress',
   {
-    type: string().proto(1),
-    address: string().proto(2),
+    type: string().proto(1).doc('Hostname, InternalIP, ExternalIP, InternalDNS or ExternalDNS.'),
+    address: string().proto(2).doc('The address.'),
   },
   { reported: true, doc: 'An address of the node.' },
 )
@@ -31,7 +31,7 @@ export interface NodeAddress extends Out<typeof nodeAddress> {}
 export const daemonEndpoint = object(
   'core.v1.DaemonEndpoint',
   {
-    Port: int32().proto(1),
+    Port: int32().proto(1).doc('Port number.'),
   },
   { reported: true },
 )
@@ -40,7 +40,7 @@ export interface DaemonEndpoint extends Out<typeof daemonEndpoint> {}
 export const nodeDaemonEndpoints = object(
   'core.v1.NodeDaemonEndpoints',
   {
-    kubeletEndpoint: daemonEndpoint.always().proto(1),
+    kubeletEndpoint: daemonEndpoint.always().proto(1).doc('Where the kubelet listens.'),
   },
 )
 export interface NodeDaemonEndpoints extends Out<typeof nodeDaemonEndpoints> {}
@@ -48,7 +48,7 @@ export interface NodeDaemonEndpoints extends Out<typeof nodeDaemonEndpoints> {}
 export const nodeSwapStatus = object(
   'core.v1.NodeSwapStatus',
   {
-    capacity: int64().optional().proto(1),
+    capacity: int64().optional().proto(1).doc('Bytes of swap.'),
   },
   { reported: true },
 )
@@ -57,17 +57,17 @@ export interface NodeSwapStatus extends Out<typeof nodeSwapStatus> {}
 export const nodeSystemInfo = object(
   'core.v1.NodeSystemInfo',
   {
-    machineID: string().proto(1),
-    systemUUID: string().proto(2),
-    bootID: string().proto(3),
-    kernelVersion: string().proto(4),
-    osImage: string().proto(5),
-    containerRuntimeVersion: string().proto(6),
-    kubeletVersion: string().proto(7),
-    kubeProxyVersion: string().proto(8),
-    operatingSystem: string().proto(9),
-    architecture: string().proto(10),
-    swap: nodeSwapStatus.optional().proto(11),
+    machineID: string().proto(1).doc('Id of the installed system.'),
+    systemUUID: string().proto(2).doc('Id of the hardware.'),
+    bootID: string().proto(3).doc('Id of this boot.'),
+    kernelVersion: string().proto(4).doc('Kernel release.'),
+    osImage: string().proto(5).doc('Operating system and its version.'),
+    containerRuntimeVersion: string().proto(6).doc('Container runtime and its version.'),
+    kubeletVersion: string().proto(7).doc('Version of the kubelet.'),
+    kubeProxyVersion: string().proto(8).doc('No longer set.'),
+    operatingSystem: string().proto(9).doc('Such as linux.'),
+    architecture: string().proto(10).doc('Such as amd64.'),
+    swap: nodeSwapStatus.optional().proto(11).doc('Swap of the node.'),
   },
   { reported: true, doc: 'What runs on the node, and in which version.' },
 )
@@ -76,8 +76,8 @@ export interface NodeSystemInfo extends Out<typeof nodeSystemInfo> {}
 export const containerImage = object(
   'core.v1.ContainerImage',
   {
-    names: listOf(string()).omitEmpty().proto(1),
-    sizeBytes: int64().omitEmpty().proto(2),
+    names: listOf(string()).omitEmpty().proto(1).doc('Names of the image.'),
+    sizeBytes: int64().omitEmpty().proto(2).doc('Bytes of the image.'),
   },
   { reported: true, doc: 'An image that is on the node.' },
 )
@@ -164,11 +164,11 @@ export const nodeStatus = object(
     daemonEndpoints: nodeDaemonEndpoints.always().proto(6).doc('Where the kubelet listens.'),
     nodeInfo: nodeSystemInfo.always().proto(7).doc('Versions of what runs there.'),
     images: listOf(containerImage).omitEmpty().proto(8).doc('Images on the node.'),
-    volumesInUse: listOf(string()).omitEmpty().proto(9),
-    volumesAttached: listOf(attachedVolume).omitEmpty().proto(10),
+    volumesInUse: listOf(string()).omitEmpty().proto(9).doc('Volumes that are mounted.'),
+    volumesAttached: listOf(attachedVolume).omitEmpty().proto(10).doc('Volumes that are attached.'),
     config: nodeConfigStatus.optional().proto(11),
-    runtimeHandlers: listOf(nodeRuntimeHandler).omitEmpty().proto(12),
-    features: nodeFeatures.optional().proto(13),
+    runtimeHandlers: listOf(nodeRuntimeHandler).omitEmpty().proto(12).doc('Runtime classes the node offers.'),
+    features: nodeFeatures.optional().proto(13).doc('What the container runtime can do.'),
     declaredFeatures: listOf(string()).omitEmpty().proto(14),
   },
   { reported: true, doc: 'What the node reports of itself.' },

@@ -12,8 +12,8 @@ import { volume } from './volume.ts'
 export const hostAlias = object(
   'core.v1.HostAlias',
   {
-    ip: string({ format: 'ip' }).proto(1),
-    hostnames: listOf(string()).omitEmpty().proto(2),
+    ip: string({ format: 'ip' }).proto(1).doc('Address.'),
+    hostnames: listOf(string()).omitEmpty().proto(2).doc('Names of the address.'),
   },
   { doc: 'A line for the pod\'s hosts file.' },
 )
@@ -22,8 +22,8 @@ export interface HostAlias extends Out<typeof hostAlias> {}
 export const podDNSConfigOption = object(
   'core.v1.PodDNSConfigOption',
   {
-    name: string().omitEmpty().proto(1),
-    value: string().optional().proto(2),
+    name: string().omitEmpty().proto(1).doc('Name of the option.'),
+    value: string().optional().proto(2).doc('Value of the option.'),
   },
   { doc: 'A resolver option.' },
 )
@@ -32,9 +32,9 @@ export interface PodDNSConfigOption extends Out<typeof podDNSConfigOption> {}
 export const podDNSConfig = object(
   'core.v1.PodDNSConfig',
   {
-    nameservers: listOf(string()).omitEmpty().proto(1),
-    searches: listOf(string()).omitEmpty().proto(2),
-    options: listOf(podDNSConfigOption).omitEmpty().proto(3),
+    nameservers: listOf(string()).omitEmpty().proto(1).doc('Addresses of name servers.'),
+    searches: listOf(string()).omitEmpty().proto(2).doc('Domains to search in.'),
+    options: listOf(podDNSConfigOption).omitEmpty().proto(3).doc('Resolver options.'),
   },
   { doc: 'DNS settings in addition to those of the policy.' },
 )
@@ -43,7 +43,7 @@ export interface PodDNSConfig extends Out<typeof podDNSConfig> {}
 export const podReadinessGate = object(
   'core.v1.PodReadinessGate',
   {
-    conditionType: string().proto(1),
+    conditionType: string().proto(1).doc('Condition that must be True.'),
   },
   { doc: 'A condition that must hold for the pod to be ready.' },
 )
@@ -52,7 +52,7 @@ export interface PodReadinessGate extends Out<typeof podReadinessGate> {}
 export const podOS = object(
   'core.v1.PodOS',
   {
-    name: oneOf('linux', 'windows').proto(1),
+    name: oneOf('linux', 'windows').proto(1).doc('linux or windows.'),
   },
   { doc: 'The operating system of the containers.' },
 )
@@ -61,7 +61,7 @@ export interface PodOS extends Out<typeof podOS> {}
 export const podSchedulingGate = object(
   'core.v1.PodSchedulingGate',
   {
-    name: string().proto(1),
+    name: string().proto(1).doc('Name of the gate.'),
   },
   { doc: 'Holds scheduling back until it is removed.' },
 )
@@ -70,9 +70,9 @@ export interface PodSchedulingGate extends Out<typeof podSchedulingGate> {}
 export const podResourceClaim = object(
   'core.v1.PodResourceClaim',
   {
-    name: string().proto(1),
-    resourceClaimName: string().optional().proto(3),
-    resourceClaimTemplateName: string().optional().proto(4),
+    name: string().proto(1).doc('Name in the pod.'),
+    resourceClaimName: string().optional().proto(3).doc('The claim.'),
+    resourceClaimTemplateName: string().optional().proto(4).doc('Template to make the claim from.'),
   },
   { retainKeys: true },
 )

@@ -8,7 +8,7 @@ export const podCondition = object(
   'core.v1.PodCondition',
   {
     type: string().proto(1).doc('What is observed.'),
-    observedGeneration: int64().omitEmpty().proto(7),
+    observedGeneration: int64().omitEmpty().proto(7).doc('Generation that was observed.'),
     status: oneOf('True', 'False', 'Unknown').proto(2).doc('True, False or Unknown.'),
     lastProbeTime: time().omitEmpty().proto(3).doc('When it was last looked at.'),
     lastTransitionTime: time().omitEmpty().proto(4).doc('When the status last changed.'),
@@ -22,7 +22,7 @@ export interface PodCondition extends Out<typeof podCondition> {}
 export const hostIP = object(
   'core.v1.HostIP',
   {
-    ip: string().proto(1),
+    ip: string().proto(1).doc('Address.'),
   },
   { reported: true, doc: 'An address of the node.' },
 )
@@ -31,7 +31,7 @@ export interface HostIP extends Out<typeof hostIP> {}
 export const podIP = object(
   'core.v1.PodIP',
   {
-    ip: string().proto(1),
+    ip: string().proto(1).doc('Address.'),
   },
   { reported: true, doc: 'An address of the pod.' },
 )
@@ -141,11 +141,11 @@ export const podStatus = object(
     containerStatuses: listOf(containerStatus).omitEmpty().proto(8).doc('Of the containers.'),
     qosClass: oneOf('Guaranteed', 'Burstable', 'BestEffort').omitEmpty().proto(9).doc('Guaranteed, Burstable or BestEffort, by requests and limits.'),
     ephemeralContainerStatuses: listOf(containerStatus).omitEmpty().proto(13).doc('Of the ephemeral containers.'),
-    resize: oneOf('InProgress', 'Deferred', 'Infeasible').omitEmpty().proto(14),
+    resize: oneOf('InProgress', 'Deferred', 'Infeasible').omitEmpty().proto(14).doc('Whether a change of resources is in progress.'),
     resourceClaimStatuses: listBy(['name'], podResourceClaimStatus, { patchKey: 'name' }).omitEmpty().proto(15),
     extendedResourceClaimStatus: podExtendedResourceClaimStatus.optional().proto(18),
     allocatedResources: resourceList.omitEmpty().proto(19),
-    resources: resourceRequirements.optional().proto(20),
+    resources: resourceRequirements.optional().proto(20).doc('Resources in force for the pod as a whole.'),
     nodeAllocatableResourceClaimStatuses: listBy(['resourceClaimName'], nodeAllocatableResourceClaimStatus, { patchKey: 'resourceClaimName' }).omitEmpty().proto(21),
     volumeHealth: listBy(['name'], podVolumeHealth).omitEmpty().proto(22),
   },

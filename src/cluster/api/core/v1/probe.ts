@@ -15,8 +15,8 @@ export interface ExecAction extends Out<typeof execAction> {}
 export const httpHeader = object(
   'core.v1.HTTPHeader',
   {
-    name: string().proto(1),
-    value: string().always().proto(2),
+    name: string().proto(1).doc('Name of the header.'),
+    value: string().always().proto(2).doc('Value of the header.'),
   },
   { doc: 'A header of the request.' },
 )
@@ -60,7 +60,7 @@ export interface GRPCAction extends Out<typeof grpcAction> {}
 export const sleepAction = object(
   'core.v1.SleepAction',
   {
-    seconds: int64().proto(1),
+    seconds: int64().proto(1).doc('Seconds to wait.'),
   },
   { doc: 'Waits.' },
 )
@@ -91,7 +91,7 @@ export const lifecycleHandler = object(
   {
     exec: execAction.optional().proto(1).doc('Runs a command in the container.'),
     httpGet: httpGetAction.optional().proto(2).doc('Makes an HTTP request.'),
-    tcpSocket: tcpSocketAction.optional().proto(3),
+    tcpSocket: tcpSocketAction.optional().proto(3).doc('No longer of use.'),
     sleep: sleepAction.optional().proto(4).doc('Waits.'),
   },
   { doc: 'One action: exactly one of its fields.' },

@@ -9,7 +9,7 @@ export type ResourceList = Out<typeof resourceList>
 export const resourceClaim = object(
   'core.v1.ResourceClaim',
   {
-    name: string().proto(1),
+    name: string().proto(1).doc('Name of the claim in the pod.'),
     request: string().omitEmpty().proto(2),
   },
   { doc: 'A claim of the pod that the container uses.' },
@@ -30,8 +30,8 @@ export interface ResourceRequirements extends Out<typeof resourceRequirements> {
 export const volumeResourceRequirements = object(
   'core.v1.VolumeResourceRequirements',
   {
-    limits: resourceList.omitEmpty().proto(1),
-    requests: resourceList.omitEmpty().proto(2),
+    limits: resourceList.omitEmpty().proto(1).doc('At most so much.'),
+    requests: resourceList.omitEmpty().proto(2).doc('At least so much.'),
   },
   { doc: 'How much storage is asked for.' },
 )

@@ -5,8 +5,8 @@ import { bool, int64, listOf, object, oneOf, string } from '#schema/vocabulary.t
 export const capabilities = object(
   'core.v1.Capabilities',
   {
-    add: listOf(string()).omitEmpty().proto(1),
-    drop: listOf(string()).omitEmpty().proto(2),
+    add: listOf(string()).omitEmpty().proto(1).doc('Capabilities to add, without CAP_.'),
+    drop: listOf(string()).omitEmpty().proto(2).doc('Capabilities to take away; ALL for all.'),
   },
   { doc: 'Kernel capabilities added to and taken from the default set.' },
 )
@@ -15,10 +15,10 @@ export interface Capabilities extends Out<typeof capabilities> {}
 export const seLinuxOptions = object(
   'core.v1.SELinuxOptions',
   {
-    user: string().omitEmpty().proto(1),
-    role: string().omitEmpty().proto(2),
-    type: string().omitEmpty().proto(3),
-    level: string().omitEmpty().proto(4),
+    user: string().omitEmpty().proto(1).doc('SELinux user.'),
+    role: string().omitEmpty().proto(2).doc('SELinux role.'),
+    type: string().omitEmpty().proto(3).doc('SELinux type.'),
+    level: string().omitEmpty().proto(4).doc('SELinux level.'),
   },
   { doc: 'SELinux labels.' },
 )
@@ -39,8 +39,8 @@ export interface WindowsSecurityContextOptions extends Out<typeof windowsSecurit
 export const seccompProfile = object(
   'core.v1.SeccompProfile',
   {
-    type: oneOf('Unconfined', 'RuntimeDefault', 'Localhost').proto(1),
-    localhostProfile: string().optional().proto(2),
+    type: oneOf('Unconfined', 'RuntimeDefault', 'Localhost').proto(1).doc('RuntimeDefault, Unconfined or Localhost.'),
+    localhostProfile: string().optional().proto(2).doc('File of the profile on the node, for Localhost.'),
   },
   { doc: 'Which system calls are let through.' },
 )
@@ -49,8 +49,8 @@ export interface SeccompProfile extends Out<typeof seccompProfile> {}
 export const appArmorProfile = object(
   'core.v1.AppArmorProfile',
   {
-    type: oneOf('Unconfined', 'RuntimeDefault', 'Localhost').proto(1),
-    localhostProfile: string().optional().proto(2),
+    type: oneOf('Unconfined', 'RuntimeDefault', 'Localhost').proto(1).doc('RuntimeDefault, Unconfined or Localhost.'),
+    localhostProfile: string().optional().proto(2).doc('Profile loaded on the node, for Localhost.'),
   },
   { doc: 'Which AppArmor profile confines.' },
 )
@@ -61,8 +61,8 @@ export const securityContext = object(
   {
     capabilities: capabilities.optional().proto(1).doc('Capabilities to add and drop.'),
     privileged: bool().optional().proto(2).doc('True gives it all the rights of root on the node.'),
-    seLinuxOptions: seLinuxOptions.optional().proto(3),
-    windowsOptions: windowsSecurityContextOptions.optional().proto(10),
+    seLinuxOptions: seLinuxOptions.optional().proto(3).doc('SELinux labels.'),
+    windowsOptions: windowsSecurityContextOptions.optional().proto(10).doc('For Windows only.'),
     runAsUser: int64(0, 2147483647).optional().proto(4).doc('User id to run as.'),
     runAsGroup: int64(0, 2147483647).optional().proto(8).doc('Group id to run as.'),
     runAsNonRoot: bool().optional().proto(5).doc('True refuses to start as user 0.'),
@@ -70,7 +70,7 @@ export const securityContext = object(
     allowPrivilegeEscalation: bool().optional().proto(7).doc('False stops processes from gaining more rights than their parent.'),
     procMount: oneOf('Default', 'Unmasked').optional().proto(9).doc('How /proc is masked.'),
     seccompProfile: seccompProfile.optional().proto(11).doc('Which system calls are let through.'),
-    appArmorProfile: appArmorProfile.optional().proto(12),
+    appArmorProfile: appArmorProfile.optional().proto(12).doc('AppArmor profile.'),
   },
   { doc: 'What a container may do.' },
 )
@@ -79,8 +79,8 @@ export interface SecurityContext extends Out<typeof securityContext> {}
 export const sysctl = object(
   'core.v1.Sysctl',
   {
-    name: string().proto(1),
-    value: string().always().proto(2),
+    name: string().proto(1).doc('Name of the setting.'),
+    value: string().always().proto(2).doc('Value of the setting.'),
   },
   { doc: 'A kernel setting of the pod\'s namespaces.' },
 )
@@ -89,18 +89,18 @@ export interface Sysctl extends Out<typeof sysctl> {}
 export const podSecurityContext = object(
   'core.v1.PodSecurityContext',
   {
-    seLinuxOptions: seLinuxOptions.optional().proto(1),
-    windowsOptions: windowsSecurityContextOptions.optional().proto(8),
+    seLinuxOptions: seLinuxOptions.optional().proto(1).doc('SELinux labels.'),
+    windowsOptions: windowsSecurityContextOptions.optional().proto(8).doc('For Windows only.'),
     runAsUser: int64(0, 2147483647).optional().proto(2).doc('User id to run as.'),
     runAsGroup: int64(0, 2147483647).optional().proto(6).doc('Group id to run as.'),
     runAsNonRoot: bool().optional().proto(3).doc('True refuses to start as user 0.'),
     supplementalGroups: listOf(int64()).omitEmpty().proto(4).doc('Further groups of the first process.'),
-    supplementalGroupsPolicy: oneOf('Merge', 'Strict').optional().proto(12),
+    supplementalGroupsPolicy: oneOf('Merge', 'Strict').optional().proto(12).doc('Merge adds groups of the image, Strict does not.'),
     fsGroup: int64(0, 2147483647).optional().proto(5).doc('Group that owns the volumes\' files.'),
     sysctls: listOf(sysctl).omitEmpty().proto(7).doc('Kernel settings of the pod.'),
-    fsGroupChangePolicy: oneOf('OnRootMismatch', 'Always').optional().proto(9),
+    fsGroupChangePolicy: oneOf('OnRootMismatch', 'Always').optional().proto(9).doc('Whether files change owner at every start or only where needed.'),
     seccompProfile: seccompProfile.optional().proto(10).doc('Which system calls are let through.'),
-    appArmorProfile: appArmorProfile.optional().proto(11),
+    appArmorProfile: appArmorProfile.optional().proto(11).doc('AppArmor profile.'),
     seLinuxChangePolicy: oneOf('Recursive', 'MountOption').optional().proto(13),
   },
   { doc: 'What all containers of the pod may do unless they say otherwise.' },

@@ -24,7 +24,7 @@ export interface ServicePort extends Out<typeof servicePort> {}
 export const clientIPConfig = object(
   'core.v1.ClientIPConfig',
   {
-    timeoutSeconds: int32(1, 86400).optional().proto(1),
+    timeoutSeconds: int32(1, 86400).optional().proto(1).doc('Seconds a client stays with its pod.'),
   },
   { doc: 'For affinity by client address.' },
 )
@@ -33,7 +33,7 @@ export interface ClientIPConfig extends Out<typeof clientIPConfig> {}
 export const sessionAffinityConfig = object(
   'core.v1.SessionAffinityConfig',
   {
-    clientIP: clientIPConfig.optional().proto(1),
+    clientIP: clientIPConfig.optional().proto(1).doc('For affinity by client address.'),
   },
   { doc: 'How long a client stays with its pod.' },
 )
@@ -49,19 +49,19 @@ export const serviceSpec = object(
     type: oneOf('ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName').omitEmpty().default('ClusterIP').proto(4).doc('ClusterIP, NodePort, LoadBalancer or ExternalName.'),
     externalIPs: listOf(string()).omitEmpty().proto(5).doc('Further addresses that lead here.'),
     sessionAffinity: oneOf('ClientIP', 'None').omitEmpty().default('None').proto(7).doc('ClientIP keeps a client with its pod.'),
-    loadBalancerIP: string().omitEmpty().proto(8),
+    loadBalancerIP: string().omitEmpty().proto(8).doc('Address asked of the load balancer.'),
     loadBalancerSourceRanges: listOf(string()).omitEmpty().proto(9).doc('Clients that the load balancer lets through.'),
     externalName: string().omitEmpty().proto(10).doc('DNS name the service stands for.'),
     externalTrafficPolicy: oneOf('Cluster', 'Local').omitEmpty().proto(11).doc('Cluster uses all pods, Local only those on the node and keeps the client\'s address.'),
-    healthCheckNodePort: int32().omitEmpty().proto(12),
+    healthCheckNodePort: int32().omitEmpty().proto(12).doc('Port where nodes tell whether they have pods of the service.'),
     publishNotReadyAddresses: bool().omitEmpty().proto(13).doc('True lists pods that are not ready too.'),
     sessionAffinityConfig: sessionAffinityConfig.optional().proto(14).doc('How long a client stays with its pod.'),
     ipFamilies: listOf(oneOf('IPv4', 'IPv6')).omitEmpty().proto(19).doc('IPv4, IPv6 or both.'),
     ipFamilyPolicy: oneOf('SingleStack', 'PreferDualStack', 'RequireDualStack').optional().proto(17).doc('One family or two.'),
-    allocateLoadBalancerNodePorts: bool().optional().proto(20),
-    loadBalancerClass: string().optional().proto(21),
+    allocateLoadBalancerNodePorts: bool().optional().proto(20).doc('False gives a load balancer no node ports.'),
+    loadBalancerClass: string().optional().proto(21).doc('Which load balancer takes care of it.'),
     internalTrafficPolicy: oneOf('Cluster', 'Local').optional().proto(22).doc('Cluster uses all pods, Local only those on the client\'s node.'),
-    trafficDistribution: string().optional().proto(23),
+    trafficDistribution: string().optional().proto(23).doc('Which pods to prefer, e.g. PreferClose.'),
   },
   { complete: completeServiceSpec, doc: 'Which pods a service stands for and how it is reached.' },
 )
@@ -81,10 +81,10 @@ export interface PortStatus extends Out<typeof portStatus> {}
 export const loadBalancerIngress = object(
   'core.v1.LoadBalancerIngress',
   {
-    ip: string().omitEmpty().proto(1),
-    hostname: string().omitEmpty().proto(2),
-    ipMode: oneOf('VIP', 'Proxy').optional().proto(3),
-    ports: listOf(portStatus).omitEmpty().proto(4),
+    ip: string().omitEmpty().proto(1).doc('Address.'),
+    hostname: string().omitEmpty().proto(2).doc('Host name.'),
+    ipMode: oneOf('VIP', 'Proxy').optional().proto(3).doc('VIP or Proxy.'),
+    ports: listOf(portStatus).omitEmpty().proto(4).doc('Ports and their state.'),
   },
   { doc: 'One entry point.' },
 )
@@ -93,7 +93,7 @@ export interface LoadBalancerIngress extends Out<typeof loadBalancerIngress> {}
 export const loadBalancerStatus = object(
   'core.v1.LoadBalancerStatus',
   {
-    ingress: listOf(loadBalancerIngress).omitEmpty().proto(1),
+    ingress: listOf(loadBalancerIngress).omitEmpty().proto(1).doc('Entry points.'),
   },
   { reported: true, doc: 'Where the load balancer listens.' },
 )
@@ -102,8 +102,8 @@ export interface LoadBalancerStatus extends Out<typeof loadBalancerStatus> {}
 export const serviceStatus = object(
   'core.v1.ServiceStatus',
   {
-    loadBalancer: loadBalancerStatus.always().proto(1),
-    conditions: listBy(['type'], condition, { patchKey: 'type' }).omitEmpty().proto(2),
+    loadBalancer: loadBalancerStatus.always().proto(1).doc('Where the load balancer listens.'),
+    conditions: listBy(['type'], condition, { patchKey: 'type' }).omitEmpty().proto(2).doc('Observations.'),
   },
   { reported: true, doc: 'What is known of the service from outside.' },
 )

@@ -9,14 +9,14 @@ import { templateMeta } from '../../meta/v1/object-meta.ts'
 export const persistentVolumeClaimSpec = object(
   'core.v1.PersistentVolumeClaimSpec',
   {
-    accessModes: listOf(oneOf('ReadWriteOnce', 'ReadOnlyMany', 'ReadWriteMany', 'ReadWriteOncePod')).omitEmpty().proto(1),
-    selector: labelSelector.optional().proto(4),
-    resources: volumeResourceRequirements.always().proto(2),
-    volumeName: string().omitEmpty().proto(3),
-    storageClassName: string().optional().proto(5),
-    volumeMode: oneOf('Block', 'Filesystem').optional().default('Filesystem').proto(6),
-    dataSource: typedLocalObjectReference.optional().proto(7),
-    dataSourceRef: typedObjectReference.optional().proto(8),
+    accessModes: listOf(oneOf('ReadWriteOnce', 'ReadOnlyMany', 'ReadWriteMany', 'ReadWriteOncePod')).omitEmpty().proto(1).doc('ReadWriteOnce, ReadOnlyMany, ReadWriteMany or ReadWriteOncePod.'),
+    selector: labelSelector.optional().proto(4).doc('Labels of the volumes that will do.'),
+    resources: volumeResourceRequirements.always().proto(2).doc('How much storage.'),
+    volumeName: string().omitEmpty().proto(3).doc('Volume the claim is bound to.'),
+    storageClassName: string().optional().proto(5).doc('Storage class to take it from.'),
+    volumeMode: oneOf('Block', 'Filesystem').optional().default('Filesystem').proto(6).doc('Filesystem or Block.'),
+    dataSource: typedLocalObjectReference.optional().proto(7).doc('What to fill the volume from.'),
+    dataSourceRef: typedObjectReference.optional().proto(8).doc('What to fill the volume from, of any kind.'),
     volumeAttributesClassName: string().optional().proto(9),
   },
   { doc: 'What storage is asked for.' },
@@ -26,8 +26,8 @@ export interface PersistentVolumeClaimSpec extends Out<typeof persistentVolumeCl
 export const persistentVolumeClaimTemplate = object(
   'core.v1.PersistentVolumeClaimTemplate',
   {
-    metadata: templateMeta.always().proto(1),
-    spec: persistentVolumeClaimSpec.proto(2),
+    metadata: templateMeta.always().proto(1).doc('Labels and annotations of the claim.'),
+    spec: persistentVolumeClaimSpec.proto(2).doc('What storage is asked for.'),
   },
   { doc: 'The claim to make.' },
 )

@@ -38,9 +38,9 @@ export interface GitRepoVolumeSource extends Out<typeof gitRepoVolumeSource> {}
 export const nfsVolumeSource = object(
   'core.v1.NFSVolumeSource',
   {
-    server: string().proto(1),
-    path: string().proto(2),
-    readOnly: bool().omitEmpty().proto(3),
+    server: string().proto(1).doc('Host name or address of the server.'),
+    path: string().proto(2).doc('Exported directory.'),
+    readOnly: bool().omitEmpty().proto(3).doc('True mounts it read-only.'),
   },
   { doc: 'A directory of an NFS server.' },
 )
@@ -244,11 +244,11 @@ export interface StorageOSVolumeSource extends Out<typeof storageOSVolumeSource>
 export const csiVolumeSource = object(
   'core.v1.CSIVolumeSource',
   {
-    driver: string().proto(1),
-    readOnly: bool().optional().proto(2),
-    fsType: string().optional().proto(3),
-    volumeAttributes: mapOf(string()).omitEmpty().proto(4),
-    nodePublishSecretRef: localObjectReference.optional().proto(5),
+    driver: string().proto(1).doc('Name of the driver.'),
+    readOnly: bool().optional().proto(2).doc('True mounts it read-only.'),
+    fsType: string().optional().proto(3).doc('File system to expect.'),
+    volumeAttributes: mapOf(string()).omitEmpty().proto(4).doc('Settings for the driver.'),
+    nodePublishSecretRef: localObjectReference.optional().proto(5).doc('Secret for the driver.'),
   },
   { doc: 'A volume that a CSI driver makes for this pod.' },
 )

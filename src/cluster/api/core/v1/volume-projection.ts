@@ -47,10 +47,10 @@ export interface ConfigMapVolumeSource extends Out<typeof configMapVolumeSource>
 export const downwardAPIVolumeFile = object(
   'core.v1.DownwardAPIVolumeFile',
   {
-    path: string().proto(1),
-    fieldRef: objectFieldSelector.optional().proto(2),
-    resourceFieldRef: resourceFieldSelector.optional().proto(3),
-    mode: int32(0, 0o777).optional().proto(4),
+    path: string().proto(1).doc('File, relative to the volume.'),
+    fieldRef: objectFieldSelector.optional().proto(2).doc('Field of the pod to show.'),
+    resourceFieldRef: resourceFieldSelector.optional().proto(3).doc('Request or limit of a container to show.'),
+    mode: int32(0, 0o777).optional().proto(4).doc('Mode of the file.'),
     user: int64().optional().proto(5),
   },
   { doc: 'One file with a field of the pod.' },
@@ -60,8 +60,8 @@ export interface DownwardAPIVolumeFile extends Out<typeof downwardAPIVolumeFile>
 export const downwardAPIVolumeSource = object(
   'core.v1.DownwardAPIVolumeSource',
   {
-    items: listOf(downwardAPIVolumeFile).omitEmpty().proto(1),
-    defaultMode: int32(0, 0o777).optional().default(0o644).proto(2),
+    items: listOf(downwardAPIVolumeFile).omitEmpty().proto(1).doc('The files.'),
+    defaultMode: int32(0, 0o777).optional().default(0o644).proto(2).doc('Mode of the files.'),
     defaultUser: int64().optional().proto(3),
   },
   { doc: 'Fields of the pod as files.' },
@@ -74,8 +74,8 @@ export const secretProjection = object(
     ...within(1, {
       name: string().omitEmpty().proto(1).doc('Name of the object.'),
     }),
-    items: listOf(keyToPath).omitEmpty().proto(2),
-    optional: bool().optional().proto(4),
+    items: listOf(keyToPath).omitEmpty().proto(2).doc('Keys to show; all unless given.'),
+    optional: bool().optional().proto(4).doc('True lets the pod start without it.'),
   },
 )
 export interface SecretProjection extends Out<typeof secretProjection> {}
@@ -83,7 +83,7 @@ export interface SecretProjection extends Out<typeof secretProjection> {}
 export const downwardAPIProjection = object(
   'core.v1.DownwardAPIProjection',
   {
-    items: listOf(downwardAPIVolumeFile).omitEmpty().proto(1),
+    items: listOf(downwardAPIVolumeFile).omitEmpty().proto(1).doc('The files.'),
   },
 )
 export interface DownwardAPIProjection extends Out<typeof downwardAPIProjection> {}
@@ -94,8 +94,8 @@ export const configMapProjection = object(
     ...within(1, {
       name: string().omitEmpty().proto(1).doc('Name of the object.'),
     }),
-    items: listOf(keyToPath).omitEmpty().proto(2),
-    optional: bool().optional().proto(4),
+    items: listOf(keyToPath).omitEmpty().proto(2).doc('Keys to show; all unless given.'),
+    optional: bool().optional().proto(4).doc('True lets the pod start without it.'),
   },
 )
 export interface ConfigMapProjection extends Out<typeof configMapProjection> {}
@@ -143,12 +143,12 @@ export interface PodCertificateProjection extends Out<typeof podCertificateProje
 export const volumeProjection = object(
   'core.v1.VolumeProjection',
   {
-    secret: secretProjection.optional().proto(1),
-    downwardAPI: downwardAPIProjection.optional().proto(2),
-    configMap: configMapProjection.optional().proto(3),
-    serviceAccountToken: serviceAccountTokenProjection.optional().proto(4),
-    clusterTrustBundle: clusterTrustBundleProjection.optional().proto(5),
-    podCertificate: podCertificateProjection.optional().proto(6),
+    secret: secretProjection.optional().proto(1).doc('Keys of a secret.'),
+    downwardAPI: downwardAPIProjection.optional().proto(2).doc('Fields of the pod.'),
+    configMap: configMapProjection.optional().proto(3).doc('Keys of a config map.'),
+    serviceAccountToken: serviceAccountTokenProjection.optional().proto(4).doc('A token of the service account.'),
+    clusterTrustBundle: clusterTrustBundleProjection.optional().proto(5).doc('Certificates to trust.'),
+    podCertificate: podCertificateProjection.optional().proto(6).doc('A certificate for the pod.'),
   },
   { doc: 'One source of a projected volume.' },
 )

@@ -3,7 +3,12 @@ import type { Out } from '#schema/vocabulary.ts'
 import { bool, dnsLabel, int32, object, oneOf, quantity, string, within } from '#schema/vocabulary.ts'
 import { emptyDirUnlessSourced, pullPolicyFor } from './pod-defaults.ts'
 import { persistentVolumeClaimTemplate } from './volume-claim.ts'
-import { awsElasticBlockStoreVolumeSource, azureDiskVolumeSource, azureFileVolumeSource, cephFSVolumeSource, cinderVolumeSource, csiVolumeSource, fcVolumeSource, flexVolumeSource, flockerVolumeSource, gcePersistentDiskVolumeSource, gitRepoVolumeSource, glusterfsVolumeSource, iscsiVolumeSource, nfsVolumeSource, photonPersistentDiskVolumeSource, portworxVolumeSource, quobyteVolumeSource, rbdVolumeSource, scaleIOVolumeSource, storageOSVolumeSource, vsphereVirtualDiskVolumeSource } from './volume-drivers.ts'
+import {
+  awsElasticBlockStoreVolumeSource, azureDiskVolumeSource, azureFileVolumeSource, cephFSVolumeSource, cinderVolumeSource, csiVolumeSource,
+  fcVolumeSource, flexVolumeSource, flockerVolumeSource, gcePersistentDiskVolumeSource, gitRepoVolumeSource, glusterfsVolumeSource, iscsiVolumeSource,
+  nfsVolumeSource, photonPersistentDiskVolumeSource, portworxVolumeSource, quobyteVolumeSource, rbdVolumeSource, scaleIOVolumeSource,
+  storageOSVolumeSource, vsphereVirtualDiskVolumeSource,
+} from './volume-drivers.ts'
 import { configMapVolumeSource, downwardAPIVolumeSource, projectedVolumeSource, secretVolumeSource } from './volume-projection.ts'
 
 export const hostPathVolumeSource = object(
@@ -31,7 +36,7 @@ export const persistentVolumeClaimVolumeSource = object(
   'core.v1.PersistentVolumeClaimVolumeSource',
   {
     claimName: string().proto(1).doc('Name of the claim.'),
-    readOnly: bool().omitEmpty().proto(2),
+    readOnly: bool().omitEmpty().proto(2).doc('True mounts it read-only.'),
   },
   { doc: 'A claimed persistent volume.' },
 )
@@ -40,7 +45,7 @@ export interface PersistentVolumeClaimVolumeSource extends Out<typeof persistent
 export const ephemeralVolumeSource = object(
   'core.v1.EphemeralVolumeSource',
   {
-    volumeClaimTemplate: persistentVolumeClaimTemplate.optional().proto(1),
+    volumeClaimTemplate: persistentVolumeClaimTemplate.optional().proto(1).doc('The claim to make; its name is that of the pod and of the volume.'),
   },
   { doc: 'A claim that is made for this pod and goes with it.' },
 )
@@ -49,8 +54,8 @@ export interface EphemeralVolumeSource extends Out<typeof ephemeralVolumeSource>
 export const imageVolumeSource = object(
   'core.v1.ImageVolumeSource',
   {
-    reference: string().omitEmpty().proto(1),
-    pullPolicy: oneOf('Always', 'Never', 'IfNotPresent').omitEmpty().default(pullPolicyFor).proto(2),
+    reference: string().omitEmpty().proto(1).doc('The image.'),
+    pullPolicy: oneOf('Always', 'Never', 'IfNotPresent').omitEmpty().default(pullPolicyFor).proto(2).doc('Always, IfNotPresent or Never.'),
   },
   { doc: 'The content of an image, read-only.' },
 )

@@ -20,7 +20,7 @@ export interface EndpointConditions extends Out<typeof endpointConditions> {}
 export const forZone = object(
   'discovery.v1.ForZone',
   {
-    name: string().proto(1),
+    name: string().proto(1).doc('Name of the zone.'),
   },
 )
 export interface ForZone extends Out<typeof forZone> {}
@@ -28,7 +28,7 @@ export interface ForZone extends Out<typeof forZone> {}
 export const forNode = object(
   'discovery.v1.ForNode',
   {
-    name: string().proto(1),
+    name: string().proto(1).doc('Name of the node.'),
   },
 )
 export interface ForNode extends Out<typeof forNode> {}
@@ -36,8 +36,8 @@ export interface ForNode extends Out<typeof forNode> {}
 export const endpointHints = object(
   'discovery.v1.EndpointHints',
   {
-    forZones: listOf(forZone).omitEmpty().proto(1),
-    forNodes: listOf(forNode).omitEmpty().proto(2),
+    forZones: listOf(forZone).omitEmpty().proto(1).doc('Zones that should prefer it.'),
+    forNodes: listOf(forNode).omitEmpty().proto(2).doc('Nodes that should prefer it.'),
   },
   { doc: 'Who should prefer the endpoint.' },
 )
@@ -53,7 +53,7 @@ export const endpoint = object(
     deprecatedTopology: mapOf(string()).omitEmpty().proto(5),
     nodeName: string().optional().proto(6).doc('Node it runs on.'),
     zone: string().optional().proto(7).doc('Zone it runs in.'),
-    hints: endpointHints.optional().proto(8),
+    hints: endpointHints.optional().proto(8).doc('Who should prefer it.'),
   },
   { doc: 'One place that serves, usually a pod.' },
 )

@@ -9,8 +9,8 @@ import { objectReference } from '../../core/v1/object-reference.ts'
 export const eventSeries = object(
   'events.v1.EventSeries',
   {
-    count: int32().proto(1),
-    lastObservedTime: microTime().proto(2),
+    count: int32().proto(1).doc('How often it came.'),
+    lastObservedTime: microTime().proto(2).doc('When it last came.'),
   },
   { doc: 'How often the same event came again.' },
 )
