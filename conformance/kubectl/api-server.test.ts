@@ -124,6 +124,24 @@ test('apply creates, changes, prunes fields that were taken out, and says unchan
   assert.match(strict.err, /strict decoding error: unknown field "dta"/)
 })
 
+test('server-side apply: owners, conflicts, force, what is left out goes, and the way over from client-side apply', async () => {
+  const config = (data: string): { readonly input: string } => ({ input: `{apiVersion: v1, kind: ConfigMap, metadata: {name: owned}, data: ${data}}` })
+  const data = async (): Promise<object> => ({ ...(await server.client.get(ConfigMap, { namespace: 'default', name: 'owned' })).data })
+  assert.match(await kubectl('apply --server-side -f -', config('{a: "1", b: "1"}')), /configmap\/owned serverside-applied/)
+  const conflict = await run('apply --server-side --field-manager=other -f -', config('{a: "2"}'))
+  assert.match(conflict.err, /Apply failed with 1 conflict: conflict with "kubectl".*: \.data\.a/)
+  await kubectl('apply --server-side --field-manager=other --force-conflicts -f -', config('{a: "2"}'))
+  assert.deepEqual(await data(), { a: '2', b: '1' })
+  await kubectl('apply --server-side -f -', config('{c: "1"}'))
+  assert.deepEqual(await data(), { a: '2', c: '1' })
+  const before = (await server.client.get(ConfigMap, { namespace: 'default', name: 'owned' })).metadata.resourceVersion
+  await kubectl('apply --server-side -f -', config('{c: "1"}'))
+  assert.equal((await server.client.get(ConfigMap, { namespace: 'default', name: 'owned' })).metadata.resourceVersion, before)
+  await kubectl('apply --server-side -f -', { input: web(3, 'nginx:2').replace('app: web}\nspec:', 'app: web, more: x}\nspec:') })
+  assert.equal((await server.client.get(Deployment, { namespace: 'default', name: 'web' })).metadata.labels?.['app'], 'web')
+  assert.match(await kubectl('get deploy web -o yaml --show-managed-fields'), /manager: kubectl\n/)
+})
+
 test('get prints tables, wide, YAML, JSON, names, labels and columns; selectors choose', async () => {
   assert.match(await kubectl('get deploy'), /^NAME +READY +UP-TO-DATE +AVAILABLE +AGE\nweb +0\/3 +0 +0 +\d+s\n$/)
   assert.match(await kubectl('get deploy -o wide'), /CONTAINERS +IMAGES +SELECTOR\n.*web +nginx:2 +app=web\n$/)

@@ -27,7 +27,7 @@ import type { ServiceRanges } from './strategies/services.ts'
 import type { Surroundings } from './strategy.ts'
 import type { WriteContext } from './submission.ts'
 import { bindPod, requestToken, scaleOf, updateScale, type TokenIssuer } from './subresources.ts'
-import { createEntry, deleteEntry, updateEntry, type Deletion, type DeletionOptions, type WritePorts } from './write.ts'
+import { applyEntry, createEntry, deleteEntry, updateEntry, type Deletion, type DeletionOptions, type WritePorts } from './write.ts'
 
 export interface ApiOptions {
   readonly store: Store
@@ -69,6 +69,8 @@ export interface Api {
   /** `subresource`: '', 'status', 'finalize', 'ephemeralcontainers', 'resize'. */
   update(target: Target & { readonly subresource: string }, body: unknown, context: WriteContext): Promise<Entry>
   patch(target: Target & { readonly subresource: string }, patch: { readonly type: PatchType; readonly body: unknown }, context: WriteContext): Promise<Entry>
+  /** Server-side apply as `context.fieldManager`. */
+  apply(target: Target & { readonly subresource: string; readonly force: boolean }, body: unknown, context: WriteContext): Promise<{ readonly entry: Entry; readonly created: boolean }>
   delete(target: Target, options: DeletionOptions, context: WriteContext): Promise<Deletion>
   /** Deletes what the request selects, and answers what it began to delete. */
   deleteCollection(resource: Resource, request: ListRequest, options: DeletionOptions, context: WriteContext): Promise<readonly Entry[]>
@@ -101,9 +103,10 @@ export async function createApi(options: ApiOptions): Promise<Api> {
     get: ({ resource, ref }, resourceVersion) => getEntry(state, resource, ref, resourceVersion),
     list: (resource, request) => listEntries(state, resource, request),
     watch: (resource, request) => openWatch(state, resource, request, jitter),
-    create: (resource, namespace, body, context) => createEntry(ports, resource, namespace, body, context),
+    create: (resource, namespace, body, context) => createEntry(ports, { resource, namespace }, body, context),
     update: (target, body, context) => updateEntry(ports, target, () => body, context),
     patch: (target, { type, body }, context) => updateEntry(ports, target, (current) => applyPatch(target.resource.kind, current, body, type), context),
+    apply: (target, body, context) => applyEntry(ports, target, body, context),
     delete: (target, deletion, context) => deleteEntry(ports, target, deletion, context),
     deleteCollection: (resource, request, deletion, context) => deleteSelected(ports, { resource, request }, deletion, context),
     getScale: async ({ resource, ref }) => scaleOf(resource, (await getEntry(state, resource, ref)).object),

@@ -25,6 +25,7 @@ export function localClient({ api, user = controllers }: LocalClientOptions): Cl
     user,
     dryRun: options.dryRun === true,
     fieldManager: options.fieldManager ?? user.name,
+    tracked: false,
     fieldValidation: 'Strict',
     warn: () => undefined,
   })
@@ -67,7 +68,10 @@ export function localClient({ api, user = controllers }: LocalClientOptions): Cl
     },
     async patch(kind, ref, patch, options) {
       const { type, subresource = '' } = options
-      if (type === 'apply') throw new Fault('unimplemented', 'the in-process client does not apply: use merge, json or strategic')
+      if (type === 'apply') {
+        if (options.fieldManager === undefined) throw new Fault('invalidArgument', 'fieldManager: Required value: is required for apply patch')
+        return typed<typeof kind>((await api.apply({ ...target(kind, ref), subresource, force: options.force === true }, patch, context(options))).entry)
+      }
       return typed<typeof kind>(await api.patch({ ...target(kind, ref), subresource }, { type, body: patch }, context(options)))
     },
     async delete(kind, ref, options = {}) {

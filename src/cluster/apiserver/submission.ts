@@ -22,6 +22,11 @@ export interface WriteContext {
   /** Everything happens but the commit. */
   readonly dryRun: boolean
   readonly fieldManager: string
+  /**
+   * Whether to note which fields the writer set. Our own components' writes go unnoted until somebody applies the object:
+   * the notes would double its size, and nothing reads them before.
+   */
+  readonly tracked: boolean
   /** What becomes of unknown fields: dropped silently, dropped with a warning, refused. */
   readonly fieldValidation: FieldValidation
   /** The body as JSON text where there is one: only it shows duplicate keys. */
@@ -71,6 +76,7 @@ export function newObject(kind: AnyKind, submitted: JsonObject, ports: { readonl
     resourceVersion: undefined,
     deletionTimestamp: undefined,
     deletionGracePeriodSeconds: undefined,
+    managedFields: undefined,
     selfLink: undefined,
   })
   const { status: _, ...withoutStatus } = stamped
@@ -91,6 +97,7 @@ export function updatedObject(resource: Resource, submitted: JsonObject, previou
     deletionTimestamp: old.deletionTimestamp,
     deletionGracePeriodSeconds: old.deletionGracePeriodSeconds,
     resourceVersion: old.resourceVersion,
+    managedFields: old.managedFields,
     selfLink: undefined,
   }
   const whole = withMeta(submitted, kept)

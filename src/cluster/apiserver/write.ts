@@ -8,6 +8,7 @@ import type { Random } from '#base/random.ts'
 import { KeyedSerial } from '#base/task.ts'
 import { sameJson, type JsonObject } from '#schema/json.ts'
 import { Entry, metaOf, withMeta } from './entry.ts'
+import { application, updateNotes, type OwnerNotes } from './field-owners.ts'
 import { alreadyExists, badRequest, modified, notFound } from './refusals.ts'
 import { keyOf, type Ref, type Resource } from './resources.ts'
 import type { ObjectWrite, State } from './state.ts'
@@ -74,15 +75,17 @@ function lostRace(error: unknown): boolean {
 }
 
 function admitted(ports: WritePorts, resource: Resource, object: JsonObject, request: Omit<AdmissionRequest, 'surroundings'>): JsonObject {
-  const { admit, warnings } = resource.strategy
-  void warnings
+  const { admit } = resource.strategy
   if (admit === undefined) return object
   const next = admit(object, { ...request, surroundings: ports.surroundings })
   return next === object ? object : defaulted(resource.kind, next)
 }
 
-export function createEntry(ports: WritePorts, resource: Resource, namespace: string, body: unknown, context: WriteContext): Promise<Entry> {
+/** `notes`: what is written down about the fields' owners; as for any create unless told otherwise. */
+export function createEntry(ports: WritePorts, target: { readonly resource: Resource; readonly namespace: string; readonly notes?: OwnerNotes }, body: unknown, context: WriteContext): Promise<Entry> {
+  const { resource, namespace } = target
   const { kind, strategy } = resource
+  const notes = target.notes ?? updateNotes(kind, '', ports.clock, context)
   const submitted = placedIn(kind, readBody(kind, body, context), namespace)
   const generates = (metaOf(submitted).name ?? '') === '' && (metaOf(submitted).generateName ?? '') !== ''
   if ((metaOf(submitted).name ?? '') === '' && !generates) throw missingName(resource)
@@ -96,7 +99,7 @@ export function createEntry(ports: WritePorts, resource: Resource, namespace: st
     validate(kind, object)
     for (const warning of strategy.warnings?.(object) ?? []) context.warn(warning)
     try {
-      return await commit(ports, context, { op: 'put', resource, ref, object, expect: 'absent' })
+      return await commit(ports, context, { op: 'put', resource, ref, object: notes(object, undefined, submitted), expect: 'absent' })
     } catch (error) {
       throw lostRace(error) ? alreadyExists(kind, ref.name) : error
     }
@@ -126,12 +129,13 @@ function missingName({ kind }: Resource): Fault {
  */
 export function updateEntry(
   ports: WritePorts,
-  target: { readonly resource: Resource; readonly ref: Ref; readonly subresource: string },
+  target: { readonly resource: Resource; readonly ref: Ref; readonly subresource: string; readonly notes?: OwnerNotes },
   change: (current: JsonObject) => unknown,
   context: WriteContext,
 ): Promise<Entry> {
   const { resource, ref, subresource } = target
   const { kind, strategy } = resource
+  const notes = target.notes ?? updateNotes(kind, subresource, ports.clock, context)
   const attempt = async (): Promise<Entry> => {
     await ports.state.caughtUp()
     const current = ports.state.entry(resource, ref)
@@ -145,16 +149,41 @@ export function updateEntry(
     const next = withGeneration(kind, admitted(ports, resource, merged, { operation: 'update', user: context.user, subresource, namespace: ref.namespace, previous }), previous)
     validateUpdate(kind, next, previous, subresource)
     for (const warning of strategy.warnings?.(next) ?? []) context.warn(warning)
-    if (sameJson(next, previous)) return current
+    const noted = notes(next, previous, submitted)
+    if (sameJson(noted, previous)) return current
     const expect = { modRevision: current.revision }
     if (readyToGo(resource, next)) {
       const removed = { op: 'delete', resource, ref, expect } as const
       const revision = context.dryRun ? ports.state.revision : await ports.state.commit([removed])
       return new Entry(current.key, next, revision)
     }
-    return commit(ports, context, { op: 'put', resource, ref, object: next, expect })
+    return commit(ports, context, { op: 'put', resource, ref, object: noted, expect })
   }
   return inTurn(ports, resource, () => retrying(resource, ref.name, attempt))
+}
+
+/** Server-side apply: creates the object, or gives it the fields that the configuration names. */
+export async function applyEntry(
+  ports: WritePorts,
+  target: { readonly resource: Resource; readonly ref: Ref; readonly subresource: string; readonly force: boolean },
+  body: unknown,
+  context: WriteContext,
+): Promise<{ readonly entry: Entry; readonly created: boolean }> {
+  const { resource, ref, subresource, force } = target
+  const { object, notes } = application(resource.kind, body, { force, subresource, clock: ports.clock }, context)
+  for (let count = 1; ; count += 1) {
+    await ports.state.caughtUp()
+    try {
+      if (ports.state.entry(resource, ref) !== undefined || subresource !== '') return { entry: await updateEntry(ports, { resource, ref, subresource, notes }, object, context), created: false }
+      const made = object(undefined)
+      if ((metaOf(made).name ?? '') !== ref.name) throw badRequest(`the name of the object (${metaOf(made).name ?? ''}) does not match the name on the URL (${ref.name})`)
+      return { entry: await createEntry(ports, { resource, namespace: ref.namespace, notes }, made, context), created: true }
+    } catch (error) {
+      // It came, or went, between our look and our write.
+      const raced = isFault(error, 'alreadyExists') || (isFault(error, 'notFound') && error.details['name'] === ref.name && subresource === '')
+      if (!raced || count === attempts) throw error
+    }
+  }
 }
 
 /** A deleted object without anything left to wait for. A grace that runs is ended by a deletion with grace 0 alone. */

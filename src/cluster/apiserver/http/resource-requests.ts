@@ -64,7 +64,8 @@ function writeContext({ exchange, user }: ResourceRequest, bodyText?: string): W
   const dryRun = query.getAll('dryRun').filter((value) => value !== '')
   if (dryRun.some((value) => value !== 'All')) throw badRequest(`dryRun "${dryRun.join(',')}" is not known: only All is`)
   const fieldManager = text(query, 'fieldManager') ?? defaultManager(exchange)
-  return { user, dryRun: dryRun.length > 0, fieldManager, fieldValidation: validation, text: bodyText, warn: (message) => warn(exchange, message) }
+  const tracked = !user.groups.includes('system:nodes')
+  return { user, dryRun: dryRun.length > 0, fieldManager, tracked, fieldValidation: validation, text: bodyText, warn: (message) => warn(exchange, message) }
 }
 
 /** From the query, or from a DeleteOptions body, which wins. */
@@ -154,7 +155,12 @@ async function patch(request: ResourceRequest, target: Target & { readonly subre
   const { exchange, api, answers } = request
   const as = representation(request)
   const { type, value } = await readPatch(exchange)
-  if (type === 'apply') throw new Fault('unsupportedMediaType', 'server-side apply is not served yet: use application/merge-patch+json or application/strategic-merge-patch+json')
+  if (type === 'apply') {
+    const query = exchange.url.searchParams
+    if (text(query, 'fieldManager') === undefined) throw badRequest('PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch')
+    const { entry, created } = await api.apply({ ...target, force: flag(query, 'force') === true }, value, writeContext(request))
+    return sendObject(exchange, created ? 201 : 200, target.resource.kind, entry, as, answers)
+  }
   sendObject(exchange, 200, target.resource.kind, await api.patch(target, { type, body: value }, writeContext(request)), as, answers)
 }
 
@@ -171,7 +177,7 @@ async function scale(request: ResourceRequest, target: Target): Promise<void> {
     }
     case 'patch': {
       const { type, value } = await readPatch(exchange)
-      if (type === 'apply') throw new Fault('unsupportedMediaType', 'server-side apply is not served yet: use application/merge-patch+json')
+      if (type === 'apply') throw new Fault('unsupportedMediaType', 'a Scale is not applied: use application/merge-patch+json')
       return answer(await api.writeScale(target, { body: value, patch: type }, writeContext(request)))
     }
     default:
