@@ -34,6 +34,8 @@ export interface Image {
   readonly topLayer: ChainId | undefined
   /** Sum of the unpacked layers. */
   readonly sizeBytes: number
+  /** Bytes of each unpacked layer, in the order of `config.rootfs.diff_ids` (`docker history`). */
+  readonly layerSizes?: readonly number[]
   /** RFC 3339, from the config; `0001-01-01T00:00:00Z` when the config says nothing. */
   readonly createdAt: string
   /** When a name was last given to it here, ms since the epoch. */

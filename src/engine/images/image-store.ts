@@ -5,7 +5,7 @@
 import type { Clock } from '#base/clock.ts'
 import { Fault } from '#base/fault.ts'
 import type { Logger } from '#base/log.ts'
-import { collectBlobs } from '#oci/blobs/collect.ts'
+import { collectBlobs, sweepIngests } from '#oci/blobs/collect.ts'
 import type { BlobLeases, BlobRoots } from '#oci/blobs/collect.ts'
 import type { Blobs } from '#oci/blobs/contract.ts'
 import { layerCompression, mediaTypes } from '#oci/descriptor.ts'
@@ -43,6 +43,9 @@ export interface NewImage {
   /** Canonical `name@digest`. */
   readonly repoDigests?: readonly string[]
 }
+
+/** A download that was interrupted can be gone on with for a day. */
+const givenUpAfterMs = 24 * 3_600_000
 
 type UsedBy = (id: ImageId) => readonly ImageUser[]
 
@@ -107,11 +110,11 @@ export class ImageStore {
 
   async describe({ record, config }: KnownImage): Promise<Image> {
     const familiar = (name: string): string => familiarReference(parseReference(name))
-    let sizeBytes = 0
+    const layerSizes: number[] = []
     let chain: string | undefined
     for (const diffId of config.rootfs.diff_ids) {
       chain = chainIdOf(chain, diffId)
-      if (await this.parts.snapshots.has(chain)) sizeBytes += (await this.parts.snapshots.usage(chain)).sizeBytes
+      layerSizes.push((await this.parts.snapshots.has(chain)) ? (await this.parts.snapshots.usage(chain)).sizeBytes : 0)
     }
     return {
       id: record.id,
@@ -119,7 +122,8 @@ export class ImageStore {
       repoTags: this.parts.records.namesOf(record.id).map(familiar).sort(),
       repoDigests: record.repoDigests.map(familiar).sort(),
       topLayer: chain,
-      sizeBytes,
+      sizeBytes: layerSizes.reduce((sum, size) => sum + size, 0),
+      layerSizes,
       createdAt: config.created ?? '0001-01-01T00:00:00Z',
       lastTaggedAtMs: record.lastTaggedAtMs,
       ...(record.parentId === undefined ? {} : { parentId: record.parentId }),
@@ -323,7 +327,7 @@ export class ImageStore {
       roots: [() => this.blobRoots(), ...this.parts.otherRoots],
       committedBeforeMs: this.parts.clock.nowMs() - this.parts.graceMs,
     })
-    return layers + blobs
+    return layers + blobs + (await sweepIngests(this.parts.blobs, this.parts.clock.nowMs() - givenUpAfterMs))
   }
 
   /** Every blob that an image needs. */

@@ -54,7 +54,6 @@ export async function pushImage(parts: PushParts, options: PushOptions, known: K
   const confirmed = await client.putManifest(reference.repository, { reference: tag, bytes, mediaType: parseManifest(bytes).mediaType, signal })
   if (confirmed !== digest) throw new Fault('dataLoss', `${client.registry} says that it holds ${confirmed}, but ${digest} was sent`)
   await remember(store, known, { manifestDigest: digest, name: digestName({ ...reference, digest }) })
-  onProgress({ status: `${tag}: digest: ${digest} size: ${bytes.length}` })
   return { tag, digest, sizeBytes: bytes.length }
 }
 

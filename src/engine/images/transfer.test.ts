@@ -225,7 +225,6 @@ test('a push to a foreign registry compresses once; what was pushed is pulled as
   const pushed = await here.images.push(`${registry.host}/app:1`, { onProgress: ({ status }) => progress.push(status) })
   assert.equal(pushed.tag, '1')
   assert.ok(progress.includes('Pushed'))
-  assert.ok(progress.includes(`1: digest: ${pushed.digest} size: ${pushed.sizeBytes}`))
   assert.deepEqual((await here.images.resolve(built.id)).repoDigests, [`${registry.host}/app@${pushed.digest}`])
   const again = await here.images.push(`${registry.host}/app:1`, { onProgress: ({ status }) => progress.push(status) })
   assert.equal(again.digest, pushed.digest)

@@ -2,8 +2,9 @@
  * The one collector of blobs: what no root names is removed. Roots are images, manifests of the registry and leases, which
  * whoever is between storing a blob and naming it holds.
  */
+import { isFault } from '#base/fault.ts'
 import type { Digest } from '../digest.ts'
-import type { BlobReader, BlobRemover } from './contract.ts'
+import type { BlobIngester, BlobReader, BlobRemover } from './contract.ts'
 
 /** Blobs that work in progress needs. Leases end with the process; what is left behind then is collected later. */
 export class BlobLeases {
@@ -50,6 +51,22 @@ export async function collectBlobs(options: CollectOptions): Promise<number> {
     if (now === undefined || now.committedAtMs >= options.committedBeforeMs || options.leases.isHeld(digest)) continue
     await options.blobs.remove(digest)
     freed += sizeBytes
+  }
+  return freed
+}
+
+/** Throws ingests away that nobody has touched since `touchedBeforeMs`: uploads and downloads that were given up. Answers the bytes. */
+export async function sweepIngests(blobs: BlobIngester, touchedBeforeMs: number): Promise<number> {
+  let freed = 0
+  for await (const left of blobs.abandoned()) {
+    if (left.touchedAtMs >= touchedBeforeMs) continue
+    try {
+      await using ingest = await blobs.resume(left.id)
+      freed += ingest.offset
+    } catch (error) {
+      // Somebody else took it up, or ended it.
+      if (!isFault(error, 'conflict') && !isFault(error, 'notFound')) throw error
+    }
   }
   return freed
 }

@@ -108,16 +108,16 @@ async function inspect(exchange: Exchange): Promise<void> {
 
 async function history(exchange: Exchange): Promise<void> {
   const image = await exchange.backend.images.resolve(param(exchange, 'name'))
-  const steps = (image.config.history ?? []).toReversed()
+  let layer = 0
+  const steps = (image.config.history ?? []).map((step) => ({ step, sizeBytes: step.empty_layer === true ? 0 : (image.layerSizes?.[layer++] ?? 0) })).toReversed()
   sendJson(
     exchange.res,
-    steps.map((step, index) => ({
+    steps.map(({ step, sizeBytes }, index) => ({
       Comment: step.comment ?? '',
       Created: seconds(step.created ?? ''),
       CreatedBy: step.created_by ?? '',
       Id: index === 0 ? image.id : '<missing>',
-      // The size is known of the whole; a one-layer image has it in its only step.
-      Size: step.empty_layer !== true && image.config.rootfs.diff_ids.length === 1 ? image.sizeBytes : 0,
+      Size: sizeBytes,
       Tags: index === 0 && image.repoTags.length > 0 ? image.repoTags : null,
     })),
   )
