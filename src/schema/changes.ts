@@ -29,7 +29,7 @@ function collect(shape: Shape, next: Json | undefined, previous: Json | undefine
 }
 
 function collectFields(shape: ObjectShape, next: JsonObject, previous: JsonObject, path: string, into: FaultCause[]): void {
-  for (const [name, { facts }] of Object.entries(shape.fields)) {
+  for (const [name, { facts }] of shape.entries) {
     const at = path === '' ? name : `${path}.${name}`
     const [after, before] = [next[name], previous[name]]
     if (facts.immutable && before !== undefined && !sameJson(after, before)) into.push(invalid(at, after ?? null, 'field is immutable'))

@@ -85,7 +85,7 @@ type Entry = readonly [Shape, Json, string]
 
 function objectEntries(shape: ObjectShape, value: JsonObject, path: string): Entry[] {
   const entries: Entry[] = []
-  for (const [name, field] of Object.entries(shape.fields)) {
+  for (const [name, field] of shape.entries) {
     const inner = value[name]
     if (inner !== undefined) entries.push([field.facts.shape, inner, join(path, name)])
   }

@@ -88,7 +88,7 @@ function canonicalMap(of: AnyField, value: JsonObject, reported: boolean): JsonO
 
 function canonicalObject(shape: ObjectShape, value: JsonObject, reported: boolean): JsonObject {
   const result: MutableJsonObject = {}
-  for (const [name, field] of Object.entries(shape.fields)) {
+  for (const [name, field] of shape.entries) {
     const settled = settle(field.facts, value[name] ?? undefined, result, reported)
     if (settled !== undefined) result[name] = settled
   }

@@ -45,6 +45,8 @@ export interface ObjectShape {
   /** `core.v1.Container`: the OpenAPI definition is `io.k8s.api.core.v1.Container`. */
   readonly name: string
   readonly fields: Fields
+  /** The same in order of declaration, for the folds: made once. */
+  readonly entries: readonly (readonly [string, AnyField])[]
   /** Server-side apply treats it as one value. */
   readonly atomic: boolean
   /** Strategic merge: `$retainKeys` is expected on this object (unions). */

@@ -131,7 +131,7 @@ function listExtensions(shape: ListShape): JsonObject {
 export function objectSchema(shape: ObjectShape, into: Definitions): JsonObject {
   const properties: MutableJsonObject = {}
   const required: string[] = []
-  for (const [name, { facts }] of Object.entries(shape.fields).sort(([a], [b]) => (a < b ? -1 : 1))) {
+  for (const [name, { facts }] of [...shape.entries].sort(([a], [b]) => (a < b ? -1 : 1))) {
     properties[name] = propertySchema(facts, into)
     if (facts.presence === 'required') required.push(name)
   }

@@ -103,7 +103,7 @@ function planOf(shape: Shape): Plan {
   if (shape.type !== 'object') throw new TypeError(`expected an object, got ${shape.type}`)
   const known = plans.get(shape)
   if (known !== undefined) return known
-  const fields = Object.entries(shape.fields).map(([name, { facts }]): Placed => ({ name, shape: facts.shape, path: facts.proto }))
+  const fields = shape.entries.map(([name, { facts }]): Placed => ({ name, shape: facts.shape, path: facts.proto }))
   const plan = planFrom(fields)
   plans.set(shape, plan)
   return plan

@@ -71,7 +71,7 @@ const join = (path: string, name: string): string => (path === '' ? name : `${pa
 
 function objectViolations(shape: ObjectShape, value: JsonObject, path: string, reported: boolean): FaultCause[] {
   const causes: FaultCause[] = []
-  for (const [name, field] of Object.entries(shape.fields)) {
+  for (const [name, field] of shape.entries) {
     const inner = value[name]
     if (path === '' && name === 'metadata') continue
     const missing = isMissing(field.facts, inner)

@@ -60,7 +60,7 @@ export interface ObjectOptions {
 /** `name` is the type's short OpenAPI name, e.g. `core.v1.Container`. */
 export function object<const F extends Fields>(name: string, fields: F, options: ObjectOptions = {}): Field<InOf<F>, OutOf<F>> {
   const { atomic = false, retainKeys = false, reported = false, doc = '', ...rules } = options
-  const shape: ObjectShape = { type: 'object', name, fields: Object.freeze(fields), atomic, retainKeys, reported, doc, ...rules }
+  const shape: ObjectShape = { type: 'object', name, fields: Object.freeze(fields), entries: Object.entries<AnyField>(fields), atomic, retainKeys, reported, doc, ...rules }
   return field(shape)
 }
 
