@@ -7,11 +7,13 @@ import { virtualClock, type VirtualClock } from '#sim/clock.ts'
 import { seededRandom } from '#sim/random.ts'
 import { Deployment } from '../api/apps/v1/deployment.ts'
 import { ConfigMap } from '../api/core/v1/config-map.ts'
+import { Event } from '../api/core/v1/event.ts'
 import { Namespace } from '../api/core/v1/namespace.ts'
 import { Pod, type SubmittedPod } from '../api/core/v1/pod.ts'
 import { Secret } from '../api/core/v1/secret.ts'
 import { Service } from '../api/core/v1/service.ts'
 import { ServiceAccount } from '../api/core/v1/service-account.ts'
+import { Event as EventView } from '../api/events/v1/event.ts'
 import { allKinds } from '../api/index.ts'
 import type { Client, WatchEvent } from '../contract/client.ts'
 import type { Store } from '../contract/store.ts'
@@ -299,6 +301,43 @@ test('a dry run answers as if, and stores nothing', () =>
   withWorld(async ({ client }) => {
     assert.equal((await client.create(ConfigMap, configMap('a'), { dryRun: true })).metadata.name, 'a')
     await assert.rejects(client.get(ConfigMap, inDefault('a')), refused('notFound'))
+  }))
+
+test('an event has two faces, one store; and is forgotten an hour after it was last written', () =>
+  withWorld(async ({ client, clock }) => {
+    await client.create(EventView, {
+      metadata: inDefault('e'),
+      eventTime: '2026-01-01T00:00:00.000000Z',
+      reportingController: 'test',
+      reportingInstance: 'one',
+      action: 'Testing',
+      reason: 'Tested',
+      type: 'Normal',
+      note: 'it was tested',
+      regarding: { kind: 'Pod', namespace: 'default', name: 'p' },
+    })
+    const event = await client.get(Event, inDefault('e'))
+    assert.equal(event.message, 'it was tested')
+    assert.equal(event.involvedObject.name, 'p')
+    assert.equal((await client.list(EventView, { fieldSelector: 'regarding.name=p' })).items[0]?.note, 'it was tested')
+    await client.patch(EventView, inDefault('e'), { note: 'again' }, { type: 'merge' })
+    const [seen] = await take(client.watch(EventView, { resourceVersion: event.metadata.resourceVersion }), 1)
+    assert.ok(seen?.type === 'MODIFIED' && seen.object.note === 'again' && seen.object.apiVersion === 'events.k8s.io/v1')
+    await clock.advance(50 * 60_000)
+    assert.equal((await client.get(Event, inDefault('e'))).message, 'again')
+    await clock.advance(20 * 60_000)
+    await assert.rejects(client.get(Event, inDefault('e')), refused('notFound'))
+  }))
+
+test('history is compacted in time: what is older than ten minutes expires, recent pages and watches go on', () =>
+  withWorld(async ({ client, clock, store }) => {
+    const created = await client.create(ConfigMap, configMap('a'))
+    for (let index = 0; index < 5; index += 1) await client.patch(ConfigMap, inDefault('a'), { data: { v: String(index) } }, { type: 'merge' })
+    const before = store.revision()
+    await clock.advance(11 * 60_000)
+    assert.equal(store.compactedRevision(), before)
+    assert.ok(BigInt(created.metadata.resourceVersion) < before)
+    assert.equal((await client.get(ConfigMap, inDefault('a'))).data?.['v'], '4')
   }))
 
 test('secrets fold stringData into data', () =>

@@ -12,12 +12,15 @@ import type { Clock } from '#base/clock.ts'
 import { Fault } from '#base/fault.ts'
 import type { Logger } from '#base/log.ts'
 import { randomInt, type Random } from '#base/random.ts'
-import { KeyedSerial } from '#base/task.ts'
+import { KeyedSerial, TaskGroup } from '#base/task.ts'
 import type { JsonObject } from '#schema/json.ts'
 import type { AnyKind } from '#schema/kind.ts'
 import type { Store } from '../contract/store.ts'
 import type { WatchItem } from './cache.ts'
 import type { Entry } from './entry.ts'
+import { expireEvents, expiryIntervalMs } from './events/expiry.ts'
+import { withEventView } from './events/view.ts'
+import { every } from './every.ts'
 import { applyPatch, type PatchType } from './patch.ts'
 import { getEntry, listEntries, openWatch, type EntryList, type ListRequest, type WatchRequest } from './read.ts'
 import { Resources, type Ref, type Resource } from './resources.ts'
@@ -83,6 +86,8 @@ export interface Api {
   readonly surroundings: Surroundings
   /** Sizes of the watch caches, for metrics. */
   statistics(): readonly ResourceStatistics[]
+  /** False once the caches no longer follow the store: the process should be started anew. */
+  healthy(): boolean
   close(): Promise<void>
 }
 
@@ -94,7 +99,13 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   const surroundings = surroundingsOf(state, options)
   const ports: WritePorts = { state, clock, random, surroundings, serial: new KeyedSerial() }
   const jitter = (): number => randomInt(random, 1000) / 1000
-  return {
+  const tasks = new TaskGroup((error) => options.log.error({ err: error }, 'a background task of the API server ended'))
+  const events = resources.find({ group: '', version: 'v1', plural: 'events' })
+  if (events !== undefined) {
+    const expire = (): void => tasks.spawn(() => expireEvents(state, events, clock))
+    tasks.spawn((signal) => every(clock, expiryIntervalMs, signal, expire))
+  }
+  return withEventView({
     resources,
     clock,
     random,
@@ -124,8 +135,12 @@ export async function createApi(options: ApiOptions): Promise<Api> {
         const { size, watchers } = state.cache(resource)
         return { group: resource.kind.group, resource: resource.kind.plural, objects: size, watchers }
       }),
-    close: () => state.close(),
-  }
+    healthy: () => state.healthy,
+    async close() {
+      await tasks.close()
+      await state.close()
+    },
+  })
 }
 
 async function deleteSelected(ports: WritePorts, from: { readonly resource: Resource; readonly request: ListRequest }, deletion: DeletionOptions, context: WriteContext): Promise<readonly Entry[]> {

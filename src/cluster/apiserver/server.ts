@@ -88,7 +88,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
       },
       '/openid/v1/jwks': tokens.keySet(),
     },
-    ready: options.ready ?? (() => ({ ping: true })),
+    ready: options.ready ?? (() => ({})),
   })
   const start = (addresses: ApiServerOptions['listen']): Promise<Listener> => startListener({ addresses, server: pki.server, authority: pki.authority.certificate, front })
   const listeners = [await start(options.listen)]

@@ -11,6 +11,7 @@ import type { JsonObject } from '#schema/json.ts'
 import type { Store, StoreEvent, Write } from '../contract/store.ts'
 import { ResourceCache, type Change } from './cache.ts'
 import { Entry, parseStored, storedBytes } from './entry.ts'
+import { every } from './every.ts'
 import { versionTooLarge } from './refusals.ts'
 import { keyOf, registryPrefix, type Ref, type Resource, type Resources } from './resources.ts'
 
@@ -87,6 +88,11 @@ export class State implements AsyncDisposable {
     return this.#applied
   }
 
+  /** False once the caches no longer follow the store. */
+  get healthy(): boolean {
+    return this.#failure === undefined
+  }
+
   get clock(): Clock {
     return this.#clock
   }
@@ -116,15 +122,19 @@ export class State implements AsyncDisposable {
     this.#tasks.spawn(async (signal) => {
       for await (const events of this.#store.watch(registryPrefix, { after: this.#applied, signal })) this.#apply(events)
     })
-    this.#every(bookmarkIntervalMs, () => {
-      for (const cache of this.#caches.values()) cache.bookmark(this.#applied)
-    })
+    this.#tasks.spawn((signal) =>
+      every(this.#clock, bookmarkIntervalMs, signal, () => {
+        for (const cache of this.#caches.values()) cache.bookmark(this.#applied)
+      }),
+    )
     let previous = this.#applied
-    this.#every(compactionIntervalMs, () => {
-      const target = previous
-      previous = this.#applied
-      if (target > this.#store.compactedRevision()) this.#tasks.spawn(() => this.#store.compact(target))
-    })
+    this.#tasks.spawn((signal) =>
+      every(this.#clock, compactionIntervalMs, signal, () => {
+        const target = previous
+        previous = this.#applied
+        if (target > this.#store.compactedRevision()) this.#compact(target)
+      }),
+    )
   }
 
   /** Resolves when the caches show `revision`; `timeout` when it does not come. */
@@ -162,6 +172,17 @@ export class State implements AsyncDisposable {
     return this.close()
   }
 
+  /** A compaction that fails harms nothing but the file's size: the next one tries again. */
+  #compact(revision: bigint): void {
+    this.#tasks.spawn(async () => {
+      try {
+        await this.#store.compact(revision)
+      } catch (error) {
+        this.#log.warn({ err: error, revision: String(revision) }, 'the store could not be compacted')
+      }
+    })
+  }
+
   #storeWrite(write: ObjectWrite): Write {
     const key = keyOf(write.resource, write.ref)
     if (write.op === 'delete') return { op: 'delete', key, expect: write.expect }
@@ -191,24 +212,6 @@ export class State implements AsyncDisposable {
     if (ready.length === 0) return
     this.#waiters = this.#waiters.filter(({ revision }) => revision > this.#applied)
     for (const { resolve } of ready) resolve()
-  }
-
-  #every(intervalMs: number, run: () => void): void {
-    this.#tasks.spawn(
-      (signal) =>
-        new Promise<void>((resolve) => {
-          let timer = this.#clock.after(intervalMs, tick, { background: true })
-          const clock = this.#clock
-          function tick(): void {
-            run()
-            timer = clock.after(intervalMs, tick, { background: true })
-          }
-          signal.addEventListener('abort', () => {
-            timer.cancel()
-            resolve()
-          })
-        }),
-    )
   }
 
   /** The caches no longer follow the store: nothing that they would answer could be trusted. */

@@ -214,7 +214,7 @@ function pathAnswers(options: FrontOptions, metrics: Metrics): (exchange: Exchan
   const answerOpenapi: OpenapiAnswer = openapi({ kinds: options.kinds, version: version.gitVersion })
   const plain = (exchange: Exchange, status: number, body: string): void => send(exchange, status, { 'content-type': 'text/plain; charset=utf-8' }, Buffer.from(body))
   const health = (exchange: Exchange): void => {
-    const checks = Object.entries(exchange.url.pathname === '/readyz' ? options.ready() : { ping: true })
+    const checks = Object.entries({ ping: true, store: api.healthy(), ...(exchange.url.pathname === '/readyz' ? options.ready() : {}) })
     const ok = checks.every(([, good]) => good)
     const name = exchange.url.pathname.slice(1)
     const lines = checks.map(([check, good]) => `[${good ? '+' : '-'}]${check} ${good ? 'ok' : 'failed'}\n`).join('')
