@@ -77,6 +77,10 @@ export function isFault(error: unknown, code?: FaultCode): error is Fault {
 export function asFault(error: unknown): Fault {
   if (error instanceof Fault) return error
   if (error instanceof Error && error.name === 'AbortError') return new Fault('canceled', 'the operation was canceled', { cause: error })
+  const system = systemErrorCode(error)
+  if (error instanceof Error && (system === 'ENOSPC' || system === 'EDQUOT')) {
+    return new Fault('resourceExhausted', `no space left on device: make room and try again (${error.message})`, { cause: error })
+  }
   return new Fault('internal', error instanceof Error ? error.message : String(error), { cause: error })
 }
 

@@ -67,7 +67,7 @@ const quietRequest: Omit<BuildRequest, 'context' | 'onMessage' | 'signal'> = {
 }
 
 /** `folder` exists and is the laboratory's own; the caller deletes it. */
-export async function openBuildLaboratory(kernel: Kernel, folder: string): Promise<BuildLaboratory> {
+export async function openBuildLaboratory(kernel: Kernel, folder: string, name = 'build'): Promise<BuildLaboratory> {
   const blobs = await openFileBlobs(join(folder, 'blobs'))
   const snapshots = await openOverlaySnapshots({ root: join(folder, 'snapshots'), mounts: kernel.mounts, confined: kernel.confined, blobs, logger: silentLogger })
   const networks = await openNetworks({
@@ -79,12 +79,12 @@ export async function openBuildLaboratory(kernel: Kernel, folder: string): Promi
     logger: silentLogger,
     stateDir: join(folder, 'networks'),
     runDir: join(folder, 'run'),
-    table: 'berth_buildtest',
-    defaultBridge: { name: 'tb0', subnet: '10.211.0.0/24' },
+    table: `berth_${name}_test`,
+    defaultBridge: { name: `t-${name}`, subnet: '10.211.0.0/24' },
     addressPools: [],
   })
   const images = memoryImages()
-  const cgroup = `berth-build-${process.pid}`
+  const cgroup = `berth-${name}-${process.pid}`
   let commands = 0
   const facts = await kernel.probe()
   const runtime = await openRuntime({ kernel, facts, runFolder: join(folder, 'rt'), cgroup, clock: systemClock, log: silentLogger })

@@ -230,3 +230,25 @@ test('an aborted build ends at once', async () => {
   controller.abort()
   await assert.rejects(build(`${withShell}RUN echo never\n`, shell, { signal: controller.signal, noCache: true }), (error) => isFault(error, 'canceled'))
 })
+
+test('a full disk is said so, and the builder works again when there is room', async () => {
+  const small = join(folder, 'small')
+  await mkdir(small)
+  await kernel.mounts.mount({ source: 'tmpfs', target: small, type: 'tmpfs', data: 'size=6m' })
+  try {
+    const tight = await openBuildLaboratory(kernel, small, 'tight')
+    try {
+      const context = (bytes: number): Buffer => sampleTar([{ path: 'Dockerfile', content: 'FROM scratch\nCOPY big /big\n' }, { path: 'big', content: Buffer.alloc(bytes, 7) }])
+      for (const bytes of [8_000_000, 4_000_000, 2_500_000]) {
+        await assert.rejects(tight.build(context(bytes)), (error) => isFault(error, 'resourceExhausted') && /no space left on device/.test(error.message), `${bytes}`)
+      }
+      assert.deepEqual(await readdir(join(small, 'build', 'work')), [])
+      assert.deepEqual(await tight.snapshots.keys(), [])
+      assert.equal((await tight.build(context(100_000))).image.config.rootfs.diff_ids.length, 1)
+    } finally {
+      await tight[Symbol.asyncDispose]()
+    }
+  } finally {
+    await kernel.mounts.unmount(small)
+  }
+})

@@ -44,6 +44,9 @@ class Placement {
   readonly #links = new Map<number, string>()
   readonly #folderTimes: { readonly path: string; readonly modifiedNs: bigint }[] = []
   readonly #buffer = Buffer.allocUnsafe(1 << 20)
+  /** Folders of our own making: nothing stands in them that we did not put there, and files in them belong to root at first. */
+  readonly #fresh = new Set<string>()
+  readonly #umask = process.umask()
 
   constructor(args: PlaceFilesArgs, context: JobContext) {
     this.#args = args
@@ -96,7 +99,8 @@ class Placement {
   }
 
   #placeEntry(entry: TreeEntry, path: string): void {
-    const standing = lstatSync(bytes(path), { throwIfNoEntry: false })
+    const isNew = this.#fresh.has(path.slice(0, path.lastIndexOf('/')))
+    const standing = isNew ? undefined : lstatSync(bytes(path), { throwIfNoEntry: false })
     if (entry.type === 'directory') {
       if (standing?.isDirectory() !== true) {
         // A link to a folder is a folder to those who copy into it.
@@ -104,6 +108,7 @@ class Placement {
         if (followed?.isDirectory() === true) return
         if (standing !== undefined) throw new Fault('invalidArgument', `cannot copy a folder to ${fromBytePath(path)}: a file stands there`)
         mkdirSync(bytes(path), 0o700)
+        if ((entry.mode & 0o2000) === 0) this.#fresh.add(path)
       }
       this.#folderTimes.push({ path, modifiedNs: entry.modifiedNs })
       this.#attributes(entry, path)
@@ -111,16 +116,16 @@ class Placement {
     }
     if (standing?.isDirectory() === true) throw new Fault('invalidArgument', `cannot copy a file to ${fromBytePath(path)}: a folder stands there`)
     if (standing !== undefined) unlinkSync(bytes(path))
-    this.#make(entry, path)
+    this.#make(entry, path, isNew)
   }
 
-  #make(entry: TreeEntry, path: string): void {
+  #make(entry: TreeEntry, path: string, isNew: boolean): void {
     switch (entry.type) {
       case 'file': {
         const linked = entry.linkGroup === 0 ? undefined : this.#links.get(entry.linkGroup)
         if (linked !== undefined) return linkSync(bytes(linked), bytes(path))
         if (entry.linkGroup !== 0) this.#links.set(entry.linkGroup, path)
-        this.#writeFile(entry, path)
+        this.#writeFile(entry, path, isNew)
         break
       }
       case 'symlink':
@@ -140,8 +145,12 @@ class Placement {
     this.#files.setTimes(bytes(path), entry.modifiedNs, entry.modifiedNs)
   }
 
-  #writeFile(entry: TreeEntry, path: string): void {
-    const file = openSync(bytes(path), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600)
+  #writeFile(entry: TreeEntry, path: string, isNew: boolean): void {
+    const { uid, gid } = this.#owner ?? entry
+    const mode = this.#args.mode ?? entry.mode
+    // Most files are root's and have an ordinary mode: they are born right, which saves two calls for each.
+    const bornRight = isNew && uid === 0 && gid === 0 && mode <= 0o777 && (mode & this.#umask) === 0
+    const file = openSync(bytes(path), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, bornRight ? mode : 0o600)
     try {
       for (let done = 0; done < entry.sizeBytes; ) {
         const count = readSync(this.#args.fd, this.#buffer, 0, Math.min(this.#buffer.length, entry.sizeBytes - done), entry.offset + done)
@@ -149,10 +158,10 @@ class Placement {
         for (let written = 0; written < count; ) written += writeSync(file, this.#buffer, written, count - written)
         done += count
       }
+      if (bornRight) return
       // Owner first: changing it clears set-user-id bits.
-      const { uid, gid } = this.#owner ?? entry
       fchownSync(file, uid, gid)
-      fchmodSync(file, this.#args.mode ?? entry.mode)
+      fchmodSync(file, mode)
     } finally {
       closeSync(file)
     }

@@ -243,8 +243,9 @@ export class StageRun {
       } finally {
         await snapshots.unmount(rootfs)
       }
-      if ((await snapshots.changes(key)).length === 0) return undefined
       const layer = await snapshots.diff(key, { signal: this.#shared.signal })
+      // Folders that were only looked into make a small archive, too; a large one needs no second look.
+      if (layer.sizeBytes <= smallLayerBytes && (await snapshots.changes(key)).length === 0) return undefined
       return { diffId: layer.diffId, chainId: await snapshots.commit(key, layer) }
     } finally {
       await snapshots.remove(key)
@@ -444,6 +445,8 @@ export class StageRun {
     return posix.basename(target)
   }
 }
+
+const smallLayerBytes = 64 * 1024
 
 const placeFiles = new URL('./place-files.job.ts', import.meta.url)
 

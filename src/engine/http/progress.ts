@@ -30,8 +30,10 @@ export class ProgressStream {
 
   /** Before the first line a failure is an ordinary error answer. */
   fail(error: unknown): void {
-    const { message, httpStatus } = asFault(error)
-    if (this.#res.headersSent) this.line({ errorDetail: { message }, error: message })
+    const { message, httpStatus, details } = asFault(error)
+    // The CLI exits with this code: a failed RUN's own.
+    const code = typeof details['exitCode'] === 'number' ? { code: details['exitCode'] } : {}
+    if (this.#res.headersSent) this.line({ errorDetail: { ...code, message }, error: message })
     else sendJson(this.#res, { message }, { status: httpStatus })
   }
 
