@@ -12,6 +12,7 @@ import type { Logger } from '#base/log.ts'
 import type { Cgroups } from '#linux/contract/cgroups.ts'
 import type { KernelFacts } from '#linux/contract/kernel.ts'
 import type { Poller } from '#linux/contract/poller.ts'
+import type { SeccompCompiler } from '#linux/contract/seccomp.ts'
 import type { ProcessIdentity, Processes } from '#linux/contract/processes.ts'
 import type { Attachment, ContainerExit, CreateRequest, ExecRequest, OutputSink, RecoveredContainer, RunningExec, Runtime, RuntimeInfo, RuntimeStats, TerminalSize } from '../contract/runtime.ts'
 import type { ProcessSpec, ResourcesSpec } from '../contract/runtime-spec.ts'
@@ -24,10 +25,11 @@ import { runtimeFault } from './failure.ts'
 import type { Live } from './live.ts'
 import { findConmons, listContainers } from './recover.ts'
 import { clampOomScore, clampRlimits } from './rlimits.ts'
+import { FilterCache } from './filters.ts'
 import { runtimeStats } from './stats.ts'
 
 export interface RuntimeOptions {
-  readonly kernel: { readonly processes: Processes; readonly cgroups: Cgroups; readonly poller: Poller }
+  readonly kernel: { readonly processes: Processes; readonly cgroups: Cgroups; readonly poller: Poller; readonly seccomp: SeccompCompiler }
   readonly facts: KernelFacts
   /** Folder for bundles and the runtime's own state, e.g. `/run/berth/rt`. Must not outlast a reboot. */
   readonly runFolder: string
@@ -62,12 +64,14 @@ export class ConmonRuntime implements Runtime {
   readonly #listeners = new Set<(exit: ContainerExit) => void>()
   readonly #closing = new AbortController()
   readonly #ownOomScore: number
+  readonly #filters: FilterCache
   #conmonVersion: string | undefined
 
   constructor(options: RuntimeOptions, tool: RuntimeTool, conmonCgroup: string) {
     this.#options = options
     this.#ownOomScore = Number(readFileSync('/proc/self/oom_score_adj', 'utf8'))
     this.#tool = tool
+    this.#filters = new FilterCache({ compiler: options.kernel.seccomp, enabled: tool.name === 'crun', log: options.log })
     this.#conmonCgroup = conmonCgroup
   }
 
@@ -84,7 +88,7 @@ export class ConmonRuntime implements Runtime {
     const { id } = request
     if (this.#live.has(id)) throw new Fault('alreadyExists', `container ${id} exists already`)
     const paths = this.#paths(id)
-    const spec = { ...request.spec, process: this.#clamped(id, request.spec.process) }
+    const spec = await this.#filters.applied({ ...request.spec, process: this.#clamped(id, request.spec.process) })
     const facts: BundleFacts = { formatVersion: 1, cgroupsPath: spec.linux.cgroupsPath ?? `/${id}`, stdin: request.stdin, terminal: spec.process.terminal === true, logPath: request.logPath }
     await writeBundle(paths, spec, facts)
     const argv = createArguments(this.#tool, { id, paths, terminal: facts.terminal, stdin: request.stdin, logPath: request.logPath })

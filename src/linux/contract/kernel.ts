@@ -10,6 +10,7 @@ import type { Namespaces } from './namespaces.ts'
 import type { Nftables } from './nftables.ts'
 import type { Poller } from './poller.ts'
 import type { Processes } from './processes.ts'
+import type { SeccompCompiler } from './seccomp.ts'
 
 export interface Kernel {
   readonly mounts: Mounts
@@ -20,6 +21,7 @@ export interface Kernel {
   readonly processes: Processes
   readonly poller: Poller
   readonly confined: ConfinedJobs
+  readonly seccomp: SeccompCompiler
   /** What this machine can do; looked up once. */
   probe(): Promise<KernelFacts>
 }

@@ -55,6 +55,7 @@ export async function openKernel(options: OpenKernelOptions = {}): Promise<Kerne
     processes,
     poller: pollerOver(poller, slow),
     confined,
+    seccomp: { compile: async (profile) => Buffer.from(await slow.call('compileSeccomp', profile)) },
     probe: () => (facts ??= probe({ processes, cgroups })),
     async [Symbol.asyncDispose]() {
       await confined[Symbol.asyncDispose]()

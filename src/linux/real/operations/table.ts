@@ -6,6 +6,7 @@ import { mount, mountTable, overlay, unmount } from './mounts.ts'
 import { createNamespaces, isPinned, removeNamespace } from './namespaces.ts'
 import { applyNft, listNft } from './nftables.ts'
 import { dialTcp } from './dial.ts'
+import { compileSeccomp } from './seccomp.ts'
 import { signalProcess, spawn } from './spawn.ts'
 
 export const operations = {
@@ -42,6 +43,7 @@ export const operations = {
   signalProcess,
   identify,
   dialTcp,
+  compileSeccomp,
 }
 
 export type Operations = typeof operations
