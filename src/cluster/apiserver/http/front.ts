@@ -80,9 +80,16 @@ function impersonated(exchange: Pick<Exchange, 'request'>, user: UserInfo, autho
   return { name, groups: [...new Set([...groups, ...implied, name === 'system:anonymous' ? 'system:unauthenticated' : 'system:authenticated'])] }
 }
 
-function authorizationRequest(info: RequestInfo, user: UserInfo): AuthorizationRequest {
+/** A list or watch of one object by its name is a request for that object. */
+function selectedName({ verb }: ResourceInfo, query: URLSearchParams): string {
+  if (verb !== 'list' && verb !== 'watch') return ''
+  return /(?:^|,)metadata\.name==?([^,=!\\]+)(?:,|$)/.exec(query.get('fieldSelector') ?? '')?.[1] ?? ''
+}
+
+function authorizationRequest(info: RequestInfo, query: URLSearchParams, user: UserInfo): AuthorizationRequest {
   if (info.type === 'path') return { user, attributes: { verb: info.verb, path: info.path } }
-  const { verb, group, plural, subresource, namespace, name } = info
+  const { verb, group, plural, subresource, namespace } = info
+  const name = info.name === '' ? selectedName(info, query) : info.name
   return { user, attributes: { verb, group, resource: plural, subresource, namespace, name } }
 }
 
@@ -93,10 +100,10 @@ export function createFront(options: FrontOptions): Front {
   const paths = pathAnswers(options, metrics)
   const reviews = new Map(reviewKinds.map((resource) => [`${resource.group}/${resource.version}/${resource.plural}`, resource]))
 
-  const admit = (request: IncomingMessage, info: RequestInfo, connection: Connection): UserInfo => {
+  const admit = (request: IncomingMessage, url: URL, info: RequestInfo, connection: Connection): UserInfo => {
     const { authorization } = request.headers
     const user = impersonated({ request }, authentication.caller(connection, authorization), authorizer)
-    const asked = authorizationRequest(info, user)
+    const asked = authorizationRequest(info, url.searchParams, user)
     const { allowed, reason } = authorizer.authorize(asked)
     if (!allowed) {
       const details = info.type === 'resource' ? { name: info.name, group: info.group, kind: info.plural } : {}
@@ -129,7 +136,7 @@ export function createFront(options: FrontOptions): Front {
     const started = api.clock.monotonicMs()
     const info = requestInfo(request.method ?? 'GET', exchange.url)
     try {
-      const user = admit(request, info, connection)
+      const user = admit(request, exchange.url, info, connection)
       const run = (): Promise<void> => answer(exchange, info, user)
       await (isLong(info) ? run() : gate.run(run))
     } catch (error) {
@@ -157,7 +164,7 @@ export function createFront(options: FrontOptions): Front {
       const url = new URL(request.url ?? '/', 'https://berth')
       const info = requestInfo(request.method ?? 'GET', url)
       const run = async (): Promise<void> => {
-        admit(request, info, connection)
+        admit(request, url, info, connection)
         if (info.type !== 'resource' || !isKubeletSubresource(info)) throw new Fault('invalidArgument', 'this path cannot be upgraded')
         await options.kubelets.upgrade(request, { socket, head }, { url, info })
       }
