@@ -36,12 +36,15 @@ export interface ServiceProxyOptions {
   readonly serviceInterface: string
   /** Addresses it carries, e.g. the DNS server's `10.43.0.10`. */
   readonly serviceAddresses: readonly string[]
-  /** Bridges through which pods are reached: node ports then work on 127.0.0.1 too. They may come later. */
-  readonly podInterfaces: readonly string[]
+  /**
+   * Interfaces through which pods are reached, which may come later: node ports then work on 127.0.0.1 too. Default `all`,
+   * for pods that are each routed over an interface of their own.
+   */
+  readonly podInterfaces?: readonly string[]
   /** nftables table, e.g. `berth_services`. */
   readonly table: string
-  /** See `RulesetOptions`; found out by the caller from /proc/sys/net/bridge/bridge-nf-call-iptables. */
-  readonly bridgedTrafficFiltered: boolean
+  /** See `RulesetOptions`. Default true, which holds for routed pods; for pods on a bridge it is what /proc/sys/net/bridge/bridge-nf-call-iptables says. */
+  readonly bridgedTrafficFiltered?: boolean
   /** Informers that others read too; left out: the proxy's own. The owner runs what it passes. */
   readonly informers?: { readonly services: Informer<Service>; readonly slices: Informer<EndpointSlice> }
 }
@@ -100,7 +103,7 @@ class Proxy implements ServiceProxy {
   #applying: Promise<void> = Promise.resolve()
 
   constructor(options: ServiceProxyOptions) {
-    const { client, clock, log, informers, table, serviceCidr, podCidr, bridgedTrafficFiltered } = options
+    const { client, clock, log, informers, table, serviceCidr, podCidr, bridgedTrafficFiltered = true } = options
     this.#options = options
     this.#rules = { table, serviceCidr, podCidr, bridgedTrafficFiltered }
     this.#tasks = new TaskGroup((error) => log.error({ err: error }, 'a task of the service proxy failed'))
@@ -159,7 +162,7 @@ class Proxy implements ServiceProxy {
 
   /** 127.0.0.1:NODEPORT: the kernel sends packets from 127.0.0.1 out of an interface only when told so. `guard` keeps foreigners from using it. */
   async #allowLoopback(): Promise<void> {
-    const { links, podInterfaces, log } = this.#options
+    const { links, podInterfaces = ['all'], log } = this.#options
     for (const name of podInterfaces) {
       if (this.#loopbackReady.has(name)) continue
       try {

@@ -141,8 +141,15 @@ export class PodWorker implements StatusSource {
     const { status } = event
     const container = containerNamed(this.#pod, status.name)
     if (container === undefined) return event
-    const message = await terminationMessage(this.#options.parts.files, this.volumes.terminationMessagePath(status.name, status.attempt), container, status)
-    return message === undefined ? event : { ...event, terminationMessage: message }
+    const { files, log } = this.#options.parts
+    try {
+      const message = await terminationMessage(files, this.volumes.terminationMessagePath(status.name, status.attempt), container, status)
+      return message === undefined ? event : { ...event, terminationMessage: message }
+    } catch (error) {
+      // That it ended matters more than its last words.
+      log.warn({ err: error, container: status.name, pod: this.#pod.metadata.name }, 'a termination message could not be read')
+      return event
+    }
   }
 
   /** What the runtime says about one container, now. */

@@ -63,6 +63,6 @@ test('logs rotate and only the newest are kept; the end of a file is read withou
     writeFileSync(log, 'abcdef')
     assert.equal((await files.readEnd(log, 3))?.toString(), 'def')
     symlinkSync(log, join(folder, 'link'))
-    await assert.rejects(files.readEnd(join(folder, 'link'), 3))
+    assert.equal(await files.readEnd(join(folder, 'link'), 3), undefined)
     assert.equal(await files.readEnd(join(folder, 'none'), 3), undefined)
   }))

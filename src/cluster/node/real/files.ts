@@ -54,7 +54,8 @@ async function present<T>(found: Promise<T>): Promise<T | undefined> {
     return await found
   } catch (error) {
     const code = systemErrorCode(error)
-    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
+    // ELOOP: a link where a plain file is expected is not followed.
+    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ELOOP') return undefined
     throw error
   }
 }
