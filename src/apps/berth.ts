@@ -1,25 +1,20 @@
 /** The `berth` command: resolves the configuration and hands over to the command line. */
 import { join } from 'node:path'
-import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { systemClock } from '#base/clock.ts'
 import { Fault } from '#base/fault.ts'
-import { objectOf, parseJson, textAt } from '#cli/json.ts'
 import { runProgram } from '#cli/program.ts'
 import { processTerminal } from '#cli/terminal.ts'
 import { type ResolvedConfig, resolveConfig } from './config/config.ts'
+import { version } from './config/version.ts'
 
 const terminal = processTerminal(systemClock)
-
-function readVersion(): string {
-  return textAt(objectOf(parseJson(readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8'))), 'version')
-}
 
 async function main(resolved: ResolvedConfig): Promise<number> {
   const { config } = resolved
   return await runProgram(process.argv.slice(2), {
     terminal,
-    version: readVersion(),
+    version,
     endpoints: {
       dockerSocket: config.paths.dockerSocket,
       kubeconfig: config.paths.kubeconfig,

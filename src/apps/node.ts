@@ -3,15 +3,29 @@ import { join } from 'node:path'
 import { systemClock } from '#base/clock.ts'
 import { createLogger } from '#base/log.ts'
 import { systemRandom } from '#base/random.ts'
+import { EndpointSlice } from '#cluster/api/discovery/v1/endpoint-slice.ts'
+import { Service } from '#cluster/api/core/v1/service.ts'
+import { createHttpClient } from '#cluster/client/http.ts'
+import { Informers } from '#cluster/client/informers.ts'
+import { startServiceProxy } from '#cluster/dataplane/proxy/proxy.ts'
+import { startNodeAgent } from '#cluster/node/agent/agent.ts'
+import { startKubeletServer } from '#cluster/node/http/kubelet-server.ts'
+import { realNodeFiles } from '#cluster/node/real/files.ts'
+import { realNodeNetwork } from '#cluster/node/real/network.ts'
 import { engineHandler } from '#engine/http/handler.ts'
 import { openEngine } from '#engine/open.ts'
+import { openPodRuntime } from '#engine/pods/pod-runtime.ts'
 import { openKernel } from '#linux/real/kernel.ts'
 import { openFileBlobs } from '#oci/blobs/file-system.ts'
 import { openRegistry } from '#registry/registry.ts'
 import { resolveConfig } from './config/config.ts'
-import { engineTable } from './config/names.ts'
+import { dnsAddress } from './config/addresses.ts'
+import { engineTable, podTable, serviceTable } from './config/names.ts'
+import { version } from './config/version.ts'
 import { untilTerminated } from './lifecycle/terminated.ts'
 import { listenTcp, listenUnix } from './node/listen.ts'
+import { bridgedTrafficFiltered, nodeFacts } from './node/node-facts.ts'
+import { nodeIdentity } from './node/identity.ts'
 import { registryCredential, registryHosts } from './node/registry-credential.ts'
 
 const { config } = resolveConfig({}, process.env)
@@ -45,6 +59,63 @@ stack.use(await listenTcp(config.registryAddress, config.registryPort, (request,
 const docker = engineHandler(engine)
 stack.use(await listenUnix(paths.dockerSocket, docker.request, docker.upgrade))
 log.info({ docker: paths.dockerSocket, registry: config.registryPort }, 'the engine and the registry are up')
+
+const runtime = stack.use(
+  await openPodRuntime({
+    containers: engine.containers,
+    images: engine.images,
+    runtime: engine.runtime,
+    kernel,
+    version,
+    stateDir: join(paths.state, 'engine'),
+    runDir: paths.run,
+    linkPrefix: instance.linkPrefix,
+    table: podTable(instance),
+    podCidr: config.podCidr,
+    clusterCidr: instance.clusterCidr,
+    clock,
+    random,
+    log: log.child({ part: 'pods' }),
+  }),
+)
+const identity = await nodeIdentity(config, clock)
+const client = stack.use(createHttpClient({ server: `https://127.0.0.1:${config.apiPort}`, ca: identity.authority, clientCertificate: () => ({ cert: identity.certificate, key: identity.key }), clock, userAgent: 'berth-node' }))
+const informers = stack.use(new Informers({ client, clock, log: log.child({ part: 'informers' }) }))
+const proxy = stack.use(
+  await startServiceProxy({
+    client,
+    links: kernel.links,
+    nftables: kernel.nftables,
+    clock,
+    log: log.child({ part: 'proxy' }),
+    nodeName: config.nodeName,
+    serviceCidr: config.serviceCidr,
+    podCidr: config.podCidr,
+    serviceInterface: `${instance.linkPrefix}-svc`,
+    serviceAddresses: [dnsAddress(config)],
+    podInterfaces: [`${instance.linkPrefix}-pods`],
+    table: serviceTable(instance),
+    bridgedTrafficFiltered: bridgedTrafficFiltered(),
+    informers: { services: informers.of(Service), slices: informers.of(EndpointSlice) },
+  }),
+)
+const agent = stack.use(
+  await startNodeAgent({
+    client,
+    runtime,
+    files: realNodeFiles(kernel.mounts),
+    network: realNodeNetwork,
+    clock,
+    random,
+    log: log.child({ part: 'agent' }),
+    node: nodeFacts(config, await kernel.probe()),
+    folders: { root: join(paths.state, 'kubelet'), logs: join(paths.logs, 'pods') },
+    clusterDns: { addresses: [dnsAddress(config)], domain: 'cluster.local' },
+    services: proxy.services,
+  }),
+)
+stack.use(await startKubeletServer({ agent, runtime, clock, log: log.child({ part: 'kubelet' }), port: config.kubeletPort, tls: { key: identity.key, certificate: identity.certificate, clientAuthority: identity.authority } }))
+log.info({ node: config.nodeName, kubelet: config.kubeletPort }, 'the node agent and the service proxy are up')
 
 await terminated
 await stack.disposeAsync()

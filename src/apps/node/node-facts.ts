@@ -53,3 +53,8 @@ export function nodeFacts(config: Config, kernel: KernelFacts): NodeFacts {
     },
   }
 }
+
+/** Whether packets between ports of one bridge pass the packet filter, as with br_netfilter loaded and switched on. */
+export function bridgedTrafficFiltered(): boolean {
+  return firstLine('/proc/sys/net/bridge/bridge-nf-call-iptables') === '1'
+}
