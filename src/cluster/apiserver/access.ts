@@ -52,17 +52,17 @@ export function builtinAuthorizer(surroundings: Surroundings): Authorizer {
     return pod === undefined || asKind<Pod>(pod).spec.nodeName === node
   }
   const referenced = ({ resource, namespace, name }: ResourceAttributes, node: string): boolean => {
-    for (const object of surroundings.objects({ group: '', plural: 'pods' })) {
-      if (metaOf(object).namespace !== namespace || asKind<Pod>(object).spec.nodeName !== node) continue
+    for (const object of surroundings.podsOn(node)) {
+      if (metaOf(object).namespace !== namespace) continue
       if (resource === 'configmaps' && name === 'kube-root-ca.crt') return true
       if (mentions(object, resource, name)) return true
     }
     return false
   }
   const runsAs = (namespace: string, account: string, node: string): boolean => {
-    for (const object of surroundings.objects({ group: '', plural: 'pods' })) {
+    for (const object of surroundings.podsOn(node)) {
       const pod = asKind<Pod>(object)
-      if (pod.metadata.namespace === namespace && pod.spec.nodeName === node && pod.spec.serviceAccountName === account) return true
+      if (pod.metadata.namespace === namespace && pod.spec.serviceAccountName === account) return true
     }
     return false
   }

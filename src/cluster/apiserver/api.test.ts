@@ -253,6 +253,18 @@ test('a watch follows a list without gap, and an object that leaves the selectio
     assert.equal(new Set(versions).size, 4)
   }))
 
+test('a watch of one node sees pods come to it and leave it, whatever else moves', () =>
+  withWorld(async ({ client }) => {
+    const { resourceVersion } = await client.list(Pod)
+    const reading = take(client.watch(Pod, { resourceVersion, fieldSelector: 'spec.nodeName=n1' }), 3)
+    for (const [name, node] of [['a', 'n1'], ['b', 'n2'], ['c', 'n1']] as const) {
+      await client.create(Pod, pod(name))
+      await client.createSubresource(Pod, inDefault(name), 'binding', { target: { kind: 'Node', name: node } })
+    }
+    await client.delete(Pod, inDefault('a'), { gracePeriodSeconds: 0 })
+    assert.deepEqual((await reading).map((event) => `${event.type} ${event.type === 'BOOKMARK' ? '' : event.object.metadata.name}`), ['ADDED a', 'ADDED c', 'DELETED a'])
+  }))
+
 test('bookmarks come with time, a watch ends at its timeout, an abort ends it quietly', () =>
   withWorld(async ({ client, clock }) => {
     const { resourceVersion } = await client.list(ConfigMap)

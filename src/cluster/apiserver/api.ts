@@ -22,6 +22,7 @@ import { expireEvents, expiryIntervalMs } from './events/expiry.ts'
 import { withEventView } from './events/view.ts'
 import { every } from './every.ts'
 import { applyPatch, type PatchType } from './patch.ts'
+import { podsByNode } from './pods-by-node.ts'
 import { getEntry, listEntries, openWatch, type EntryList, type ListRequest, type WatchRequest } from './read.ts'
 import { Resources, type Ref, type Resource } from './resources.ts'
 import { openState, type Sealer, type State } from './state.ts'
@@ -160,8 +161,9 @@ async function deleteSelected(ports: WritePorts, from: { readonly resource: Reso
 }
 
 function surroundingsOf(state: State, { clock, random }: ApiOptions): Surroundings {
-  const find = ({ group, plural }: { readonly group: string; readonly plural: string }): Resource | undefined =>
-    state.resources.all.find(({ kind }) => kind.group === group && kind.plural === plural)
+  const byName = new Map(state.resources.all.map((resource) => [`${resource.kind.plural}.${resource.kind.group}`, resource]))
+  const find = ({ group, plural }: { readonly group: string; readonly plural: string }): Resource | undefined => byName.get(`${plural}.${group}`)
+  const pods = find({ group: '', plural: 'pods' })
   return {
     clock,
     random,
@@ -173,5 +175,6 @@ function surroundingsOf(state: State, { clock, random }: ApiOptions): Surroundin
       const resource = find(id)
       if (resource !== undefined) for (const { object } of state.cache(resource).scan()) yield object
     },
+    podsOn: pods === undefined ? () => [] : podsByNode(state, pods),
   }
 }

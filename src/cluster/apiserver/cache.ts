@@ -7,7 +7,7 @@ import { Fault } from '#base/fault.ts'
 import type { JsonObject } from '#schema/json.ts'
 import { Entry } from './entry.ts'
 import { expiredVersion } from './refusals.ts'
-import type { Predicate } from './selection.ts'
+import type { FieldTerm, Predicate } from './selection.ts'
 
 /** One change of one object. `entry` is the state after it; of a deletion the last state, stamped with the deletion's revision. */
 export interface Change {
@@ -25,12 +25,17 @@ export interface CacheWatchOptions {
   /** Keys must begin with it: the resource's own prefix, or one namespace's. */
   readonly prefix: string
   readonly selects: Predicate | undefined
+  /** A field that everything selected has with this value: then changes of other objects do not even ask this watcher. */
+  readonly term: FieldTerm | undefined
   /** Changes after this revision; undefined: first the current state as ADDED. */
   readonly after: bigint | undefined
   /** After the current state, say where it ends. */
   readonly initialEnd: boolean
   readonly bookmarks: boolean
 }
+
+/** The text that field selectors compare with. */
+export type FieldText = (path: string, object: JsonObject) => string
 
 /** Changes kept per resource for lists and watches of the past. */
 const keptChanges = 8_192
@@ -47,11 +52,17 @@ export class ResourceCache {
   /** Lists and watches below this revision need more than `#changes` has. */
   #horizon: bigint
   readonly #watchers = new Set<CacheWatcher>()
+  /** Watchers without a term. */
+  readonly #general = new Set<CacheWatcher>()
+  /** The others by path and value: a kubelet's watch of its node's pods is one of thousands. */
+  readonly #byTerm = new Map<string, Map<string, Set<CacheWatcher>>>()
+  readonly #fieldText: FieldText
   readonly #listeners = new Set<(change: Change) => void>()
 
-  constructor(prefix: string, horizon: bigint) {
+  constructor(prefix: string, horizon: bigint, fieldText: FieldText) {
     this.prefix = prefix
     this.#horizon = horizon
+    this.#fieldText = fieldText
   }
 
   get size(): number {
@@ -142,9 +153,24 @@ export class ResourceCache {
         if (item !== undefined) items.push(item)
       }
     }
-    const watcher: CacheWatcher = new CacheWatcher(options, items, () => this.#watchers.delete(watcher))
+    const group = this.#groupOf(options.term)
+    const watcher: CacheWatcher = new CacheWatcher(options, items, () => {
+      this.#watchers.delete(watcher)
+      group.delete(watcher)
+      if (group.size === 0 && options.term !== undefined) this.#byTerm.get(options.term.path)?.delete(options.term.value)
+    })
     this.#watchers.add(watcher)
+    group.add(watcher)
     return watcher
+  }
+
+  #groupOf(term: FieldTerm | undefined): Set<CacheWatcher> {
+    if (term === undefined) return this.#general
+    const values = this.#byTerm.get(term.path) ?? new Map<string, Set<CacheWatcher>>()
+    this.#byTerm.set(term.path, values)
+    const group = values.get(term.value) ?? new Set<CacheWatcher>()
+    values.set(term.value, group)
+    return group
   }
 
   /** Tells watchers that want to know that nothing else happened up to `revision`. */
@@ -164,9 +190,12 @@ export class ResourceCache {
       this.#horizon = present(dropped, 'a dropped change').entry.revision
     }
     for (const listener of this.#listeners) listener(change)
-    for (const watcher of this.#watchers) {
-      const item = itemFor(change, watcher.options)
-      if (item !== undefined) watcher.offer(item)
+    tell(this.#general, change)
+    for (const [path, values] of this.#byTerm) {
+      const now = this.#fieldText(path, change.entry.object)
+      const before = change.previous === undefined ? now : this.#fieldText(path, change.previous.object)
+      tell(values.get(now), change)
+      if (before !== now) tell(values.get(before), change)
     }
   }
 
@@ -183,6 +212,13 @@ export class ResourceCache {
     const at = lowerBound(keys, key)
     assert(keys[at] !== key, `the key ${key} is cached already`)
     this.#keys.splice(at, 0, key)
+  }
+}
+
+function tell(watchers: ReadonlySet<CacheWatcher> | undefined, change: Change): void {
+  for (const watcher of watchers ?? []) {
+    const item = itemFor(change, watcher.options)
+    if (item !== undefined) watcher.offer(item)
   }
 }
 

@@ -8,7 +8,7 @@ import type { CacheWatcher, WatchItem } from './cache.ts'
 import type { Entry } from './entry.ts'
 import { badRequest, expiredContinue, notFound } from './refusals.ts'
 import { scopePrefix, type Ref, type Resource } from './resources.ts'
-import { selection } from './selection.ts'
+import { equalityTerm, selection } from './selection.ts'
 import type { State } from './state.ts'
 
 export interface Scope {
@@ -171,6 +171,7 @@ export async function openWatch(state: State, resource: Resource, request: Watch
     {
       prefix: scopePrefix(resource, request.namespace),
       selects,
+      term: equalityTerm(request.fieldSelector),
       after: initial ? undefined : version === undefined || version === 0n ? state.revision : version,
       initialEnd: request.sendInitialEvents === true && bookmarks,
       bookmarks,

@@ -6,6 +6,17 @@ import { checkFieldSelector, matchesFields, matchesLabels, parseFieldSelector, p
 /** True for objects that are selected. */
 export type Predicate = (object: JsonObject) => boolean
 
+export interface FieldTerm {
+  readonly path: string
+  readonly value: string
+}
+
+/** A field and the value that everything selected has there: the first `path=value` of the selector, if it has one. */
+export function equalityTerm(fieldSelector: string | undefined): FieldTerm | undefined {
+  const found = parseFieldSelector(fieldSelector ?? '').find(({ operator }) => operator === '=')
+  return found === undefined ? undefined : { path: found.field, value: found.value }
+}
+
 function labelsOf({ metadata }: JsonObject): Labels {
   const labels = isJsonObject(metadata) ? metadata['labels'] : undefined
   return isJsonObject(labels) ? (labels as Labels) : undefined

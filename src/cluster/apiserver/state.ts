@@ -8,6 +8,7 @@ import { asFault, Fault } from '#base/fault.ts'
 import type { Logger } from '#base/log.ts'
 import { TaskGroup } from '#base/task.ts'
 import type { JsonObject } from '#schema/json.ts'
+import { fieldText } from '#schema/selector.ts'
 import type { Store, StoreEvent, Write } from '../contract/store.ts'
 import { ResourceCache, type Change } from './cache.ts'
 import { Entry, parseStored, storedBytes } from './entry.ts'
@@ -79,7 +80,9 @@ export class State implements AsyncDisposable {
     this.#log = log
     this.#sealer = sealer
     this.#applied = from
-    for (const resource of resources.all) this.#caches.set(resource, new ResourceCache(resource.prefix, from))
+    for (const resource of resources.all) {
+      this.#caches.set(resource, new ResourceCache(resource.prefix, from, (path, object) => fieldText(resource.kind, path, object)))
+    }
     this.#tasks = new TaskGroup((error) => this.#fail(asFault(error)))
   }
 

@@ -14,6 +14,8 @@ export interface Surroundings {
   /** A current object, frozen; undefined when there is none (or no such kind). */
   object(id: { readonly group: string; readonly plural: string }, ref: { readonly namespace: string; readonly name: string }): JsonObject | undefined
   objects(id: { readonly group: string; readonly plural: string }): Iterable<JsonObject>
+  /** The pods that are bound to a node. */
+  podsOn(node: string): Iterable<JsonObject>
 }
 
 export interface AdmissionRequest {
