@@ -26,6 +26,7 @@ import type { Live } from './live.ts'
 import { findConmons, listContainers } from './recover.ts'
 import { clampOomScore, clampRlimits } from './rlimits.ts'
 import { FilterCache } from './filters.ts'
+import { releaseByFifo } from './start-fifo.ts'
 import { runtimeStats } from './stats.ts'
 
 export interface RuntimeOptions {
@@ -109,10 +110,12 @@ export class ConmonRuntime implements Runtime {
     const live = this.#get(id)
     if (live.state !== 'created') throw new Fault('conflict', `container ${id} was started already`)
     live.state = 'starting'
-    const answer = await this.#options.kernel.processes.run([this.#tool.path, `--root=${this.#tool.stateRoot}`, 'start', id])
-    if (answer.exitCode !== 0) {
-      live.state = 'exited'
-      throw runtimeFault(`start container ${id}`, answer.stderr.toString('utf8'))
+    try {
+      if (!(await releaseByFifo(this.#tool, id))) await this.#runTool(`start container ${id}`, ['start', id])
+    } catch (error) {
+      // Its init may still wait there; then it is removed like one that was never started.
+      live.state = live.exit === undefined ? 'created' : 'exited'
+      throw error
     }
     live.state = 'running'
     if (live.exit !== undefined) this.#report(live, live.exit)
@@ -136,8 +139,12 @@ export class ConmonRuntime implements Runtime {
 
   async update(id: string, resources: ResourcesSpec): Promise<void> {
     this.#getRunning(id)
-    const answer = await this.#options.kernel.processes.run([this.#tool.path, `--root=${this.#tool.stateRoot}`, 'update', '--resources', '-', id], { stdin: JSON.stringify(resources) })
-    if (answer.exitCode !== 0) throw runtimeFault(`update container ${id}`, answer.stderr.toString('utf8'))
+    await this.#runTool(`update container ${id}`, ['update', '--resources', '-', id], JSON.stringify(resources))
+  }
+
+  async #runTool(what: string, args: readonly string[], stdin?: string): Promise<void> {
+    const answer = await this.#options.kernel.processes.run([this.#tool.path, `--root=${this.#tool.stateRoot}`, ...args], stdin === undefined ? {} : { stdin })
+    if (answer.exitCode !== 0) throw runtimeFault(what, answer.stderr.toString('utf8'))
   }
 
   async delete(id: string, options: { readonly force?: boolean } = {}): Promise<void> {
