@@ -15,7 +15,6 @@ import { Gate, TaskGroup } from '#base/task.ts'
 import { wholeUnits } from '#schema/quantity.ts'
 import { Pod } from '../../api/core/v1/pod.ts'
 import { Service } from '../../api/core/v1/service.ts'
-import type { ReadCache } from '../../client/cache.ts'
 import type { Informer } from '../../client/informer.ts'
 import { createInformer } from '../../client/informer.ts'
 import type { Client } from '../../contract/client.ts'
@@ -117,7 +116,7 @@ class Agent implements NodeAgent {
     this.#statusWriter = new StatusWriter({ client, clock, log, signal: this.#tasks.signal })
   }
 
-  #services(onError: (error: unknown) => void): ReadCache<Service> {
+  #services(onError: (error: unknown) => void): Informer<Service> {
     const { client, clock, services } = this.#options
     if (services !== undefined) return services
     const own = createInformer(Service, { client, clock, onError })
@@ -139,7 +138,8 @@ class Agent implements NodeAgent {
     const { signal } = this.#tasks
     const status: NodeStatusOptions = { ...this.#options }
     this.#tasks.spawn((own) => this.#pods.run(own))
-    await Promise.all([registerNode(status, signal), this.#pods.whenSynced(signal)])
+    // Services too: a container's environment names those that there are when it starts.
+    await Promise.all([registerNode(status, signal), this.#pods.whenSynced(signal), this.#parts.services.whenSynced(signal)])
     // Events first, so that nothing that happens during the listing is missed.
     this.#tasks.spawn((own) => this.#followRuntime(own))
     const listed = await this.#list()

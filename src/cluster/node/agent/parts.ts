@@ -5,7 +5,7 @@ import type { Random } from '#base/random.ts'
 import type { Gate } from '#base/task.ts'
 import type { Pod } from '../../api/core/v1/pod.ts'
 import type { Service } from '../../api/core/v1/service.ts'
-import type { ReadCache } from '../../client/cache.ts'
+import type { Informer } from '../../client/informer.ts'
 import type { Client } from '../../contract/client.ts'
 import type { PodRuntime } from '../../contract/runtime.ts'
 import type { NodeFiles, NodeNetwork } from '../ports.ts'
@@ -43,7 +43,7 @@ export interface Parts {
   readonly log: Logger
   readonly recorder: Recorder
   readonly references: References
-  readonly services: ReadCache<Service>
+  readonly services: Informer<Service>
   /** At most so many sandboxes and containers are started at a time. */
   readonly starts: Gate
   readonly pulls: Gate

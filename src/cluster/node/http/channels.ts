@@ -85,10 +85,16 @@ function receiveMessage(socket: WebSocket, session: Session, message: Buffer): v
 
 function writeInput(socket: WebSocket, stdin: Writable | undefined, data: Buffer): void {
   if (stdin === undefined || stdin.writableEnded || stdin.destroyed || data.length === 0) return
-  if (stdin.write(data)) return
+  // Messages already read still come after a pause: one pair of listeners is enough for all of them.
+  if (stdin.write(data) || socket.isPaused) return
   socket.pause()
-  stdin.once('drain', () => socket.resume())
-  stdin.once('close', () => socket.resume())
+  const resume = (): void => {
+    stdin.off('drain', resume)
+    stdin.off('close', resume)
+    socket.resume()
+  }
+  stdin.once('drain', resume)
+  stdin.once('close', resume)
 }
 
 function resize(session: Session, data: Buffer): void {
