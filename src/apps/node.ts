@@ -7,6 +7,7 @@ import { EndpointSlice } from '#cluster/api/discovery/v1/endpoint-slice.ts'
 import { Service } from '#cluster/api/core/v1/service.ts'
 import { createHttpClient } from '#cluster/client/http.ts'
 import { Informers } from '#cluster/client/informers.ts'
+import { startClusterDns } from '#cluster/dataplane/dns/server.ts'
 import { startServiceProxy } from '#cluster/dataplane/proxy/proxy.ts'
 import { startNodeAgent } from '#cluster/node/agent/agent.ts'
 import { startKubeletServer } from '#cluster/node/http/kubelet-server.ts'
@@ -19,12 +20,12 @@ import { openKernel } from '#linux/real/kernel.ts'
 import { openFileBlobs } from '#oci/blobs/file-system.ts'
 import { openRegistry } from '#registry/registry.ts'
 import { resolveConfig } from './config/config.ts'
-import { dnsAddress } from './config/addresses.ts'
+import { clusterDomain, dnsAddress } from './config/addresses.ts'
 import { engineTable, podTable, serviceTable } from './config/names.ts'
 import { version } from './config/version.ts'
 import { untilTerminated } from './lifecycle/terminated.ts'
 import { listenTcp, listenUnix } from './node/listen.ts'
-import { bridgedTrafficFiltered, nodeFacts } from './node/node-facts.ts'
+import { bridgedTrafficFiltered, nodeFacts, upstreamResolvers } from './node/node-facts.ts'
 import { nodeIdentity } from './node/identity.ts'
 import { registryCredential, registryHosts } from './node/registry-credential.ts'
 
@@ -99,6 +100,19 @@ const proxy = stack.use(
     informers: { services: informers.of(Service), slices: informers.of(EndpointSlice) },
   }),
 )
+stack.use(
+  await startClusterDns({
+    services: proxy.services,
+    slices: proxy.slices,
+    clock,
+    random,
+    log: log.child({ part: 'dns' }),
+    domain: clusterDomain,
+    addresses: [dnsAddress(config)],
+    reverseCidrs: [config.serviceCidr, instance.clusterCidr],
+    upstreams: upstreamResolvers(),
+  }),
+)
 const agent = stack.use(
   await startNodeAgent({
     client,
@@ -110,12 +124,12 @@ const agent = stack.use(
     log: log.child({ part: 'agent' }),
     node: nodeFacts(config, await kernel.probe()),
     folders: { root: join(paths.state, 'kubelet'), logs: join(paths.logs, 'pods') },
-    clusterDns: { addresses: [dnsAddress(config)], domain: 'cluster.local' },
+    clusterDns: { addresses: [dnsAddress(config)], domain: clusterDomain },
     services: proxy.services,
   }),
 )
 stack.use(await startKubeletServer({ agent, runtime, clock, log: log.child({ part: 'kubelet' }), port: config.kubeletPort, tls: { key: identity.key, certificate: identity.certificate, clientAuthority: identity.authority } }))
-log.info({ node: config.nodeName, kubelet: config.kubeletPort }, 'the node agent and the service proxy are up')
+log.info({ node: config.nodeName, kubelet: config.kubeletPort }, 'the node agent, the service proxy and cluster DNS are up')
 
 await terminated
 await stack.disposeAsync()

@@ -27,3 +27,5 @@ export function podGateway(config: Config): string {
 export function advertisedAddress(config: Config): string {
   return config.nodeAddress ?? podGateway(config)
 }
+
+export const clusterDomain = 'cluster.local'

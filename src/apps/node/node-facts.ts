@@ -58,3 +58,9 @@ export function nodeFacts(config: Config, kernel: KernelFacts): NodeFacts {
 export function bridgedTrafficFiltered(): boolean {
   return firstLine('/proc/sys/net/bridge/bridge-nf-call-iptables') === '1'
 }
+
+/** The machine's own resolvers, for names outside the cluster. One on loopback may itself ask cluster DNS: left out. */
+export function upstreamResolvers(): readonly string[] {
+  const text = existsSync('/etc/resolv.conf') ? readFileSync('/etc/resolv.conf', 'utf8') : ''
+  return text.split('\n').flatMap((line) => /^nameserver\s+(\S+)/.exec(line)?.[1] ?? []).filter((address) => !/^127\.|^::1$/.test(address))
+}

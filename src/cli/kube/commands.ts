@@ -67,12 +67,12 @@ export function kubeCommands(terminal: Terminal, endpoints: Endpoints, finish: (
     .option('--tail <lines>')
     .option('--timestamps')
     .action((pod: string, options: LogOptions) => withKube((connection) => logs(connection, terminal, pod, options)))
-  scoped(kube.command('exec').description('run a command in a pod').argument('<pod>').argument('<command...>').passThroughOptions())
+  scoped(kube.command('exec').description('run a command in a pod').argument('<pod>').argument('<command...>', 'after --, such as -- ls -l'))
     .option('-c, --container <name>')
     .option('-i, --stdin', 'keep standard input open')
     .option('-t, --tty', 'allocate a terminal')
     .action((pod: string, command: string[], options: ExecOptions & { stdin?: boolean }) =>
-      withKube((connection) => exec(connection, terminal, pod, command[0] === '--' ? command.slice(1) : command, { ...options, interactive: options.stdin === true })),
+      withKube((connection) => exec(connection, terminal, pod, command, { ...options, interactive: options.stdin === true })),
     )
   scoped(kube.command('scale').description('set the number of replicas').argument('<what...>'))
     .requiredOption('--replicas <number>')
