@@ -129,6 +129,13 @@ function failureOf(error: unknown): RuntimeFailure['kind'] | undefined {
   return isFault(error) ? (error.details['runtimeFailure'] as RuntimeFailure | undefined)?.kind : undefined
 }
 
+test('the runtime is the one that the caller expects', async () => {
+  const { name, version, conmonVersion } = await runtime.info()
+  assert.equal(name, process.env['BERTH_TEST_RUNTIME'] ?? name)
+  assert.match(version, /^\d/)
+  assert.match(conmonVersion, /^\d/)
+})
+
 test('a container runs, logs in CRI format, tells its exit code once and leaves nothing behind', async () => {
   const id = await run(['sh', '-c', 'echo out; echo err >&2; exit 7'])
   const exit = await exits.of(id)
