@@ -25,7 +25,7 @@ import { engineTable, podTable, serviceTable } from './config/names.ts'
 import { version } from './config/version.ts'
 import { untilTerminated } from './lifecycle/terminated.ts'
 import { listenTcp, listenUnix } from './node/listen.ts'
-import { bridgedTrafficFiltered, nodeFacts, upstreamResolvers } from './node/node-facts.ts'
+import { nodeFacts, upstreamResolvers } from './node/node-facts.ts'
 import { nodeIdentity } from './node/identity.ts'
 import { registryCredential, registryHosts } from './node/registry-credential.ts'
 
@@ -94,9 +94,7 @@ const proxy = stack.use(
     podCidr: config.podCidr,
     serviceInterface: `${instance.linkPrefix}-svc`,
     serviceAddresses: [dnsAddress(config)],
-    podInterfaces: [`${instance.linkPrefix}-pods`],
     table: serviceTable(instance),
-    bridgedTrafficFiltered: bridgedTrafficFiltered(),
     informers: { services: informers.of(Service), slices: informers.of(EndpointSlice) },
   }),
 )

@@ -54,11 +54,6 @@ export function nodeFacts(config: Config, kernel: KernelFacts): NodeFacts {
   }
 }
 
-/** Whether packets between ports of one bridge pass the packet filter, as with br_netfilter loaded and switched on. */
-export function bridgedTrafficFiltered(): boolean {
-  return firstLine('/proc/sys/net/bridge/bridge-nf-call-iptables') === '1'
-}
-
 /** The machine's own resolvers, for names outside the cluster. One on loopback may itself ask cluster DNS: left out. */
 export function upstreamResolvers(): readonly string[] {
   const text = existsSync('/etc/resolv.conf') ? readFileSync('/etc/resolv.conf', 'utf8') : ''
