@@ -163,7 +163,7 @@ async function tour(context: string): Promise<void> {
     const [victim] = await pods()
     const uid = victim?.metadata.uid
     const before = victim?.status.containerStatuses?.[0]?.restartCount ?? 0
-    await kube('exec', victim?.metadata.name ?? '', '-n', 'shop', '--', 'pkill', '-9', 'httpd')
+    await kube('exec', victim?.metadata.name ?? '', '-n', 'shop', '--', 'sh', '-c', 'kill -9 $(pidof httpd)')
     await until('the killed container to come back', async () => {
       const now = (await pods()).find((pod) => pod.metadata.uid === uid)
       const restarts = now?.status.containerStatuses?.[0]?.restartCount ?? 0
