@@ -1,6 +1,7 @@
 /** From the mounts that were asked for to those that will be made: volumes get their names, binds keep their sources. */
+import { stat } from 'node:fs/promises'
 import { unreachable } from '#base/assert.ts'
-import { isFault } from '#base/fault.ts'
+import { Fault, isFault, systemErrorCode } from '#base/fault.ts'
 import type { Logger } from '#base/log.ts'
 import type { ContainerMount, ResolvedMount } from '../contract/containers.ts'
 import type { VolumeCatalog, VolumeMounts } from '../contract/volumes.ts'
@@ -18,6 +19,7 @@ export async function resolveMounts(wanted: readonly ContainerMount[], container
       const readonly = mount.type === 'tmpfs' ? false : (mount.readonly ?? false)
       switch (mount.type) {
         case 'bind':
+          if (mount.createSource !== true) await requireSource(mount.source)
           mounts.push({ type: 'bind', source: mount.source, target, readonly, propagation: mount.propagation || 'rprivate' })
           break
         case 'tmpfs':
@@ -43,6 +45,16 @@ export async function resolveMounts(wanted: readonly ContainerMount[], container
   } catch (error) {
     for (const { name } of mounts) if (name !== undefined) await volumes.release(name, containerId)
     throw error
+  }
+}
+
+/** `--mount` refuses at once what is not there; `-v` makes it at the start. */
+async function requireSource(source: string): Promise<void> {
+  try {
+    await stat(source)
+  } catch (error) {
+    if (systemErrorCode(error) !== 'ENOENT') throw error
+    throw new Fault('invalidArgument', `invalid mount config for type "bind": bind source path does not exist: ${source}`)
   }
 }
 

@@ -43,8 +43,8 @@ export function containerSpecOf({ body, name, platform, minorVersion }: CreateIn
     resources: resourcesFrom(host),
     security: securityOf(host),
     init: host.boolean('Init') ?? false,
-    pidMode: namespaceMode(host.string('PidMode'), 'pid'),
-    ipcMode: namespaceMode(host.string('IpcMode'), 'ipc'),
+    pidMode: namespaceMode(host.string('PidMode'), 'PID'),
+    ipcMode: namespaceMode(host.string('IpcMode'), 'IPC'),
     utsMode: namespaceMode(host.string('UTSMode'), 'UTS'),
     ...(host.number('ShmSize') ? { shmSizeBytes: host.number('ShmSize') ?? 0 } : {}),
     ...(host.has('Sysctls') ? { sysctls: host.stringMap('Sysctls') ?? {} } : {}),
@@ -153,7 +153,7 @@ function mountOf(input: JsonInput): ContainerMount {
       return { type, target, options: [...(size ? [`size=${size}`] : []), ...(mode ? [`mode=${mode.toString(8)}`] : [])] }
     }
     default:
-      throw new Fault('invalidArgument', `mount type unknown: "${type}" (bind, volume and tmpfs are known)`)
+      throw new Fault('invalidArgument', `invalid mount config for type "${type}": mount type unknown (bind, volume and tmpfs are known)`)
   }
 }
 
@@ -314,13 +314,13 @@ function namespaceMode(mode: string | undefined, kind: string): NamespaceMode {
   if (mode === undefined || ['', 'private', 'shareable', 'none'].includes(mode)) return 'private'
   if (mode === 'host') return 'host'
   if (mode.startsWith('container:')) return { container: mode.slice('container:'.length) }
-  throw new Fault('invalidArgument', `invalid ${kind} mode: ${mode}`)
+  throw new Fault('invalidArgument', `Invalid ${kind} mode: ${mode}`)
 }
 
 function logOf(log: JsonInput): NonNullable<ContainerSpec['log']> {
   const driver = log.string('Type') || 'json-file'
   const options = log.stringMap('Config') ?? {}
-  if (driver !== 'json-file' && driver !== 'local' && driver !== 'none') throw new Fault('invalidArgument', `logger: no log driver named '${driver}' is registered (json-file, local and none are)`)
+  if (driver !== 'json-file' && driver !== 'local' && driver !== 'none') throw new Fault('invalidArgument', `error looking up logging plugin ${driver}: plugin "${driver}" not found (json-file, local and none are there)`)
   return { driver, options }
 }
 

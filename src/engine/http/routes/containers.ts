@@ -12,8 +12,6 @@ async function create(exchange: Exchange): Promise<void> {
   const { backend, query, res, minorVersion } = exchange
   const { spec, volumesFrom } = containerSpecOf({ body: await jsonBody(exchange), name: query.get('name') ?? undefined, platform: query.get('platform') ?? undefined, minorVersion })
   const borrowed = await mountsOfOthers(exchange, volumesFrom, spec.mounts ?? [])
-  const network = spec.network
-  if (network?.mode === 'container') await backend.containers.inspect(network.ref)
   try {
     const { id, warnings } = await backend.containers.create({ ...spec, mounts: [...(spec.mounts ?? []), ...borrowed] })
     sendJson(res, { Id: id, Warnings: warnings }, { status: 201 })
