@@ -26,6 +26,7 @@ import { authentication, type StaticToken } from './http/authentication.ts'
 import { createFront } from './http/front.ts'
 import { kubeletProxy } from './http/kubelet-proxy.ts'
 import { startListener, type Listener } from './http/listener.ts'
+import { objectProxy } from './http/object-proxy.ts'
 import { protobufCodec } from './http/protobuf.ts'
 import { reviewKinds } from './http/reviews.ts'
 import { localClient } from './local-client.ts'
@@ -68,6 +69,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const tokens = serviceAccountTokens({ key: pki.serviceAccountKey, issuer, clock, random })
   const api = await createApi({ store, kinds: options.kinds, clock, random, log, ranges: options.ranges, sealer: aesSealer(pki.encryptionKey, random), tokens })
   const authorizer = builtinAuthorizer(api.surroundings)
+  const behind = { surroundings: api.surroundings, authority: pki.authority.certificate, client: pki.kubeletClient }
   const front = createFront({
     api,
     kinds: options.kinds,
@@ -75,7 +77,8 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     authentication: authentication({ tokens, staticTokens: options.staticTokens ?? [], surroundings: api.surroundings }),
     authorizer,
     answers: { protobuf: protobufCodec([...options.kinds, ...reviewKinds, TokenRequest, Eviction]), nowMs: () => clock.nowMs() },
-    kubelets: kubeletProxy({ surroundings: api.surroundings, authority: pki.authority.certificate, client: pki.kubeletClient }),
+    kubelets: kubeletProxy(behind),
+    proxy: objectProxy(behind),
     log,
     version: serverVersion,
     openid: {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import type { IncomingMessage } from 'node:http'
+import { createServer as createPlainServer, type IncomingMessage } from 'node:http'
 import { connect } from 'node:http2'
 import { createServer, request as httpsRequest } from 'node:https'
 import type { AddressInfo } from 'node:net'
@@ -21,7 +21,9 @@ import { Namespace } from '../../api/core/v1/namespace.ts'
 import { Node } from '../../api/core/v1/node.ts'
 import { Pod } from '../../api/core/v1/pod.ts'
 import { Secret } from '../../api/core/v1/secret.ts'
+import { Service } from '../../api/core/v1/service.ts'
 import { ServiceAccount } from '../../api/core/v1/service-account.ts'
+import { EndpointSlice } from '../../api/discovery/v1/endpoint-slice.ts'
 import { allKinds, groupOrder } from '../../api/index.ts'
 import { openMemoryStore } from '../../store/memory/store.ts'
 import type { KeyPair } from '../pki/authority.ts'
@@ -303,6 +305,38 @@ test('logs and upgraded connections go to the kubelet of the pod, byte for byte,
   kubelet.closeAllConnections()
   kubelet.close()
   assert.equal((await ask(`${pod}/log?container=a`)).status, 503)
+})
+
+test('the proxy subresource reaches pods, and services through a ready endpoint', async () => {
+  const backend = createPlainServer((request, response) => {
+    const chunks: Buffer[] = []
+    request.on('data', (chunk: Buffer) => chunks.push(chunk))
+    request.on('end', () => {
+      response.writeHead(201, { 'x-backend': 'yes' })
+      response.end(`${request.method} ${request.url} ${Buffer.concat(chunks).toString()} ${String(request.headers.authorization)}`)
+    })
+  })
+  backend.listen(0, '127.0.0.1')
+  await once(backend, 'listening')
+  const { port } = backend.address() as AddressInfo
+  const pod = await server.client.create(Pod, { metadata: { name: 'behind', namespace: 'default' }, spec: { containers: [{ name: 'c', image: 'x', ports: [{ name: 'web', containerPort: port }] }] } })
+  assert.equal((await ask('/api/v1/namespaces/default/pods/behind/proxy/')).status, 503)
+  await server.client.update(Pod, { ...pod, status: { ...pod.status, podIP: '127.0.0.1' } }, { subresource: 'status' })
+  const answer = await ask('/api/v1/namespaces/default/pods/behind:web/proxy/a/b?c=d', { method: 'POST', as: 'nobody', headers: { authorization: 'Bearer bootstrap-secret' }, body: 'hello' })
+  assert.equal(answer.status, 201)
+  assert.equal(answer.text, 'POST /a/b?c=d hello undefined')
+  assert.equal(answer.headers['x-backend'], 'yes')
+  await server.client.create(Service, { metadata: { name: 'behind', namespace: 'default' }, spec: { ports: [{ port: 80, name: 'http' }] } })
+  assert.match((await ask('/api/v1/namespaces/default/services/behind/proxy/')).text, /no endpoints available for service/)
+  await server.client.create(EndpointSlice, {
+    metadata: { name: 'behind-1', namespace: 'default', labels: { 'kubernetes.io/service-name': 'behind' } },
+    addressType: 'IPv4',
+    ports: [{ name: 'http', port, protocol: 'TCP' }],
+    endpoints: [{ addresses: ['127.0.0.1'], conditions: { ready: true } }],
+  })
+  assert.equal((await ask('/api/v1/namespaces/default/services/http:behind:http/proxy/x')).text, 'GET /x  undefined')
+  backend.closeAllConnections()
+  backend.close()
 })
 
 test('secrets lie encrypted in the store', async () => {

@@ -18,6 +18,7 @@ import { header, send, sendJson, type Exchange } from './exchange.ts'
 import { isKubeletSubresource, type KubeletProxy } from './kubelet-proxy.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
 import { parseAccept } from './negotiation.ts'
+import { isProxySubresource, type ObjectProxy } from './object-proxy.ts'
 import { openapi, type OpenapiAnswer } from './openapi.ts'
 import { requestInfo, type RequestInfo, type ResourceInfo } from './request-info.ts'
 import { answerResource, legacyBinding } from './resource-requests.ts'
@@ -39,6 +40,7 @@ export interface FrontOptions {
   readonly authorizer: Authorizer
   readonly answers: AnswerContext
   readonly kubelets: KubeletProxy
+  readonly proxy: ObjectProxy
   readonly log: Logger
   readonly version: ServerVersion
   /** The OpenID documents about our token key: path → JSON. */
@@ -56,6 +58,8 @@ export interface Front {
 /** Requests that are answered at once at a time, and that may wait for it; watches and streams do not count. */
 const requestsAtOnce = 400
 const requestsWaiting = 2_000
+/** Upstream's default, too. */
+const requestLimitMs = 60_000
 
 const discoveryType = /^application\/json$/
 
@@ -124,12 +128,24 @@ export function createFront(options: FrontOptions): Front {
       if (info.subresource === 'log') return options.kubelets.answer(exchange, info)
       throw new Fault('invalidArgument', 'Upgrade request required')
     }
+    if (isProxySubresource(info)) return options.proxy(exchange, info)
     const request = { exchange, info, user, api, answers: options.answers }
     if (info.group === '' && info.plural === 'bindings' && info.verb === 'create') return legacyBinding(request)
     return answerResource(request)
   }
 
-  const isLong = (info: RequestInfo): boolean => info.type === 'resource' && (info.verb === 'watch' || isKubeletSubresource(info))
+  /** An answer that takes too long is given up: a body that never ends, a client that does not read. */
+  const inTime = async (exchange: Exchange, run: () => Promise<void>): Promise<void> => {
+    const late = Promise.withResolvers<never>()
+    const giveUp = (): void => {
+      exchange.response.once('finish', () => exchange.request.destroy())
+      late.reject(new Fault('timeout', 'the server was unable to return a response in the time allotted, but may still be processing the request'))
+    }
+    using _timer = api.clock.after(requestLimitMs, giveUp, { background: true })
+    await Promise.race([run(), late.promise])
+  }
+
+  const isLong = (info: RequestInfo): boolean => info.type === 'resource' && (info.verb === 'watch' || isKubeletSubresource(info) || isProxySubresource(info))
 
   const serve = async (exchange: Exchange, connection: Connection): Promise<void> => {
     const { request, response } = exchange
@@ -138,7 +154,7 @@ export function createFront(options: FrontOptions): Front {
     try {
       const user = admit(request, exchange.url, info, connection)
       const run = (): Promise<void> => answer(exchange, info, user)
-      await (isLong(info) ? run() : gate.run(run))
+      await (isLong(info) ? run() : gate.run(() => inTime(exchange, run)))
     } catch (error) {
       const fault = asFault(error)
       if (fault.code === 'internal') log.error({ err: error, method: request.method, path: exchange.url.pathname }, 'a request failed')

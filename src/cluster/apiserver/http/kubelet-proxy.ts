@@ -14,6 +14,7 @@ import type { KeyPair } from '../pki/authority.ts'
 import { badRequest, notFound } from '../refusals.ts'
 import type { Surroundings } from '../strategy.ts'
 import type { Exchange } from './exchange.ts'
+import { kubeletAddress } from './kubelet-address.ts'
 import type { ResourceInfo } from './request-info.ts'
 
 export interface KubeletProxyOptions {
@@ -23,7 +24,6 @@ export interface KubeletProxyOptions {
   readonly client: KeyPair
 }
 
-const defaultPort = 10250
 const connectTimeoutMs = 10_000
 const kubeletSubresources = new Set(['log', 'exec', 'attach', 'portforward'])
 
@@ -42,11 +42,7 @@ function kubeletOf(surroundings: Surroundings, pod: Pod): KubeletAddress {
   if (name === '') throw badRequest(`pod ${pod.metadata.name} does not have a host assigned`)
   const object = surroundings.object({ group: '', plural: 'nodes' }, { namespace: '', name })
   if (object === undefined) throw notFound({ group: '', plural: 'nodes', kind: 'Node' }, name)
-  const { status } = asKind<Node>(object)
-  const addresses = status.addresses ?? []
-  const address = ['InternalIP', 'Hostname', 'ExternalIP'].map((wanted) => addresses.find(({ type }) => type === wanted)).find((found) => found !== undefined)
-  if (address === undefined) throw new Fault('unavailable', `node ${name} has reported no address to reach its kubelet at`)
-  return { host: address.address, port: status.daemonEndpoints?.kubeletEndpoint?.Port ?? defaultPort, node: name }
+  return { ...kubeletAddress(asKind<Node>(object)), node: name }
 }
 
 /** The container a request means: the one it names, the pod's default, or the only one. */
