@@ -93,7 +93,7 @@ class Agent implements NodeAgent {
     this.#options = options
     this.#tasks = new TaskGroup((error) => log.error({ err: error }, 'a task of the node agent failed'))
     const onError = (error: unknown): void => log.warn({ err: error }, 'following the API failed, will be retried')
-    this.#pods = createInformer(Pod, { client, clock, fieldSelector: `spec.nodeName=${node.name}`, onError })
+    this.#pods = createInformer(Pod, { client, clock, fieldSelector: `spec.nodeName=${node.name}`, maxBackoffMs: 2000, onError })
     this.#parts = {
       node: { name: node.name, addresses: node.addresses },
       folders,
