@@ -111,6 +111,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   ])
   opened.use(snapshots)
   opened.use(runtime)
+  opened.use(networks)
   const images = await openImages({ root: `${paths.state}/images`, blobs, leases, snapshots, otherRoots: options.otherBlobRoots ?? [], insecureRegistries: options.insecureRegistries ?? [], ...(options.localRegistry === undefined ? {} : { localRegistry: options.localRegistry }), clock, logger: log.child({ room: 'images' }) })
   const containers = await openContainers({
     runtime, images, snapshots, networks, volumes, events, clock, random, host, cgroupRoot, log: log.child({ room: 'containers' }),

@@ -141,6 +141,43 @@ test('user-defined networks get free subnets, are isolated from each other, and 
   await networks.remove(vault.id.slice(0, 10))
 })
 
+/** What `dns.resolve` says inside a namespace when it asks 127.0.0.11. */
+async function lookUp(netns: string, name: string, type: 'A' | 'AAAA' | 'PTR' = 'A'): Promise<string> {
+  const program = `const r = new (require('dns').promises.Resolver)({ timeout: 1000, tries: 1 }); r.setServers(['127.0.0.11']); r.${type === 'PTR' ? 'reverse' : `resolve${type === 'A' ? '4' : '6'}`}('${name}').then((a) => console.log(a.sort().join(' ')), (e) => console.log(e.code))`
+  const { stdout } = await kernel.processes.run(['nsenter', `--net=${netns}`, process.execPath, '-e', program])
+  return stdout.toString().trim()
+}
+
+test('containers of a user-defined network find each other by name and alias, and nobody else', async () => {
+  const shop = await networks.create({ name: 'shop' })
+  const other = await networks.create({ name: 'other' })
+  const paths = new Map<string, string>()
+  for (const [name, network, aliases] of [['web', shop, ['web', 'www']], ['db', shop, ['db', 'www']], ['far', other, ['far']]] as const) {
+    paths.set(name, (await networks.openSandbox(name)).netnsPath)
+    await networks.connect(name, network.id, { aliases })
+  }
+  const web = paths.get('web') ?? ''
+  const far = paths.get('far') ?? ''
+  assert.deepEqual((await networks.resolver('web')).nameservers, ['127.0.0.11'])
+  assert.equal(await lookUp(web, 'db'), '10.203.0.3')
+  assert.equal(await lookUp(web, 'DB.shop'), '10.203.0.3')
+  assert.equal(await lookUp(web, 'www'), '10.203.0.2 10.203.0.3')
+  assert.equal(await lookUp(web, 'db', 'AAAA'), 'ENODATA')
+  assert.equal(await lookUp(web, '10.203.0.3', 'PTR'), 'db.shop')
+  assert.notEqual(await lookUp(web, 'far'), '10.203.1.2')
+  assert.notEqual(await lookUp(far, 'db'), '10.203.0.3')
+  await networks.connect('far', shop.id, { aliases: ['guest'] })
+  assert.equal(await lookUp(far, 'db'), '10.203.0.3')
+  assert.equal(await lookUp(web, 'guest'), '10.203.0.4')
+  // A new port after a restart: the rules in the sandboxes follow.
+  await networks[Symbol.asyncDispose]()
+  networks = await open()
+  assert.equal(await lookUp(web, 'db'), '10.203.0.3')
+  for (const name of paths.keys()) await networks.closeSandbox(name)
+  await networks.remove('shop')
+  await networks.remove('other')
+})
+
 test('after a restart endpoints stand as they were, and what nobody knows is swept', async () => {
   const again = await open()
   const kept = await again.recover(['one'])

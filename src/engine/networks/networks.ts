@@ -5,10 +5,10 @@
  * Order of effects: what exists in the kernel is recorded first, what is forgotten is removed from the kernel first. A crash in
  * between leaves a record too many, which `recover` sweeps, and never an interface that nobody knows.
  */
-import { mkdir, readFile } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { present } from '#base/assert.ts'
-import { Fault, isFault, systemErrorCode } from '#base/fault.ts'
+import { Fault, isFault } from '#base/fault.ts'
 import type { Clock } from '#base/clock.ts'
 import type { Logger } from '#base/log.ts'
 import { randomHex, type Random } from '#base/random.ts'
@@ -20,9 +20,12 @@ import type { EventPublisher } from '../contract/events.ts'
 import type { Endpoint, EndpointSpec, IpamPool, Network, NetworkId, Networks, NetworkSpec, PortBinding, Sandbox } from '../contract/networks.ts'
 import { AddressLeases, macOfAddress } from './ipam.ts'
 import { firstFreePrefix, formatAddress, formatPrefix, overlaps, requirePrefix, type Prefix } from './ipv4.ts'
+import { NameServer } from './name-server.ts'
+import type { NamedEndpoint } from './names.ts'
 import { HostPorts, type PortProbe } from './ports.ts'
+import { hostResolver, type ResolverSettings } from './resolver.ts'
 import { NetworkRecords, type EndpointRecord, type NetworkRecord, type SandboxRecord } from './records.ts'
-import { networkScript, portScript, tableScript, type FilteredNetwork, type PublishedPort } from './rules.ts'
+import { networkScript, portScript, redirectDnsScript, tableScript, type FilteredNetwork, type PublishedPort } from './rules.ts'
 
 export interface NetworksOptions {
   readonly links: Links
@@ -70,7 +73,7 @@ export async function openNetworks(options: NetworksOptions): Promise<BridgeNetw
   return networks
 }
 
-export class BridgeNetworks implements Networks {
+export class BridgeNetworks implements Networks, AsyncDisposable {
   readonly #options: NetworksOptions
   readonly #records: NetworkRecords
   readonly #ports: HostPorts
@@ -79,6 +82,8 @@ export class BridgeNetworks implements Networks {
   readonly #serial = new KeyedSerial<string>()
   /** Host ends of closed sandboxes, which should vanish by themselves. */
   readonly #leaving = new Set<string>()
+  /** DNS of user-defined networks. */
+  readonly #nameServers = new Map<NetworkId, NameServer>()
 
   constructor(options: NetworksOptions) {
     this.#options = options
@@ -102,6 +107,7 @@ export class BridgeNetworks implements Networks {
     await this.#options.links.setSysctl('net.ipv4.ip_forward', '1')
     for (const { record } of this.#networks.values()) if (record.driver === 'bridge') await this.#ensureBridge(record)
     await this.#applyTable()
+    for (const { record } of this.#networks.values()) if (hasNames(record)) await this.#openNames(record)
   }
 
   async #ensurePredefined(): Promise<void> {
@@ -134,6 +140,7 @@ export class BridgeNetworks implements Networks {
         await this.#saveNetworks()
         await this.#ensureBridge(record)
         await this.#apply(networkScript('add', this.#options.table, filtered(record)))
+        await this.#openNames(record)
       } catch (error) {
         this.#networks.delete(record.id)
         await this.#options.links.deleteLink(record.bridge)
@@ -225,6 +232,7 @@ export class BridgeNetworks implements Networks {
       if (this.#endpointRecords(record.id).length > 0) {
         throw new Fault('conflict', `error while removing network: network ${record.name} id ${record.id} has active endpoints`)
       }
+      await this.#closeNames(record.id)
       await this.#apply(networkScript('delete', this.#options.table, filtered(record)))
       await this.#options.links.deleteLink(record.bridge)
       this.#networks.delete(record.id)
@@ -323,6 +331,7 @@ export class BridgeNetworks implements Networks {
         isolated: record.options[bridgeOption.betweenContainers] === 'false',
       })
       if (endpoint.ports.length > 0) await this.#apply(portScript('add', table, publishedPorts(endpoint)))
+      await this.#redirectDns(sandbox)
     } catch (error) {
       await links.deleteLink(endpoint.hostInterface)
       this.#sandboxes.set(sandbox.containerId, before)
@@ -341,6 +350,7 @@ export class BridgeNetworks implements Networks {
       await this.#detach(endpoint)
       this.#sandboxes.set(containerId, kept)
       await this.#records.saveSandbox(kept)
+      await this.#redirectDns(kept)
       const heir = kept.endpoints.find(({ gateway }) => gateway !== '')
       if (endpoint.gateway !== '' && heir !== undefined) {
         await this.#options.links.route({ destination: 'default', gateway: heir.gateway, device: heir.interfaceName }, { netns: sandbox.netnsPath })
@@ -395,9 +405,61 @@ export class BridgeNetworks implements Networks {
     })
   }
 
-  async resolver(containerId: string): Promise<{ readonly nameservers: readonly string[]; readonly search: readonly string[]; readonly options: readonly string[] }> {
-    if (!this.#sandboxes.has(containerId)) throw new Fault('notFound', `container ${containerId} has no network sandbox`)
-    return readHostResolver()
+  async resolver(containerId: string): Promise<ResolverSettings> {
+    const sandbox = this.#sandboxes.get(containerId)
+    if (sandbox === undefined) throw new Fault('notFound', `container ${containerId} has no network sandbox`)
+    const host = await hostResolver()
+    if (this.#nameServerOf(sandbox) !== undefined) return { nameservers: ['127.0.0.11'], search: host.search, options: [...host.options.filter((option) => !option.startsWith('ndots:')), 'ndots:0'] }
+    // A server on the host's loopback is another machine's inside a container.
+    return { ...host, nameservers: host.nameservers.filter((address) => !isLoopback(address)) }
+  }
+
+  // ---- names -------------------------------------------------------------------------------------------------------
+
+  async #openNames(record: NetworkRecord): Promise<void> {
+    const leases = present(this.#networks.get(record.id)?.leases, 'the leases of a bridge network')
+    const server = await NameServer.open({
+      address: formatAddress(leases.gateway),
+      visible: (address) => this.#visibleFrom(record.id, address),
+      upstreams: async () => (record.internal ? [] : (await hostResolver()).nameservers),
+      clock: this.#options.clock,
+      logger: this.#options.logger,
+    })
+    this.#nameServers.set(record.id, server)
+    // After a restart of ours the port is another one.
+    for (const sandbox of this.#sandboxes.values()) {
+      if (sandbox.endpoints.some(({ networkId }) => networkId === record.id) && (await this.#options.namespaces.pinned(sandbox.netnsPath))) await this.#redirectDns(sandbox)
+    }
+  }
+
+  async #closeNames(id: NetworkId): Promise<void> {
+    await this.#nameServers.get(id)?.[Symbol.asyncDispose]()
+    this.#nameServers.delete(id)
+  }
+
+  /** The endpoints on all networks with names of the container that has `address` on the network. */
+  #visibleFrom(networkId: NetworkId, address: string): readonly NamedEndpoint[] | undefined {
+    const sandbox = [...this.#sandboxes.values()].find(({ endpoints }) => endpoints.some((endpoint) => endpoint.networkId === networkId && endpoint.ipv4Address === address))
+    return sandbox?.endpoints.filter((endpoint) => this.#nameServers.has(endpoint.networkId)).flatMap((endpoint) => this.#endpointRecords(endpoint.networkId))
+  }
+
+  #nameServerOf(sandbox: SandboxRecord): { readonly server: NameServer; readonly endpoint: EndpointRecord } | undefined {
+    for (const endpoint of sandbox.endpoints) {
+      const server = this.#nameServers.get(endpoint.networkId)
+      if (server !== undefined) return { server, endpoint }
+    }
+    return undefined
+  }
+
+  /** Makes 127.0.0.11:53 inside the sandbox the name server of its first network with names. */
+  async #redirectDns(sandbox: SandboxRecord): Promise<void> {
+    const found = this.#nameServerOf(sandbox)
+    if (found === undefined) return
+    const { server, endpoint } = found
+    const leases = present(this.#networks.get(endpoint.networkId)?.leases, 'the leases of a network with names')
+    const where = { netns: sandbox.netnsPath }
+    await this.#options.links.setSysctl(`net/ipv4/conf/${endpoint.interfaceName}/route_localnet`, '1', where)
+    await this.#options.nftables.apply(redirectDnsScript({ address: formatAddress(leases.gateway), port: server.port }), where)
   }
 
   async recover(containerIds: readonly string[]): Promise<readonly Endpoint[]> {
@@ -417,9 +479,15 @@ export class BridgeNetworks implements Networks {
   async tearDown(): Promise<void> {
     for (const containerId of [...this.#sandboxes.keys()]) await this.closeSandbox(containerId)
     await this.#deleteLingering()
+    await this[Symbol.asyncDispose]()
     for (const { record } of this.#networks.values()) if (record.driver === 'bridge') await this.#options.links.deleteLink(record.bridge)
     const { table } = this.#options
     await this.#options.nftables.apply(`add table ip ${table}\ndelete table ip ${table}`)
+  }
+
+  /** Stops the name servers. Containers, interfaces and rules stay. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const id of [...this.#nameServers.keys()]) await this.#closeNames(id)
   }
 
   async #ensureBridge(record: NetworkRecord): Promise<void> {
@@ -476,6 +544,15 @@ function isPredefined(record: NetworkRecord): boolean {
   return ['bridge', 'host', 'none'].includes(record.name)
 }
 
+/** As with Docker, the default bridge knows no names. */
+function hasNames(record: NetworkRecord): boolean {
+  return record.driver === 'bridge' && !isPredefined(record)
+}
+
+function isLoopback(address: string): boolean {
+  return address.startsWith('127.') || address === '::1'
+}
+
 function mtuOf(record: NetworkRecord): number | undefined {
   const text = record.options[bridgeOption.mtu]
   if (text === undefined) return undefined
@@ -504,19 +581,4 @@ function shown({ bridge: _, createdAtNs, ...network }: NetworkRecord): Network {
 
 function shownEndpoint({ hostInterface: _, interfaceName: __, ...endpoint }: EndpointRecord): Endpoint {
   return endpoint
-}
-
-/** The host's resolv.conf without servers on loopback, which mean another machine inside a container. */
-async function readHostResolver(): Promise<{ readonly nameservers: readonly string[]; readonly search: readonly string[]; readonly options: readonly string[] }> {
-  let text = ''
-  try {
-    text = await readFile('/etc/resolv.conf', 'utf8')
-  } catch (error) {
-    if (systemErrorCode(error) !== 'ENOENT') throw error
-  }
-  const words = (keyword: string): string[] => text.split('\n').flatMap((line) => {
-    const [first, ...rest] = line.trim().split(/\s+/)
-    return first === keyword ? rest : []
-  })
-  return { nameservers: words('nameserver').filter((address) => !/^(127\.|::1$)/.test(address)), search: words('search'), options: words('options') }
 }

@@ -96,3 +96,21 @@ function portElements(verb: 'add' | 'delete', table: string, port: PublishedPort
   const value = verb === 'add' ? ` : ${port.address} . ${port.containerPort}` : ''
   return [`${verb} element ip ${table} ${any ? 'ports_any' : 'ports_address'} { ${key}${value} }`]
 }
+
+/** For the table of a container's own namespace: its 127.0.0.11:53 is the network's name server. */
+export function redirectDnsScript(server: { readonly address: string; readonly port: number }): string {
+  return [
+    'add table ip berth_dns',
+    'delete table ip berth_dns',
+    'table ip berth_dns {',
+    '  chain output {',
+    '    type nat hook output priority -100; policy accept;',
+    `    ip daddr 127.0.0.11 meta l4proto { tcp, udp } th dport 53 dnat to ${server.address}:${server.port}`,
+    '  }',
+    '  chain postrouting {',
+    '    type nat hook postrouting priority srcnat; policy accept;',
+    `    ip saddr 127.0.0.0/8 ip daddr ${server.address} masquerade`,
+    '  }',
+    '}',
+  ].join('\n')
+}
