@@ -12,6 +12,7 @@ import { systemRandom } from '../../src/base/random.ts'
 import { Deployment } from '../../src/cluster/api/apps/v1/deployment.ts'
 import { ReplicaSet } from '../../src/cluster/api/apps/v1/replica-set.ts'
 import { ConfigMap } from '../../src/cluster/api/core/v1/config-map.ts'
+import { Event } from '../../src/cluster/api/core/v1/event.ts'
 import { Namespace } from '../../src/cluster/api/core/v1/namespace.ts'
 import { Pod } from '../../src/cluster/api/core/v1/pod.ts'
 import { ServiceAccount } from '../../src/cluster/api/core/v1/service-account.ts'
@@ -253,6 +254,34 @@ test('scale, set image, rollout restart, history, status and undo', async () => 
   assert.match(await kubectl('rollout history deploy web'), /REVISION +CHANGE-CAUSE\n1 +<none>\n2 +<none>/)
   assert.match(await kubectl('rollout undo deploy web --to-revision=1'), /rolled back/)
   assert.equal(await kubectl('get deploy web -o jsonpath={.spec.template.spec.containers[0].image}'), 'nginx:1')
+})
+
+test('events are the same objects in both groups', async () => {
+  const event = (name: string, reason: string): Parameters<typeof server.client.create<typeof Event>>[1] => ({
+    metadata: { name, namespace: 'default' },
+    involvedObject: { apiVersion: 'v1', kind: 'Pod', namespace: 'default', name: 'one' },
+    reason,
+    message: `it was ${reason.toLowerCase()}`,
+    type: 'Normal',
+    firstTimestamp: '2026-01-01T00:00:00Z',
+    lastTimestamp: '2026-01-01T00:00:00Z',
+    count: 3,
+  })
+  await server.client.create(Event, event('one.1', 'Started'))
+  const newer = { apiVersion: 'events.k8s.io/v1', kind: 'Event', metadata: { name: 'one.2', namespace: 'default' }, eventTime: '2026-01-01T00:00:00.000000Z', action: 'Stopping', reason: 'Stopped', type: 'Normal', note: 'it was stopped', reportingController: 'test', reportingInstance: 'a', regarding: { apiVersion: 'v1', kind: 'Pod', namespace: 'default', name: 'one' } }
+  await kubectl('create -f -', { input: JSON.stringify(newer) })
+  const uids = '-o jsonpath={.items[*].metadata.uid}'
+  const stored = await kubectl(`get events ${uids}`)
+  assert.equal(stored.split(' ').length, 2)
+  assert.equal(await kubectl(`get events.events.k8s.io ${uids}`), stored)
+  assert.equal(await kubectl('get events.events.k8s.io -o jsonpath={.items[*].note}'), 'it was started it was stopped')
+  for (const line of ['get events', 'get events.events.k8s.io', 'events', 'events --for pod/one']) {
+    const shown = await kubectl(line)
+    assert.match(shown, /Normal +Started +pod\/one +it was started/i, line)
+    assert.match(shown, /Normal +Stopped +pod\/one +it was stopped/i, line)
+  }
+  await kubectl('delete events.events.k8s.io one.1')
+  assert.equal((await kubectl('get events -o name')).trim(), 'event/one.2')
 })
 
 test('wait sees a condition come, and an object go', async () => {

@@ -69,6 +69,14 @@ export interface KindRules {
 /** What discovery lists for an ordinary resource. */
 const allVerbs: readonly string[] = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch']
 
+/** What a kind that is not stored by itself shows (`view.ts`). */
+export interface ViewOf {
+  /** Where its objects live: under this kind's key, in its form. */
+  readonly kind: AnyKind
+  /** Fields at the top of the object that the two call differently: the view's name → the stored name. */
+  readonly fieldNames: { readonly [viewName: string]: string }
+}
+
 export type NameFormat = 'dnsSubdomain' | 'dnsLabel' | 'dns1035Label' | 'pathSegment'
 
 export interface KindIdentity {
@@ -94,6 +102,7 @@ export interface KindOptions<F extends Fields, N extends boolean> extends KindId
   /** Whether metadata.generation counts changes outside metadata and status. Default: false. */
   readonly generation?: boolean
   readonly verbs?: readonly string[]
+  readonly viewOf?: ViewOf
   /** Last step of defaulting; sees the whole object. */
   readonly complete?: (object: JsonObject) => JsonObject
   readonly doc?: string
@@ -119,6 +128,8 @@ export interface KindDefinition<I, O> extends KindIdentity, KindRules {
   /** Whether metadata.generation counts changes outside metadata and status. */
   readonly generation: boolean
   readonly verbs: readonly string[]
+  /** Absent on kinds that are stored by themselves. */
+  readonly viewOf?: ViewOf | undefined
   /** The whole object, `apiVersion`, `kind` and `metadata` included. */
   readonly schema: AnyField
 }
@@ -177,6 +188,7 @@ export function defineKind<const F extends Fields, const N extends boolean>(opti
     selectorAliases: options.selectorAliases ?? {},
     generation: options.generation ?? false,
     verbs: options.verbs ?? allVerbs,
+    viewOf: options.viewOf,
     validate: options.validate,
     validateUpdate: options.validateUpdate,
     prepareForCreate: options.prepareForCreate,

@@ -39,9 +39,6 @@ export const allKinds: readonly AnyKind[] = [
 /** API groups in upstream's order of priority: kubectl resolves `events` or `all` by it. '' is the core group, served under /api. */
 export const groupOrder: readonly string[] = ['', 'apps', 'events.k8s.io', 'coordination.k8s.io', 'discovery.k8s.io']
 
-/** One stored object, two kinds: events are kept in the form and under the key of core/v1. */
-export const eventViews = { stored: Event, view: EventsEvent } as const
-
 /** The kind that serves `resource` (a plural) in a group and version. */
 export function kindOfResource(group: string, version: string, plural: string): AnyKind | undefined {
   return allKinds.find((kind) => kind.group === group && kind.version === version && kind.plural === plural)

@@ -335,6 +335,8 @@ test('an event has two faces, one store; and is forgotten an hour after it was l
     await client.patch(EventView, inDefault('e'), { note: 'again' }, { type: 'merge' })
     const [seen] = await take(client.watch(EventView, { resourceVersion: event.metadata.resourceVersion }), 1)
     assert.ok(seen?.type === 'MODIFIED' && seen.object.note === 'again' && seen.object.apiVersion === 'events.k8s.io/v1')
+    assert.deepEqual((await client.list(Event, {})).items.map(({ metadata }) => metadata.uid), (await client.list(EventView, {})).items.map(({ metadata }) => metadata.uid))
+    await assert.rejects(client.patch(EventView, inDefault('e'), { metadata: { resourceVersion: event.metadata.resourceVersion }, note: 'stale' }, { type: 'merge' }), refused('conflict'))
     await clock.advance(50 * 60_000)
     assert.equal((await client.get(Event, inDefault('e'))).message, 'again')
     await clock.advance(20 * 60_000)

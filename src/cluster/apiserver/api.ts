@@ -19,7 +19,6 @@ import type { Store } from '../contract/store.ts'
 import type { WatchItem } from './cache.ts'
 import type { Entry } from './entry.ts'
 import { expireEvents, expiryIntervalMs } from './events/expiry.ts'
-import { withEventView } from './events/view.ts'
 import { every } from './every.ts'
 import { applyPatch, type PatchType } from './patch.ts'
 import { podsByNode } from './pods-by-node.ts'
@@ -31,6 +30,7 @@ import type { ServiceRanges } from './strategies/services.ts'
 import type { Surroundings } from './strategy.ts'
 import type { WriteContext } from './submission.ts'
 import { bindPod, requestToken, scaleOf, updateScale, type TokenIssuer } from './subresources.ts'
+import { withViews } from './views.ts'
 import { applyEntry, createEntry, deleteEntry, updateEntry, type Deletion, type DeletionOptions, type WritePorts } from './write.ts'
 
 export interface ApiOptions {
@@ -106,7 +106,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
     const expire = (): void => tasks.spawn(() => expireEvents(state, events, clock))
     tasks.spawn((signal) => every(clock, expiryIntervalMs, signal, expire))
   }
-  return withEventView({
+  return withViews({
     resources,
     clock,
     random,
@@ -132,7 +132,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
       return requestToken(ports, options.tokens, target, body)
     },
     statistics: () =>
-      resources.all.map((resource) => {
+      resources.stored.map((resource) => {
         const { size, watchers } = state.cache(resource)
         return { group: resource.kind.group, resource: resource.kind.plural, objects: size, watchers }
       }),
@@ -161,7 +161,7 @@ async function deleteSelected(ports: WritePorts, from: { readonly resource: Reso
 }
 
 function surroundingsOf(state: State, { clock, random }: ApiOptions): Surroundings {
-  const byName = new Map(state.resources.all.map((resource) => [`${resource.kind.plural}.${resource.kind.group}`, resource]))
+  const byName = new Map(state.resources.stored.map((resource) => [`${resource.kind.plural}.${resource.kind.group}`, resource]))
   const find = ({ group, plural }: { readonly group: string; readonly plural: string }): Resource | undefined => byName.get(`${plural}.${group}`)
   const pods = find({ group: '', plural: 'pods' })
   return {

@@ -27,16 +27,17 @@ export const registryPrefix = '/registry/'
 
 export class Resources {
   readonly all: readonly Resource[]
+  /** Those with objects of their own: all but the views (`views.ts`). */
+  readonly stored: readonly Resource[]
   readonly #byId = new Map<string, Resource>()
   readonly #byPrefix = new Map<string, Resource>()
 
   /** Kinds that are stored nowhere by themselves (reviews, Binding, Scale) do not belong in here. */
   constructor(kinds: readonly AnyKind[], strategyOf: (kind: AnyKind) => Strategy) {
     this.all = kinds.map((kind) => ({ kind, strategy: strategyOf(kind), prefix: prefixOf(kind) }))
-    for (const resource of this.all) {
-      this.#byId.set(idText(resource.kind), resource)
-      this.#byPrefix.set(resource.prefix, resource)
-    }
+    this.stored = this.all.filter(({ kind }) => kind.viewOf === undefined)
+    for (const resource of this.all) this.#byId.set(idText(resource.kind), resource)
+    for (const resource of this.stored) this.#byPrefix.set(resource.prefix, resource)
   }
 
   find(id: ResourceId): Resource | undefined {

@@ -80,7 +80,7 @@ export class State implements AsyncDisposable {
     this.#log = log
     this.#sealer = sealer
     this.#applied = from
-    for (const resource of resources.all) {
+    for (const resource of resources.stored) {
       this.#caches.set(resource, new ResourceCache(resource.prefix, from, (path, object) => fieldText(resource.kind, path, object)))
     }
     this.#tasks = new TaskGroup((error) => this.#fail(asFault(error)))

@@ -12,7 +12,6 @@ import type { AnyKind, StoredObject } from '#schema/kind.ts'
 import type { OwnerReference } from '#schema/object-meta.ts'
 import { allKinds, kindNamed } from '../../api/index.ts'
 import { Event } from '../../api/core/v1/event.ts'
-import { Event as EventView } from '../../api/events/v1/event.ts'
 import { Controller } from '../../client/controller.ts'
 import type { Change, Informer } from '../../client/informer.ts'
 import type { Outcome } from '../../client/work-queue.ts'
@@ -30,7 +29,7 @@ interface Item {
   readonly object: StoredObject
 }
 
-const collectedKinds = (): readonly AnyKind[] => allKinds.filter((kind) => kind !== Event && kind !== EventView && ['list', 'watch', 'delete'].every((verb) => kind.verbs.includes(verb)))
+const collectedKinds = (): readonly AnyKind[] => allKinds.filter((kind) => kind !== Event && kind.viewOf === undefined && ['list', 'watch', 'delete'].every((verb) => kind.verbs.includes(verb)))
 
 const isDeleting = ({ metadata }: StoredObject): boolean => metadata.deletionTimestamp !== undefined
 const hasFinalizer = ({ metadata }: StoredObject, name: string): boolean => metadata.finalizers?.includes(name) === true

@@ -9,7 +9,6 @@ import type { AnyKind } from '#schema/kind.ts'
 import { allKinds } from '../../api/index.ts'
 import type { NamespaceCondition } from '../../api/core/v1/namespace.ts'
 import { Namespace } from '../../api/core/v1/namespace.ts'
-import { Event as EventView } from '../../api/events/v1/event.ts'
 import { Pod } from '../../api/core/v1/pod.ts'
 import { Controller } from '../../client/controller.ts'
 import type { Outcome } from '../../client/work-queue.ts'
@@ -25,9 +24,9 @@ interface Remaining {
   readonly finalizers: ReadonlyMap<string, number>
 }
 
-/** Kinds that live in namespaces and can be listed and deleted one by one. Events are one object under two kinds. */
+/** Kinds that live in namespaces and can be listed and deleted one by one. A view has none of its own. */
 function contentKinds(): readonly AnyKind[] {
-  return allKinds.filter((kind) => kind.namespaced && kind !== EventView && ['list', 'delete', 'watch'].every((verb) => kind.verbs.includes(verb)))
+  return allKinds.filter((kind) => kind.namespaced && kind.viewOf === undefined && ['list', 'delete', 'watch'].every((verb) => kind.verbs.includes(verb)))
 }
 
 export function namespaceController(context: ControllerContext): Controller {

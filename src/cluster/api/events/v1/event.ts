@@ -3,7 +3,7 @@ import type { Stored, Submitted } from '#schema/kind.ts'
 import { defineKind } from '#schema/kind.ts'
 import type { Out } from '#schema/vocabulary.ts'
 import { int32, microTime, object, string, time } from '#schema/vocabulary.ts'
-import { eventSource } from '../../core/v1/event.ts'
+import { Event as CoreEvent, eventSource } from '../../core/v1/event.ts'
 import { objectReference } from '../../core/v1/object-reference.ts'
 
 export const eventSeries = object(
@@ -23,6 +23,18 @@ export const Event = defineKind({
   plural: 'events',
   shortNames: ['ev'],
   namespaced: true,
+  viewOf: {
+    kind: CoreEvent,
+    fieldNames: {
+      regarding: 'involvedObject',
+      note: 'message',
+      reportingController: 'reportingComponent',
+      deprecatedSource: 'source',
+      deprecatedFirstTimestamp: 'firstTimestamp',
+      deprecatedLastTimestamp: 'lastTimestamp',
+      deprecatedCount: 'count',
+    },
+  },
   selectable: ['regarding.kind', 'regarding.namespace', 'regarding.name', 'regarding.uid', 'reason', 'reportingController', 'type'],
   doc: 'Something that happened to an object. Events are for people: they may be missing, and they are forgotten after a while.',
   fields: {
