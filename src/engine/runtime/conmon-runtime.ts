@@ -49,7 +49,8 @@ export async function openRuntime(options: RuntimeOptions): Promise<ConmonRuntim
   const { facts, runFolder } = options
   if (facts.conmon === undefined) throw new Fault('unavailable', 'conmon is not installed: install the package conmon')
   if (facts.runtime === undefined) throw new Fault('unavailable', 'neither crun nor runc is installed: install the package crun or runc')
-  const tool: RuntimeTool = { name: facts.runtime.name, path: facts.runtime.path, version: facts.runtime.version, conmon: facts.conmon, stateRoot: join(runFolder, 'oci') }
+  const path = facts.runtime.name === 'crun' ? await options.kernel.processes.sealExecutable(facts.runtime.path) : facts.runtime.path
+  const tool: RuntimeTool = { name: facts.runtime.name, path, version: facts.runtime.version, conmon: facts.conmon, stateRoot: join(runFolder, 'oci') }
   await mkdir(join(runFolder, 'b'), { recursive: true, mode: 0o700 })
   await mkdir(tool.stateRoot, { recursive: true, mode: 0o700 })
   const conmonCgroup = `${options.cgroup}/conmon`
@@ -77,7 +78,8 @@ export class ConmonRuntime implements Runtime {
   }
 
   async info(): Promise<RuntimeInfo> {
-    const { name, version, path, conmon } = this.#tool
+    const { name, version, conmon } = this.#tool
+    const path = this.#options.facts.runtime?.path ?? this.#tool.path
     if (this.#conmonVersion === undefined) {
       const answer = await this.#options.kernel.processes.run([conmon, '--version'], { timeoutMs: 10_000 })
       this.#conmonVersion = /version (\S+)/.exec(answer.stdout.toString('utf8'))?.[1] ?? 'unknown'
@@ -172,7 +174,7 @@ export class ConmonRuntime implements Runtime {
   async exec(id: string, request: ExecRequest): Promise<RunningExec> {
     const live = this.#getRunning(id)
     const { processes, poller } = this.#options.kernel
-    return startExec({ processes, poller, tool: this.#tool, cgroup: this.#conmonCgroup, stallMs: attachStallMs }, live, { ...request, process: this.#clamped(id, request.process) })
+    return startExec({ processes, poller, tool: this.#tool, cgroup: this.#conmonCgroup, stallMs: attachStallMs, clock: this.#options.clock }, live, { ...request, process: this.#clamped(id, request.process) })
   }
 
   onExit(listener: (exit: ContainerExit) => void): Disposable {

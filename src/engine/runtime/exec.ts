@@ -1,13 +1,15 @@
-/** Another process in a running container, through a conmon of its own, which holds its terminal and tells its exit code. */
+/** Another process in a running container: straight through crun, or through a conmon of its own, which holds its terminal and tells its exit code. */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Fault } from '#base/fault.ts'
 import type { Child, Processes } from '#linux/contract/processes.ts'
 import type { Poller } from '#linux/contract/poller.ts'
 import type { Attachment, ExecRequest, RunningExec } from '../contract/runtime.ts'
+import type { Clock } from '#base/clock.ts'
 import { SocketAttachment } from './attachment.ts'
 import { type BundlePaths, removeFolder } from './bundle.ts'
 import { control, execArguments, execEnvironment, type RuntimeTool, SyncMessages } from './conmon.ts'
+import { startDirectExec } from './direct-exec.ts'
 import { runtimeFault } from './failure.ts'
 
 export interface ExecParts {
@@ -16,6 +18,7 @@ export interface ExecParts {
   readonly tool: RuntimeTool
   readonly cgroup: string
   readonly stallMs: number
+  readonly clock: Clock
 }
 
 export async function startExec(parts: ExecParts, container: { readonly id: string; readonly paths: BundlePaths }, request: ExecRequest): Promise<RunningExec> {
@@ -24,7 +27,9 @@ export async function startExec(parts: ExecParts, container: { readonly id: stri
   await mkdir(folder, { recursive: true, mode: 0o700 })
   const processFile = join(folder, 'process.json')
   await writeFile(processFile, JSON.stringify(request.process), { mode: 0o600 })
+  const direct = parts.tool.name === 'crun' && request.process.terminal !== true
   try {
+    if (direct) return await startDirectExec(parts, container.id, folder, request)
     return await new ExecStart(parts, container.id, folder).run(request, processFile)
   } catch (error) {
     await removeFolder(folder)

@@ -124,6 +124,11 @@ class Collector implements OutputSink {
   }
 }
 
+/** A new size reaches the terminal some time after `resize`, like any signal. */
+function sizeIs(wanted: string): string {
+  return `until [ "$(stty size 2>/dev/null)" = "${wanted}" ]; do sleep 0.01; done; stty size`
+}
+
 function failureOf(error: unknown): RuntimeFailure['kind'] | undefined {
   // The contract says what stands there.
   return isFault(error) ? (error.details['runtimeFailure'] as RuntimeFailure | undefined)?.kind : undefined
@@ -178,7 +183,7 @@ test('a megabyte in and out through the attach socket arrives whole', async () =
 })
 
 test('a terminal is resized, and everything comes as stdout', async () => {
-  const id = await create(['sh', '-c', 'read line; stty size; echo err >&2'], { terminal: true, stdin: 'open' })
+  const id = await create(['sh', '-c', `${sizeIs('33 99')}; read line; echo err >&2`], { terminal: true, stdin: 'open' })
   const sink = new Collector()
   const attachment = await runtime.attach(id, sink)
   await runtime.start(id)
@@ -186,7 +191,8 @@ test('a terminal is resized, and everything comes as stdout', async () => {
   attachment.stdin?.write('go\n')
   await exits.of(id)
   await attachment.closed
-  assert.match(sink.text.stdout, /33 99\r\nerr\r\n/)
+  assert.match(sink.text.stdout, /33 99\r\n/)
+  assert.match(sink.text.stdout, /err\r\n/)
 })
 
 test('a missing executable, a folder and a bad working directory are told apart', async () => {
@@ -206,13 +212,26 @@ test('exec runs in the container, with streams, exit code and faults; a terminal
   const detached = await runtime.exec(id, { execId: 'e2', process: processSpec(['true']), stdin: false, sink: undefined })
   assert.equal(await detached.exited, 0)
   const screen = new Collector()
-  const terminal = await runtime.exec(id, { execId: 'e3', process: processSpec(['sh', '-c', 'read line; stty size'], true), stdin: true, sink: screen })
+  const terminal = await runtime.exec(id, { execId: 'e3', process: processSpec(['sh', '-c', sizeIs('11 22')], true), stdin: true, sink: screen })
   await terminal.resize({ rows: 11, columns: 22 })
-  terminal.attachment?.stdin?.write('go\n')
   assert.equal(await terminal.exited, 0)
   assert.match(screen.text.stdout, /11 22/)
   await assert.rejects(runtime.exec(id, { execId: 'e4', process: processSpec(['no-such-program']), stdin: false, sink: new Collector() }), (error) => failureOf(error) === 'executableNotFound')
   assert.deepEqual(readdirSync(join(root, 'run/b', id, 'exec')), [])
+})
+
+test('an exec ends with its command though a process it left holds its output, and goes on when its client leaves', async () => {
+  const id = await run(['sleep', '1000'])
+  const sink = new Collector()
+  const leaver = await runtime.exec(id, { execId: 'e1', process: processSpec(['sh', '-c', 'sleep 1000 & echo hi']), stdin: false, sink })
+  assert.equal(await leaver.exited, 0)
+  assert.equal(sink.text.stdout, 'hi\n')
+  const left = await runtime.exec(id, { execId: 'e2', process: processSpec(['sh', '-c', 'read line; yes | head -c 300000; exit 6']), stdin: true, sink: new Collector() })
+  left.attachment?.stdin?.write('go\n')
+  left.attachment?.close()
+  await left.attachment?.closed
+  assert.equal(await left.exited, 6)
+  assert.ok(left.pid > 1)
 })
 
 test('signals, pause, figures and limits', async () => {

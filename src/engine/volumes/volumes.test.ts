@@ -34,6 +34,7 @@ const noProcesses: Processes = {
   start: () => Promise.reject(new Error('no process is expected')),
   kill: () => Promise.reject(new Error('no process is expected')),
   watchExit: () => Promise.reject(new Error('no process is expected')),
+  sealExecutable: () => Promise.reject(new Error('no process is expected')),
   identify: async () => undefined,
 }
 

@@ -43,6 +43,7 @@ export const libc = {
   sethostname: bind<[name: string, length: number]>('int sethostname(const char *n, size_t l)'),
   kill: bind<[pid: number, signal: number]>('int kill(int pid, int sig)'),
   close: bind<[fd: number]>('int close(int fd)'),
+  memfdCreate: bind<[name: string, flags: number]>('int memfd_create(const char *name, unsigned int flags)'),
   pipe2: bind<[fds: Uint8Array, flags: number]>('int pipe2(uint8_t *fds, int flags)'),
   socket: bind<[family: number, type: number, protocol: number]>('int socket(int d, int t, int p)'),
   socketpair: bind<[family: number, type: number, protocol: number, fds: Uint8Array]>('int socketpair(int d, int t, int p, uint8_t *fds)'),

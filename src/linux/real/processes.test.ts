@@ -1,6 +1,6 @@
 /** Processes, exits and packet sockets against the real kernel. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -150,4 +150,11 @@ test('a TCP connection is made inside another network namespace', async () => {
   await server.exited
   await assert.rejects(kernel.poller.connectTcp({ netns, host: '127.0.0.1', port: 7001 }), (error) => isFault(error, 'unavailable'))
   await kernel.namespaces.remove(netns)
+})
+
+test('a sealed copy of an executable runs and cannot be written', async () => {
+  const path = await kernel.processes.sealExecutable('/bin/echo')
+  assert.equal((await kernel.processes.run([path, 'sealed'])).stdout.toString(), 'sealed\n')
+  assert.throws(() => writeFileSync(path, 'x'), { code: 'EPERM' })
+  await assert.rejects(kernel.processes.sealExecutable(join(root, 'none')), (error) => isFault(error, 'notFound'))
 })

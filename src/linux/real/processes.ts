@@ -73,6 +73,10 @@ export class KernelProcesses implements Processes {
     await this.#poller.watchExit({ ...identity, child: false, ...(signal === undefined ? {} : { signal }) })
   }
 
+  sealExecutable(path: string): Promise<string> {
+    return this.#thread.call('sealExecutable', { path })
+  }
+
   identify(pid: number): Promise<ProcessIdentity | undefined> {
     return this.#thread.call('identify', { pid })
   }

@@ -6,6 +6,7 @@ import { mount, mountTable, overlay, unmount } from './mounts.ts'
 import { createNamespaces, isPinned, removeNamespace } from './namespaces.ts'
 import { applyNft, listNft } from './nftables.ts'
 import { dialTcp } from './dial.ts'
+import { sealExecutable } from './seal.ts'
 import { compileSeccomp } from './seccomp.ts'
 import { signalProcess, spawn } from './spawn.ts'
 
@@ -44,6 +45,7 @@ export const operations = {
   identify,
   dialTcp,
   compileSeccomp,
+  sealExecutable,
 }
 
 export type Operations = typeof operations
