@@ -68,15 +68,15 @@ export function encodeList(kind: AnyKind, listMeta: AnyField, metadata: object, 
   return encodeEnvelope({ apiVersion: kind.apiVersion, kind: kind.listKind, raw: writer.finish() })
 }
 
-/** One frame of a watch: length, then a WatchEvent whose object is an enveloped object. */
+/** One frame of a watch: length, then a WatchEvent without an envelope of its own, whose object is an enveloped object. */
 export function encodeWatchFrame(type: string, object: Buffer): Buffer {
   const event = new ProtoWriter()
   event.string(1, type)
   event.message(2, (rawExtension) => rawExtension.bytes(1, object))
-  const unknown = encodeEnvelope({ apiVersion: 'v1', kind: 'WatchEvent', raw: event.finish() })
+  const message = event.finish()
   const frame = Buffer.alloc(4)
-  frame.writeUInt32BE(unknown.length)
-  return Buffer.concat([frame, unknown])
+  frame.writeUInt32BE(message.length)
+  return Buffer.concat([frame, message])
 }
 
 /** The message of an object field (Status, DeleteOptions, …), without an envelope. */
