@@ -10,12 +10,13 @@ import { ServiceAccount } from '#cluster/api/core/v1/service-account.ts'
 import type { Api } from '#cluster/apiserver/api.ts'
 import { createApi } from '#cluster/apiserver/api.ts'
 import { localClient } from '#cluster/apiserver/local-client.ts'
+import type { TokenIssuer } from '#cluster/apiserver/subresources.ts'
 import type { Client } from '#cluster/contract/client.ts'
 import type { Store } from '#cluster/contract/store.ts'
 import { Controllers } from '#cluster/controllers/index.ts'
 import { openMemoryStore } from '#cluster/store/memory/store.ts'
 import type { VirtualClock } from './clock.ts'
-import { virtualClock } from './clock.ts'
+import { simulatedEpochMs, virtualClock } from './clock.ts'
 import type { SeededRandom } from './random.ts'
 import { seededRandom } from './random.ts'
 import type { Transcript } from './transcript.ts'
@@ -40,6 +41,11 @@ export interface ControlPlaneOptions {
 
 export const simulatedCa = '-----BEGIN CERTIFICATE-----\nsimulated\n-----END CERTIFICATE-----\n'
 export const simulatedRanges = { serviceCidr: '10.43.0.0/16', nodePorts: [30_000, 32_767] } as const
+
+/** Tokens that nobody checks: the simulation has no transport to authenticate. */
+export const simulatedTokens: TokenIssuer = {
+  issue: async ({ namespace, serviceAccount }) => ({ token: `simulated:${namespace}:${serviceAccount.name}`, expiresMs: simulatedEpochMs + 365 * 86_400_000 }),
+}
 
 export async function startControlPlane({ seed = 1, log = silentLogger, controllers = [] }: ControlPlaneOptions = {}): Promise<ControlPlane> {
   const clock = virtualClock()

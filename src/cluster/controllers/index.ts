@@ -73,9 +73,9 @@ export class Controllers implements AsyncDisposable {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#controllers.map((controller) => controller.close()))
+    // All are told before any is waited for: one that hangs must not keep the others alive.
+    await Promise.all([...this.#controllers.map((controller) => controller.close()), this.informers.close()])
     await Promise.all([...this.#recorders.values()].map((recorder) => recorder.flush()))
-    await this.informers.close()
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -39,6 +39,8 @@ export function nodeLifecycleController(context: ControllerContext, { graceMs = 
   const pods = informers.of(Pod)
   pods.addIndex(nodeNameIndex, nodeNameValues)
   const heartbeats = new Map<string, Heartbeat>()
+  /** Which pods were marked since the last transition of their node's Ready condition. */
+  const marked = new Map<string, { readonly since: string; readonly uids: Set<string> }>()
 
   const silentMs = (node: Node): number => {
     const { name, uid } = node.metadata
@@ -73,14 +75,21 @@ export function nodeLifecycleController(context: ControllerContext, { graceMs = 
     return updated
   }
 
-  /** Services leave out pods of a node that nobody hears of. The node agent says otherwise when it is back. */
-  const markPodsNotReady = async (node: Node): Promise<void> => {
-    for (const pod of pods.byIndex(nodeNameIndex, node.metadata.name)) {
-      if (!isPodReady(pod) || isPodFinished(pod)) continue
+  /**
+   * Services leave out pods of a node that nobody hears of. Each pod is marked once per silence: whoever says afterwards that
+   * it is ready is its agent, which is back and knows better, and must not be fought.
+   */
+  const markPodsNotReady = async (node: Node, since: string): Promise<void> => {
+    const { name } = node.metadata
+    let done = marked.get(name)
+    if (done?.since !== since) marked.set(name, (done = { since, uids: new Set() }))
+    for (const pod of pods.byIndex(nodeNameIndex, name)) {
+      if (!isPodReady(pod) || isPodFinished(pod) || done.uids.has(pod.metadata.uid)) continue
       const time = rfc3339Seconds(clock.nowMs())
       const conditions = pod.status.conditions?.map((condition) => (condition.type === 'Ready' ? { ...condition, status: 'False' as const, lastTransitionTime: time } : condition))
       try {
         await client.update(Pod, { ...pod, status: { ...pod.status, conditions } }, { subresource: 'status' })
+        done.uids.add(pod.metadata.uid)
         recorder.event(pod, 'Warning', 'NodeNotReady', 'Node is not ready')
       } catch (error) {
         if (!isFault(error, 'notFound')) throw error
@@ -92,6 +101,7 @@ export function nodeLifecycleController(context: ControllerContext, { graceMs = 
     const found = nodes.getKey(name)
     if (found === undefined) {
       heartbeats.delete(name)
+      marked.delete(name)
       return {}
     }
     const silent = silentMs(found)
@@ -101,7 +111,8 @@ export function nodeLifecycleController(context: ControllerContext, { graceMs = 
     const someReady = nodes.list().some((other) => other.metadata.name !== name && nodeCondition(other, 'Ready') === 'True') || nodeCondition(node, 'Ready') === 'True'
     const taints = wantedTaints(node, someReady, clock.nowMs())
     if (!sameTaints(node.spec.taints ?? [], taints)) await client.update(Node, { ...node, spec: { ...node.spec, taints } })
-    if (nodeCondition(node, 'Ready') !== 'True') await markPodsNotReady(node)
+    const ready = node.status.conditions?.find(({ type }) => type === 'Ready')
+    if (lost || ready?.status === 'False') await markPodsNotReady(node, `${ready?.status} ${ready?.lastTransitionTime}`)
     return lost ? {} : { requeueAfterMs: graceMs - silent }
   }
 

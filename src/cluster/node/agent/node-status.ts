@@ -92,7 +92,7 @@ export async function keepNodeAlive(options: NodeStatusOptions, signal: AbortSig
     try {
       await renewLease(options, signal)
       const fit = options.problem?.() === undefined
-      if (fit !== wasFit || clock.monotonicMs() - reportedMs >= reportMs) {
+      if (fit !== wasFit || clock.monotonicMs() - reportedMs >= reportMs || (await isMisjudged(options, fit, signal))) {
         await writeStatus(options, signal)
         reportedMs = clock.monotonicMs()
         wasFit = fit
@@ -108,6 +108,12 @@ export async function keepNodeAlive(options: NodeStatusOptions, signal: AbortSig
       if (!isFault(error, 'canceled')) throw error
     }
   }
+}
+
+/** The control plane took our silence for death and says so in our conditions: only we can say otherwise. */
+async function isMisjudged({ client, node }: NodeStatusOptions, fit: boolean, signal: AbortSignal): Promise<boolean> {
+  const { status } = await client.get(Node, { name: node.name }, { resourceVersion: '0', signal })
+  return status.conditions?.find(({ type }) => type === 'Ready')?.status !== (fit ? 'True' : 'False')
 }
 
 async function renewLease({ client, clock, node }: NodeStatusOptions, signal: AbortSignal): Promise<void> {
