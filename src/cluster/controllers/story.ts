@@ -59,6 +59,26 @@ export async function setImage({ client }: ControlPlane, name: string, image: st
 }
 
 /**
+ * What each moment ended with: of every object of these kinds its last state, in order of names. Who was first within one
+ * moment is nobody's promise.
+ */
+export function moments(lines: readonly string[], kinds: readonly string[]): string[] {
+  const found: string[] = []
+  const byTime = Map.groupBy(lines, (line) => line.split(' ', 1)[0] ?? '')
+  for (const [time, those] of byTime) {
+    const last = new Map<string, string>()
+    for (const line of those) {
+      const [, sign = '', kind = '', name = '', ...details] = line.split(' ')
+      if (!kinds.includes(kind)) continue
+      const known = last.get(`${kind} ${name}`)
+      last.set(`${kind} ${name}`, `${time} ${known?.split(' ')[1] === '+' && sign === '~' ? '+' : sign} ${kind} ${name} ${details.filter((part) => !/^\(?(as|before\))$/.test(part)).join(' ')}`)
+    }
+    found.push(...[...last].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, line]) => line.trimEnd()))
+  }
+  return found
+}
+
+/**
  * Compares with `transcripts/NAME.txt` beside the test. With BERTH_WRITE_TRANSCRIPTS=1 the file is written instead, to be
  * reviewed as a diff.
  */

@@ -9,7 +9,7 @@ import { ReplicaSet } from '../../api/apps/v1/replica-set.ts'
 import { Event } from '../../api/core/v1/event.ts'
 import { Pod } from '../../api/core/v1/pod.ts'
 import { isPodReady } from '../pod-state.ts'
-import { assertTranscript, deploymentOf, imageOf, inDefault, obey, setImage, settle } from '../story.ts'
+import { assertTranscript, deploymentOf, imageOf, inDefault, moments, obey, setImage, settle } from '../story.ts'
 
 async function story(spec: Partial<NonNullable<SubmittedDeployment['spec']>>, tell: (plane: ControlPlane) => Promise<void>): Promise<void> {
   await using plane = await startControlPlane({ controllers: ['deployment', 'replicaset'] })
@@ -30,7 +30,7 @@ test('a roll-out step by step', () =>
     await settle(plane)
     await setImage(plane, 'web', 'v2')
     await settle(plane)
-    assertTranscript(import.meta.dirname, 'roll-out', plane.transcript.lines)
+    assertTranscript(import.meta.dirname, 'roll-out', moments(plane.transcript.lines, ['Deployment', 'ReplicaSet']))
   }))
 
 test('a roll-out never exceeds the surge nor falls below what must be available', () =>
