@@ -76,10 +76,14 @@ class Tree {
   readonly #folderTimes = new Map<string, { readonly path: Buffer; readonly entry: TarEntry }>()
   /** Names whose lower version a whiteout of this layer hides. */
   readonly #hidden = new Set<string>()
+  readonly #umask = process.umask()
+  /** Below a set-gid folder new files do not get our own group. */
+  #inheritsGroups: boolean
 
   constructor(options: ApplyOptions) {
     this.#options = options
     this.#base = Buffer.from(options.base.endsWith('/') ? options.base : `${options.base}/`)
+    this.#inheritsGroups = options.kind === 'tree' || (statSync(options.base).mode & 0o2000) !== 0
   }
 
   async place(item: TarItem): Promise<void> {
@@ -206,6 +210,7 @@ class Tree {
 
   #folderMetadata(path: Buffer, entry: TarEntry): void {
     const { uid, gid } = this.#options.owner ?? entry
+    if ((entry.mode & 0o2000) !== 0) this.#inheritsGroups = true
     chownSync(path, uid, gid)
     chmodSync(path, entry.mode)
     this.#xattrs(path, entry)
@@ -218,8 +223,8 @@ class Tree {
     try {
       await writeContent(descriptor, item)
       const { uid, gid } = this.#options.owner ?? entry
-      fchownSync(descriptor, uid, gid)
-      fchmodSync(descriptor, entry.mode)
+      if (uid !== 0 || gid !== 0 || this.#inheritsGroups) fchownSync(descriptor, uid, gid)
+      if (!this.#isExact(entry.mode)) fchmodSync(descriptor, entry.mode)
     } finally {
       closeSync(descriptor)
     }
@@ -228,13 +233,19 @@ class Tree {
   }
 
   #openNew(path: Buffer, entry: TarEntry): number {
+    const mode = this.#isExact(entry.mode) ? entry.mode : 0o600
     try {
-      return openSync(path, exclusive, 0o600)
+      return openSync(path, exclusive, mode)
     } catch (error) {
       if (systemErrorCode(error) !== 'EEXIST') throw error
       this.#clear(path, entry)
-      return openSync(path, exclusive, 0o600)
+      return openSync(path, exclusive, mode)
     }
+  }
+
+  /** The mode a new file gets when it is opened with it: no chmod is needed. Twenty thousand files make that worth while. */
+  #isExact(mode: number): boolean {
+    return mode <= 0o777 && (mode & this.#umask) === 0
   }
 
   /** Makes room for an entry that is no folder. */
