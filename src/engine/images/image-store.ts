@@ -81,6 +81,11 @@ export class ImageStore {
     return only ?? this.#missing(nameOrId.startsWith('sha256:') ? nameOrId : `${nameOrId}:latest`)
   }
 
+  /** True when the text finds its image by a name; a name such as `abc` wins over an id that begins so. */
+  isName(text: string): boolean {
+    return !/^(sha256:)?[0-9a-f]{64}$/.test(text) && this.#findByName(text) !== undefined
+  }
+
   #findByName(text: string): KnownImage | undefined {
     if (/^sha256:/.test(text)) return undefined
     const reference = withDefaultTag(parseReference(text))
@@ -215,8 +220,7 @@ export class ImageStore {
     const known = this.find(nameOrId)
     const removals: ImageRemoval[] = []
     const deletion = { force: options.force === true, prune: options.noPrune !== true, usedBy: options.usedBy ?? (() => []), removals }
-    const byName = !digestHex(known.record.id).startsWith(nameOrId.replace(/^sha256:/, ''))
-    if (byName) {
+    if (this.isName(nameOrId)) {
       this.#refuseLastNameInUse(known, nameOrId, deletion)
       const left = await this.#untag(known, nameOrId, removals)
       if (left) return removals

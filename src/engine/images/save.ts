@@ -35,7 +35,7 @@ export async function saveArchive(store: ImageStore, namesOrIds: readonly string
 
 /** A name keeps that name; an id keeps none. */
 function askedNames(store: ImageStore, known: KnownImage, text: string): readonly string[] {
-  if (digestHex(known.record.id).startsWith(text.replace(/^sha256:/, ''))) return []
+  if (!store.isName(text)) return []
   const reference = withDefaultTag(parseReference(text))
   return reference.digest === undefined && store.parts.records.idOf(canonicalReference(reference)) === known.record.id ? [canonicalReference(reference)] : []
 }
