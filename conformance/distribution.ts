@@ -6,26 +6,26 @@
  *     DISTRIBUTION_SPEC=/path/to/distribution-spec npm run conformance -- distribution
  */
 import { spawn, spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { hashSync } from 'bcryptjs'
 import { systemClock } from '#base/clock.ts'
 import { silentLogger } from '#base/log.ts'
 import { systemRandom } from '#base/random.ts'
 import { openFileBlobs } from '#oci/blobs/file-system.ts'
 import { openRegistry } from '#registry/registry.ts'
+import { writeResult } from './record.ts'
+import type { Verdict } from './record.ts'
 
-type Verdict = 'pass' | 'fail' | 'skip'
-
-interface Run {
+interface Setting {
   readonly name: string
   readonly env: Readonly<Record<string, string>>
   readonly htpasswd?: string
 }
 
-const runs: readonly Run[] = [
+const settings: readonly Setting[] = [
   { name: '1.1 open', env: { OCI_VERSION: '1.1', OCI_API_BLOBS_UPLOAD_CANCEL: 'true', OCI_API_BLOBS_DIGEST_HEADER: 'true', OCI_API_MANIFESTS_DIGEST_HEADER: 'true' } },
   { name: '1.1 with users', env: { OCI_VERSION: '1.1', OCI_USERNAME: 'joe', OCI_PASSWORD: 'pw' }, htpasswd: `joe:${hashSync('pw', 4)}` },
   { name: 'dev open', env: { OCI_VERSION: 'dev' } },
@@ -47,19 +47,19 @@ function buildSuite(folder: string): { readonly binary: string; readonly commit:
   return { binary, commit: process.env['DISTRIBUTION_SPEC_COMMIT'] ?? command(['git', 'rev-parse', 'HEAD'], source) }
 }
 
-async function execute(binary: string, run: Run, folder: string): Promise<Record<string, Verdict>> {
+async function execute(binary: string, setting: Setting, folder: string): Promise<Record<string, Verdict>> {
   const root = mkdtempSync(join(folder, 'run-'))
   const blobs = await openFileBlobs(join(root, 'content'))
-  await using registry = await openRegistry({ root: join(root, 'registry'), blobs, clock: systemClock, random: systemRandom, logger: silentLogger, ...(run.htpasswd === undefined ? {} : { htpasswd: run.htpasswd }) })
+  await using registry = await openRegistry({ root: join(root, 'registry'), blobs, clock: systemClock, random: systemRandom, logger: silentLogger, ...(setting.htpasswd === undefined ? {} : { htpasswd: setting.htpasswd }) })
   const server = createServer((req, res) => void registry.handle(req, res))
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
   const address = server.address()
   if (address === null || typeof address === 'string') throw new Error('the registry has no port')
-  const env = { ...process.env, OCI_REGISTRY: `127.0.0.1:${address.port}`, OCI_TLS: 'disabled', OCI_RESULTS_DIR: root, ...run.env }
+  const env = { ...process.env, OCI_REGISTRY: `127.0.0.1:${address.port}`, OCI_TLS: 'disabled', OCI_RESULTS_DIR: root, ...setting.env }
   await new Promise<void>((done, fail) => spawn(binary, [], { cwd: root, env, stdio: 'ignore' }).once('error', fail).once('exit', () => done()))
   server.closeAllConnections()
   await new Promise((done) => server.close(done))
-  return verdicts(readFileSync(join(root, 'junit.xml'), 'utf8'), run.name)
+  return verdicts(readFileSync(join(root, 'junit.xml'), 'utf8'), setting.name)
 }
 
 /** Cases of the suite's JUnit file. Names repeat (`blob-get` after every upload); repetitions are numbered. */
@@ -69,22 +69,21 @@ function verdicts(junit: string, prefix: string): Record<string, Verdict> {
     const base = `${prefix}: ${match[1] ?? ''}`
     let name = base
     for (let count = 2; found[name] !== undefined; count += 1) name = `${base} #${count}`
-    found[name] = match[2] === 'passed' ? 'pass' : match[2] === 'skipped' || match[2] === 'disabled' ? 'skip' : 'fail'
+    found[name] = match[2] === 'passed' ? 'passed' : match[2] === 'skipped' || match[2] === 'disabled' ? 'skipped' : 'failed'
   }
   return found
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'bt-distribution-'))
-try {
-  const { binary, commit } = buildSuite(folder)
-  const cases: Record<string, Verdict> = {}
-  for (const run of runs) Object.assign(cases, await execute(binary, run, folder))
-  const count = (verdict: Verdict): number => Object.values(cases).filter((value) => value === verdict).length
-  const results = resolve(import.meta.dirname, 'results')
-  mkdirSync(results, { recursive: true })
-  writeFileSync(join(results, 'distribution.json'), `${JSON.stringify({ suite: 'opencontainers/distribution-spec conformance', commit, cases }, undefined, 1)}\n`)
-  console.log(`distribution: ${count('pass')} passed, ${count('skip')} skipped, ${count('fail')} failed`)
-  process.exitCode = count('fail') > 0 || count('pass') === 0 ? 1 : 0
-} finally {
-  rmSync(folder, { recursive: true })
+export async function run(): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'bt-distribution-'))
+  try {
+    const { binary, commit } = buildSuite(folder)
+    const cases: Record<string, Verdict> = {}
+    for (const setting of settings) Object.assign(cases, await execute(binary, setting, folder))
+    writeResult('distribution', { suite: 'opencontainers/distribution-spec conformance', commit, cases: Object.entries(cases).map(([name, verdict]) => ({ name, verdict })) })
+    const verdicts = new Set(Object.values(cases))
+    process.exitCode = verdicts.has('failed') || !verdicts.has('passed') ? 1 : 0
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
 }

@@ -28,7 +28,9 @@ export function writeResult(name: string, result: Result): void {
 
 /** Names of the passing cases in a result file's text. */
 export function passingCases(text: string): ReadonlySet<string> {
-  const parsed: { cases: { name: string; verdict: string }[] } = JSON.parse(text)
+  const parsed: { cases: { name: string; verdict: string }[] | Record<string, string> } = JSON.parse(text)
+  // The first form of a result, still to be found in the history, mapped names to `pass`.
+  if (!Array.isArray(parsed.cases)) return new Set(Object.entries(parsed.cases).flatMap(([name, verdict]) => (verdict === 'pass' ? [name] : [])))
   return new Set(parsed.cases.filter(({ verdict }) => verdict === 'passed').map(({ name }) => name))
 }
 
