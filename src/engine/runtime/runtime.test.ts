@@ -296,6 +296,41 @@ test('containers outlive the runtime object and are adopted: running, exited mea
   assert.equal(before.count, toldBefore)
 })
 
+/** A process that starts a container and then waits to be killed, as the node process may be at any instant. */
+const shortLived = `
+  const { systemClock } = await import(${JSON.stringify(import.meta.resolve('#base/clock.ts'))})
+  const { silentLogger } = await import(${JSON.stringify(import.meta.resolve('#base/log.ts'))})
+  const { openKernel } = await import(${JSON.stringify(import.meta.resolve('#linux/real/kernel.ts'))})
+  const { openRuntime } = await import(${JSON.stringify(import.meta.resolve('./conmon-runtime.ts'))})
+  const { create, ...options } = JSON.parse(process.argv[1])
+  const kernel = await openKernel()
+  const runtime = await openRuntime({ ...options, kernel, facts: await kernel.probe(), clock: systemClock, log: silentLogger })
+  await runtime.create(create)
+  await runtime.start(create.id)
+  await runtime.exec(create.id, { execId: 'left', process: create.spec.process, stdin: false, sink: undefined })
+  process.stdout.write('started')
+  process.stdin.resume()`
+
+test('a process of ours is killed: its container runs and logs on, and the next process adopts it', async () => {
+  counter += 1
+  const id = `${'c'.repeat(60)}${String(counter).padStart(4, '0')}`
+  const logPath = join(root, `${id}.log`)
+  const script = 'trap "exit 8" TERM; while true; do echo tick; sleep 0.01; done'
+  const order = { runFolder: join(root, 'run'), cgroup, create: { id, stdin: 'none', logPath, spec: spec(id, ['sh', '-c', script]) } }
+  const daemon = await kernel.processes.start([process.execPath, '--disable-warning=ExperimentalWarning', '--eval', `void (async () => {${shortLived}})()`, JSON.stringify(order)], { stdio: ['pipeIn', 'pipeOut', 'inherit'] })
+  for await (const _ of daemon.stdio[1] ?? []) break
+  await kernel.processes.kill(daemon.pid, 9)
+  assert.equal((await daemon.exited).signal, 9)
+  const size = readFileSync(logPath).length
+  while (readFileSync(logPath).length === size) await sleep(systemClock, 5)
+  made.push(id)
+  assert.deepEqual((await runtime.recover([id])).map(({ state }) => state), ['running'])
+  // The shell and the command that was started beside it.
+  assert.ok((await runtime.processes(id)).length >= 2)
+  await runtime.signal(id, 15)
+  assert.equal((await exits.of(id)).exitCode, 8)
+})
+
 test('a container whose conmon is killed is killed too and reported with 137', async () => {
   const id = await run(['sleep', '1000'])
   const [init = 0] = await runtime.processes(id)
