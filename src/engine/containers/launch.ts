@@ -13,7 +13,7 @@ import type { Runtime } from '../contract/runtime.ts'
 import type { SnapshotMounter } from '../contract/snapshots.ts'
 import type { VolumeMounts } from '../contract/volumes.ts'
 import { devicesOf } from './devices.ts'
-import { logPathOf, networkFilePaths, rootfsPath, type Entry, type EntryPaths } from './entry.ts'
+import { logPathOf, networkFilePaths, ownsSandbox, rootfsPath, type Entry, type EntryPaths } from './entry.ts'
 import type { HostFacts } from './host.ts'
 import { lookUpIdentity, resolveInRoot } from './identity.ts'
 import { hostsText, resolvConfText, writeNetworkFiles, type NetworkFiles } from './network-files.ts'
@@ -220,10 +220,10 @@ export class Launcher {
   async cleanUp(entry: Entry): Promise<void> {
     const { networks, log } = this.#options
     const { id, endpoints } = entry
-    const ownsSandbox = entry.netnsPath !== undefined
+    const hasSandbox = ownsSandbox(entry)
     entry.endpoints = []
     entry.netnsPath = undefined
-    const closing = ownsSandbox ? networks.closeSandbox(id) : Promise.resolve()
+    const closing = hasSandbox ? networks.closeSandbox(id) : Promise.resolve()
     for (const endpoint of endpoints) this.left(entry, endpoint)
     const complain = (what: string) => (error: unknown) => log.warn({ container: id, error: String(error) }, `could not ${what}`)
     entry.cleaning = Promise.all([closing.catch(complain('close the network sandbox')), this.#clearRuntime(entry).catch(complain('clear the runtime away'))]).then(() => undefined)

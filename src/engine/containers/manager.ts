@@ -9,8 +9,8 @@ import { randomHex } from '#base/random.ts'
 import { KeyedSerial, TaskGroup } from '#base/task.ts'
 import type * as contract from '../contract/containers.ts'
 import type { Image } from '../contract/images.ts'
-import type { EndpointSpec } from '../contract/networks.ts'
-import type { ContainerExit, RuntimeStats, TerminalSize } from '../contract/runtime.ts'
+import type { Endpoint, EndpointSpec } from '../contract/networks.ts'
+import type { ContainerExit, RecoveredContainer, RuntimeStats, TerminalSize } from '../contract/runtime.ts'
 import type { PathStat, SnapshotArchives, SnapshotChange } from '../contract/snapshots.ts'
 import { sessionOf } from './attach-session.ts'
 import { readCriLog } from './cri-log.ts'
@@ -84,27 +84,38 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     const ids = records.map(({ id }) => id)
     this.#exitWatch = runtime.onExit((exit) => this.#onExit(exit))
     for (const { id, mounts } of records) for (const { name } of mounts) if (name !== undefined) await volumes.acquire(name, id).catch((error: unknown) => log.warn({ container: id, volume: name, error: String(error) }, 'a volume of a container is gone'))
-    const [found, endpoints] = await Promise.all([runtime.recover(ids), networks.recover(ids)])
-    for (const recovered of found) {
-      const entry = this.#find(recovered.id)
-      entry.endpoints = endpoints.filter(({ containerId }) => containerId === entry.id)
-      const { state, pid = 0, exit } = recovered
-      if (state === 'running' || state === 'paused') {
-        const { netnsPath } = ownsSandbox(entry) ? await networks.openSandbox(entry.id) : { netnsPath: undefined }
-        entry.netnsPath = netnsPath
-        const startedAtNs = entry.record.lifecycle.startedAtNs || this.#options.clock.nowNs()
-        await this.#store(entry, { ...entry.record.lifecycle, status: state, pid, startedAtNs }, 'changed')
-        this.#watchHealth(entry)
-      } else if (state === 'exited' && exit !== undefined && isLive(entry.record.lifecycle.status)) this.#onExit(exit)
-      else this.#tasks.spawn(() => this.#serial.run(entry.id, () => this.#settleLost(entry)))
-    }
+    const found = await runtime.recover(ids)
+    const endpoints = await networks.recover(found.filter(({ state }) => state === 'running' || state === 'paused').map(({ id }) => id))
+    for (const recovered of found) await this.#adopt(this.#find(recovered.id), recovered, endpoints)
     const known = new Set(ids)
     for (const key of await snapshots.keys()) if (/^[0-9a-f]{64}$/.test(key) && !known.has(key)) await snapshots.remove(key)
   }
 
-  async #settleLost(entry: Entry): Promise<void> {
-    if (entry.record.lifecycle.status !== 'created') await this.#launcher.cleanUp(entry)
-    await this.#apply(entry, onLost(entry.record.lifecycle, this.#now(entry)))
+  /** Brings one container's record and what the runtime found into agreement. */
+  async #adopt(entry: Entry, { state, pid = 0, exit }: RecoveredContainer, endpoints: readonly Endpoint[]): Promise<void> {
+    const { networks, clock } = this.#options
+    const { lifecycle } = entry.record
+    entry.endpoints = endpoints.filter(({ containerId }) => containerId === entry.id)
+    if (state === 'running' || state === 'paused') {
+      if (ownsSandbox(entry)) entry.netnsPath = (await networks.openSandbox(entry.id)).netnsPath
+      await this.#store(entry, { ...lifecycle, status: state, pid, startedAtNs: lifecycle.startedAtNs || clock.nowNs() }, 'changed')
+      this.#watchHealth(entry)
+      return
+    }
+    if (state === 'exited' && exit !== undefined && lifecycle.status !== 'exited' && lifecycle.status !== 'removing') {
+      // It may have been started in the instant in which we were killed, and the record not know of it.
+      if (!isLive(lifecycle.status)) await this.#store(entry, { ...lifecycle, status: 'running', pid, startedAtNs: exit.finishedAtNs }, 'changed')
+      this.#onExit(exit)
+      return
+    }
+    if (state === 'absent' && lifecycle.status === 'exited' && onLost(lifecycle, this.#now(entry)).effects.length === 0) return
+    this.#tasks.spawn(() =>
+      this.#serial.run(entry.id, async () => {
+        // Also what a launch had made that was cut short: mounts, a sandbox, a runtime container that waits for its start.
+        await this.#launcher.cleanUp(entry)
+        await this.#apply(entry, onLost(entry.record.lifecycle, this.#now(entry)))
+      }),
+    )
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -293,6 +304,8 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     await this.#unsaved.get(id)
     this.#entries.delete(id)
     if (this.#names.get(record.name) === id) this.#names.delete(record.name)
+    // Without its record it is gone, also for an engine that is killed right now.
+    await this.#paths.records.forget(id)
     await releaseVolumes(record, volumes, withVolumes, log)
     const clear = async (): Promise<void> => {
       await entry.cleaning

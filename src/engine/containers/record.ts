@@ -89,9 +89,13 @@ export class RecordFiles {
     if (options.durable) await syncFolder(dirname(this.folder(id)))
   }
 
-  async remove(id: string): Promise<void> {
-    // The record first: a folder without one is a leftover and is swept on open.
+  /** The container no longer exists; its folder is a leftover, swept on open at the latest. */
+  async forget(id: string): Promise<void> {
     await rm(join(this.folder(id), 'record.json'), { force: true })
+  }
+
+  async remove(id: string): Promise<void> {
+    await this.forget(id)
     await rm(this.folder(id), { recursive: true, force: true })
   }
 
