@@ -22,7 +22,7 @@ import { runtimeSpecOf } from './spec.ts'
 
 export interface LauncherOptions {
   readonly runtime: Pick<Runtime, 'create' | 'start' | 'delete'>
-  readonly snapshots: Pick<SnapshotMounter, 'mount' | 'unmount'>
+  readonly snapshots: Pick<SnapshotMounter, 'mount' | 'unmount' | 'remove'>
   readonly networks: Networks
   readonly volumes: VolumeMounts
   readonly events: EventPublisher
@@ -232,16 +232,28 @@ export class Launcher {
   }
 
   async #clearRuntime({ id, record }: Entry): Promise<void> {
-    const { runtime, snapshots, volumes, paths } = this.#options
+    const { volumes } = this.#options
+    await this.#clearRoot(id)
+    await Promise.all(record.mounts.map((mount) => (mount.type === 'volume' && mount.name !== undefined ? volumes.unmount(mount.name, id) : undefined)))
+  }
+
+  async #clearRoot(id: string): Promise<void> {
+    const { runtime, snapshots, paths } = this.#options
     await runtime.delete(id, { force: true })
     const rootfs = rootfsPath(paths, id)
     await snapshots.unmount(rootfs)
-    await Promise.all(record.mounts.map((mount) => (mount.type === 'volume' && mount.name !== undefined ? volumes.unmount(mount.name, id) : undefined)))
     try {
       await rmdir(rootfs)
     } catch (error) {
       if (systemErrorCode(error) !== 'ENOENT') throw error
     }
+  }
+
+  /** What is left of a container whose removal was cut short: its record is gone already. */
+  async sweep(id: string): Promise<void> {
+    await this.#options.networks.closeSandbox(id)
+    await this.#clearRoot(id)
+    await this.#options.snapshots.remove(id)
   }
 }
 

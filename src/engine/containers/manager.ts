@@ -86,9 +86,12 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     for (const { id, mounts } of records) for (const { name } of mounts) if (name !== undefined) await volumes.acquire(name, id).catch((error: unknown) => log.warn({ container: id, volume: name, error: String(error) }, 'a volume of a container is gone'))
     const found = await runtime.recover(ids)
     const endpoints = await networks.recover(found.filter(({ state }) => state === 'running' || state === 'paused').map(({ id }) => id))
-    for (const recovered of found) await this.#adopt(this.#find(recovered.id), recovered, endpoints)
+    // One container that cannot be brought back must not keep all others from their engine.
+    const guarded = (id: string, task: Promise<void>): Promise<void> => task.catch((error: unknown) => log.error({ container: id, error: String(error) }, 'could not adopt or sweep a container'))
+    for (const recovered of found) await guarded(recovered.id, this.#adopt(this.#find(recovered.id), recovered, endpoints))
     const known = new Set(ids)
-    for (const key of await snapshots.keys()) if (/^[0-9a-f]{64}$/.test(key) && !known.has(key)) await snapshots.remove(key)
+    const leftovers = (await snapshots.keys()).filter((key) => /^[0-9a-f]{64}$/.test(key) && !known.has(key))
+    await Promise.all(leftovers.map((id) => guarded(id, this.#launcher.sweep(id))))
   }
 
   /** Brings one container's record and what the runtime found into agreement. */

@@ -222,9 +222,21 @@ export class ConmonRuntime implements Runtime {
       const live = this.#watch({ id, paths, facts, init, state: state === 'created' ? 'created' : 'running' }, this.#options.kernel.processes.watchExit(conmon, this.#closing.signal))
       return recovered(live, state === 'paused')
     }
+    if (init.pid === 0) return this.#abandon(id, facts, conmon)
     const exit = await this.#endOf({ id, paths, facts, init })
     this.#live.set(id, { id, paths, facts, init, state: 'exited', exit, gone: Promise.resolve() })
     return { id, state: 'exited', exit }
+  }
+
+  /** We were killed while it was being created: there is no init yet, and nobody was told that there is one. */
+  async #abandon(id: string, facts: BundleFacts, conmon: ProcessIdentity | undefined): Promise<RecoveredContainer> {
+    const { processes, cgroups } = this.#options.kernel
+    if (conmon !== undefined) {
+      await unlessGone(processes.kill(conmon, SIGKILL))
+      await processes.watchExit(conmon)
+    }
+    await unlessGone(cgroups.kill(facts.cgroupsPath))
+    return { id, state: 'absent' }
   }
 
   /** Stops watching; containers live on. */
