@@ -17,18 +17,31 @@ interface Waiting {
 export const workerOptions = { resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 4 }, trackUnmanagedFds: false }
 
 export class KernelThread implements AsyncDisposable {
-  readonly #worker: Worker
+  readonly #name: string
   readonly #waiting = new Map<number, Waiting>()
+  #started: Worker | undefined
   #nextId = 0
   #ended: Fault | undefined
 
+  /** The worker starts with the first call: one that is never needed takes no memory (some 9 MB). */
   constructor(name: string) {
-    this.#worker = new Worker(new URL('./worker.ts', import.meta.url), { name, ...workerOptions })
+    this.#name = name
+  }
+
+  get #worker(): Worker {
+    this.#started ??= this.#start()
+    return this.#started
+  }
+
+  #start(): Worker {
+    const name = this.#name
+    const worker = new Worker(new URL('./worker.ts', import.meta.url), { name, ...workerOptions })
     // An idle worker must not keep the process alive; each call does, while it waits.
-    this.#worker.unref()
-    this.#worker.on('message', (answer: AnswerMessage) => this.#settle(answer))
-    this.#worker.on('error', (error) => this.#end(new Fault('internal', `the kernel worker '${name}' failed: ${error instanceof Error ? error.message : String(error)}`, { cause: error })))
-    this.#worker.on('exit', () => this.#end(new Fault('unavailable', `the kernel worker '${name}' has ended`)))
+    worker.unref()
+    worker.on('message', (answer: AnswerMessage) => this.#settle(answer))
+    worker.on('error', (error) => this.#end(new Fault('internal', `the kernel worker '${name}' failed: ${error instanceof Error ? error.message : String(error)}`, { cause: error })))
+    worker.on('exit', () => this.#end(new Fault('unavailable', `the kernel worker '${name}' has ended`)))
+    return worker
   }
 
   call<K extends OperationName>(name: K, ...[request]: Request<K>): Promise<Answer<K>> {
@@ -59,6 +72,7 @@ export class KernelThread implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#worker.terminate()
+    this.#ended ??= new Fault('unavailable', 'the kernel room was closed')
+    await this.#started?.terminate()
   }
 }
