@@ -21,7 +21,7 @@ export function busyboxArchive(folder: string): string {
   for (const name of ['sh', 'true', 'sleep', 'echo', 'cat', 'ls', 'wget']) symlinkSync('busybox', join(root, 'bin', name))
   const archive = join(folder, 'busybox.tar')
   const tar = spawnSync('tar', ['-C', root, '-cf', archive, '.'])
-  if (tar.status !== 0) throw new Error(`tar: ${tar.stderr}`)
+  if (tar.status !== 0) throw new Error(`tar: ${tar.stderr.toString()}`)
   return archive
 }
 

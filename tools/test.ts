@@ -1,5 +1,5 @@
 /**
- * `npm test [-- PATH…]`: tidy, type-check, then the fast suites inside private network and mount namespaces without a
+ * `npm test [-- PATH…]`: tidy, lint (.oxlintrc.json), type-check, then the fast suites inside private network and mount namespaces without a
  * default route, with a temporary BERTH_TEST_ROOT; afterwards nothing of ours may be left on the machine.
  */
 import { spawnSync } from 'node:child_process'
@@ -52,6 +52,7 @@ function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv = 
 function outside(paths: readonly string[]): number {
   const started = Date.now()
   if (run(process.execPath, ['tools/tidy.ts']) !== 0) return 1
+  if (run(process.execPath, ['node_modules/oxlint/bin/oxlint', '--quiet', 'src', 'tools', 'bench', 'conformance']) !== 0) return 1
   if (run(process.execPath, ['node_modules/typescript/bin/tsc', '--noEmit']) !== 0) return 1
   if (process.getuid?.() !== 0) {
     console.error('berth: the suites make namespaces, mounts and cgroups: run npm test as root (sudo npm test)')

@@ -57,17 +57,17 @@ const isReady = (pod: PodJson): boolean => pod.metadata.deletionTimestamp === un
 /** Asks until `check` answers something, or fails loudly when the deadline passes. */
 async function until<T>(what: string, check: () => Promise<T | undefined>): Promise<T> {
   const deadline = performance.now() + deadlineMs
-  let last: unknown
+  let last: string | undefined
   while (performance.now() < deadline) {
     try {
       const found = await check()
       if (found !== undefined) return found
     } catch (error) {
-      last = error
+      last = error instanceof Error ? error.message : String(error)
     }
     await delay(50)
   }
-  throw new Error(`${what}: not within ${deadlineMs / 1000} s${last === undefined ? '' : ` (${String(last)})`}`)
+  throw new Error(`${what}: not within ${deadlineMs / 1000} s${last === undefined ? '' : ` (${last})`}`)
 }
 
 function request(path: string): Promise<string> {
@@ -218,7 +218,7 @@ async function tour(context: string): Promise<void> {
 
 const workspace = mkdtempSync(join(process.env['BERTH_TEST_ROOT'] ?? tmpdir(), 'tour-'))
 const started = performance.now()
-let failure: unknown
+let failure: Error | undefined
 try {
   const context = join(workspace, 'shop')
   cpSync(join(repository, 'examples/shop'), context, { recursive: true })
@@ -238,13 +238,13 @@ try {
   console.log('The Berth tour: from a Dockerfile to a self-healing service')
   await tour(context)
 } catch (error) {
-  failure = error
+  failure = error instanceof Error ? error : new Error(String(error))
 } finally {
   await berth(['kube', 'delete', 'namespace', 'shop', '--ignore-not-found'])
   for (const version of ['v1', 'v2', 'v3']) await berth(['rmi', '-f', `${registry}/shop:${version}`])
   rmSync(workspace, { recursive: true })
 }
 if (failure !== undefined) {
-  console.error(`\nThe tour failed: ${failure instanceof Error ? failure.message : String(failure)}`)
+  console.error(`\nThe tour failed: ${failure.message}`)
   process.exitCode = 1
 } else console.log(`All of it held, in ${((performance.now() - started) / 1000).toFixed(1)} s.`)

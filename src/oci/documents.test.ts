@@ -41,7 +41,7 @@ test('names that are none are refused with the reason', () => {
 })
 
 test('any text is either refused or round trips through its canonical and familiar forms', () => {
-  const text = fc.oneof(fc.string(), fc.stringMatching(/^[a-zA-Z0-9.:\/@_-]{0,40}$/))
+  const text = fc.oneof(fc.string(), fc.stringMatching(/^[a-zA-Z0-9.:/@_-]{0,40}$/))
   fc.assert(
     fc.property(text, (name) => {
       let reference

@@ -6,7 +6,7 @@ import { Fault } from '#base/fault.ts'
 import { ambiguousKeys } from './duplicates.ts'
 import type { AnyField, ObjectShape, Shape } from './field.ts'
 import type { Json, JsonObject } from './json.ts'
-import { isJsonArray, isJsonObject } from './json.ts'
+import { isJsonArray, isJsonObject, textOf } from './json.ts'
 import type { KindDefinition, KindIdentity } from './kind.ts'
 import { parseQuantity } from './quantity.ts'
 
@@ -44,10 +44,10 @@ export function decodeObject<I, O>(kind: KindDefinition<I, O>, body: unknown, op
 function checkIdentity(kind: KindIdentity & { readonly apiVersion: string }, body: JsonObject): void {
   const { apiVersion, kind: name } = body
   if (apiVersion !== undefined && apiVersion !== kind.apiVersion) {
-    throw new Fault('invalidArgument', `the API version in the data (${String(apiVersion)}) does not match the expected API version (${kind.apiVersion})`)
+    throw new Fault('invalidArgument', `the API version in the data (${textOf(apiVersion)}) does not match the expected API version (${kind.apiVersion})`)
   }
   if (name !== undefined && name !== kind.kind) {
-    throw new Fault('invalidArgument', `the kind in the data (${String(name)}) does not match the expected kind (${kind.kind})`)
+    throw new Fault('invalidArgument', `the kind in the data (${textOf(name)}) does not match the expected kind (${kind.kind})`)
   }
 }
 

@@ -16,6 +16,11 @@ export function isJsonArray(value: unknown): value is readonly Json[] {
   return Array.isArray(value)
 }
 
+/** A value in a message or where text is wanted: strings as they are, everything else as JSON. */
+export function textOf(value: Json | undefined): string {
+  return typeof value === 'string' ? value : (JSON.stringify(value) ?? 'undefined')
+}
+
 /** An empty object without a prototype, so that every key is data. */
 export function emptyObject(): MutableJsonObject {
   const bare: MutableJsonObject = Object.create(null)

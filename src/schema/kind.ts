@@ -189,10 +189,10 @@ export function defineKind<const F extends Fields, const N extends boolean>(opti
     generation: options.generation ?? false,
     verbs: options.verbs ?? allVerbs,
     viewOf: options.viewOf,
-    validate: options.validate,
-    validateUpdate: options.validateUpdate,
-    prepareForCreate: options.prepareForCreate,
-    prepareForUpdate: options.prepareForUpdate,
+    validate: options.validate?.bind(options),
+    validateUpdate: options.validateUpdate?.bind(options),
+    prepareForCreate: options.prepareForCreate?.bind(options),
+    prepareForUpdate: options.prepareForUpdate?.bind(options),
     schema: new Field<unknown, unknown>(schema.facts),
   })
 }

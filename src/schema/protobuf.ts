@@ -6,7 +6,7 @@
 import { Fault } from '#base/fault.ts'
 import type { AnyField, ObjectShape, Shape } from './field.ts'
 import type { Json, JsonObject, MutableJsonObject } from './json.ts'
-import { emptyObject, isJsonArray, isJsonObject } from './json.ts'
+import { emptyObject, isJsonArray, isJsonObject, textOf } from './json.ts'
 import type { AnyKind } from './kind.ts'
 import { bytesType, protoFields, ProtoWriter, varintType } from './proto-wire.ts'
 import type { ProtoField } from './proto-wire.ts'
@@ -145,15 +145,15 @@ function writeObject(writer: ProtoWriter, plan: Plan, object: JsonObject): void 
 function writeValue(writer: ProtoWriter, number: number, shape: Shape, value: Json): void {
   switch (shape.type) {
     case 'string':
-      return writer.string(number, String(value))
+      return writer.string(number, textOf(value))
     case 'integer':
       return writer.varint(number, BigInt(Number(value)))
     case 'boolean':
       return writer.varint(number, value === true ? 1 : 0)
     case 'bytes':
-      return writer.bytes(number, Buffer.from(String(value), 'base64'))
+      return writer.bytes(number, Buffer.from(textOf(value), 'base64'))
     case 'quantity':
-      return writer.message(number, (inner) => inner.string(1, String(value)))
+      return writer.message(number, (inner) => inner.string(1, textOf(value)))
     case 'intOrString':
       return writer.message(number, (inner) => {
         inner.varint(1, typeof value === 'string' ? 1 : 0)
@@ -161,7 +161,7 @@ function writeValue(writer: ProtoWriter, number: number, shape: Shape, value: Js
         else inner.varint(2, Number(value))
       })
     case 'time':
-      return writer.message(number, (inner) => writeTime(inner, String(value)))
+      return writer.message(number, (inner) => writeTime(inner, textOf(value)))
     case 'raw':
       return writer.message(number, (inner) => inner.bytes(1, Buffer.from(JSON.stringify(value), 'utf8')))
     case 'object':

@@ -7,7 +7,7 @@ import type { FaultCause } from '#base/fault.ts'
 import { duplicate, forbidden, invalid, notSupported, required, tooLong, tooMany, wrongType } from './cause.ts'
 import type { FieldFacts, IntegerShape, ListShape, ObjectShape, Shape, StringShape } from './field.ts'
 import type { Json, JsonObject } from './json.ts'
-import { isJsonArray, isJsonObject, sameJson } from './json.ts'
+import { isJsonArray, isJsonObject, sameJson, textOf } from './json.ts'
 import type { AnyKind, NameFormat } from './kind.ts'
 import { parseQuantity } from './quantity.ts'
 import { formatProblem, pathSegmentProblem } from './text-formats.ts'
@@ -45,7 +45,7 @@ export function shapeViolations(shape: Shape, value: Json, path: string, reporte
     case 'bytes':
       return typeof value === 'string' && isBase64(value) ? [] : [invalid(path, '<value omitted>', 'must be base64')]
     case 'quantity':
-      return parseQuantity(String(value)) !== undefined ? [] : [wrongType(path, value, 'must be a quantity such as 100m, 2 or 512Mi')]
+      return parseQuantity(textOf(value)) !== undefined ? [] : [wrongType(path, value, 'must be a quantity such as 100m, 2 or 512Mi')]
     case 'intOrString':
       return typeof value === 'string' || Number.isInteger(value) ? [] : [wrongType(path, value, 'must be an integer or a string')]
     case 'time':

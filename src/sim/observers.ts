@@ -126,7 +126,7 @@ export async function checkReplay(world: World, kind: AnyKind, report: Report): 
   stop.abort()
   await following
   if (refused !== undefined) {
-    if (!isFault(refused, 'expired') || from >= server.loadedFrom) report(`a watch of ${kind.plural} from ${from} was refused at ${upTo}: ${String(refused)}`)
+    if (!isFault(refused, 'expired') || from >= server.loadedFrom) report(`a watch of ${kind.plural} from ${from} was refused at ${upTo}: ${refused instanceof Error ? refused.message : 'with no error'}`)
     return
   }
   const expected = history.between(kind.kind, from, server.api.revision())

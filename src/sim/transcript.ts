@@ -3,7 +3,7 @@
  * story's transcript stands in its test and is reviewed as a diff; two runs of one seed must give the same one.
  */
 import type { Clock } from '#base/clock.ts'
-import { isJsonArray, isJsonObject, type Json, type JsonObject } from '#schema/json.ts'
+import { isJsonArray, isJsonObject, textOf, type Json, type JsonObject } from '#schema/json.ts'
 import { valueAt } from '#schema/selector.ts'
 import type { Store, StoreEvent } from '#cluster/contract/store.ts'
 
@@ -87,7 +87,7 @@ function conditionsOf(object: JsonObject, types: readonly string[]): Record<stri
 function detailsOf(object: JsonObject): string {
   const at = (path: string): Json | undefined => valueAt(object, path)
   const finalizers = at('metadata.finalizers')
-  const life = { deleting: at('metadata.deletionTimestamp') === undefined ? undefined : 'yes', finalizers: isJsonArray(finalizers) && finalizers.length > 0 ? finalizers.join('+') : undefined }
+  const life = { deleting: at('metadata.deletionTimestamp') === undefined ? undefined : 'yes', finalizers: isJsonArray(finalizers) && finalizers.length > 0 ? finalizers.map(textOf).join('+') : undefined }
   switch (object['kind']) {
     case 'Pod':
       return pairs({ node: at('spec.nodeName'), phase: at('status.phase'), ...conditionsOf(object, ['Ready', 'PodScheduled']), ...life })

@@ -46,7 +46,10 @@ Stock clients:
 
 export async function viewConfig({ config, origins }: ResolvedConfig, terminal: Terminal, options: { readonly output?: string }): Promise<number> {
   const values = new Map<string, unknown>(Object.entries(config))
-  const shown = Object.entries(origins).map(([key, origin]) => ({ key, value: String(values.get(key) ?? ''), origin }))
+  const shown = Object.entries(origins).map(([key, origin]) => {
+    const value = values.get(key)
+    return { key, value: typeof value === 'string' || typeof value === 'number' ? String(value) : '', origin }
+  })
   if (options.output === 'json') await print(terminal.stdout, `${JSON.stringify(shown, null, 2)}\n`)
   else {
     const rows = shown.map(({ key, value, origin }) => [key, value === '' ? '<none>' : value, origin])

@@ -43,7 +43,7 @@ export async function build(engine: DockerConnection, terminal: Terminal, folder
   const ignoreFile = [`${dockerfilePath}.dockerignore`, join(context, '.dockerignore')].find(existsSync)
   const stream = await engine.stream({
     method: 'POST',
-    path: `/build${tags.length > 0 ? `?${tags.join('&')}&${new URLSearchParams([...query])}` : `?${new URLSearchParams([...query])}`}`,
+    path: `/build?${[...tags, new URLSearchParams([...query]).toString()].join('&')}`,
     stream: packContext(context, {
       ignore: ignoreFile === undefined ? '' : readFileSync(ignoreFile, 'utf8'),
       keep: outside ? ['.dockerignore'] : [dockerfile, '.dockerignore'],

@@ -90,7 +90,7 @@ export class DockerConnection {
       socketPath: this.#socketPath,
       agent: this.#agent,
       method: call.method,
-      path: `/${apiVersion}${call.path}${query.size > 0 ? `?${query}` : ''}`,
+      path: `/${apiVersion}${call.path}${query.size > 0 ? `?${query.toString()}` : ''}`,
       headers: {
         Host: 'berth',
         ...(body === undefined ? {} : { 'Content-Type': 'application/json', 'Content-Length': String(Buffer.byteLength(body)) }),

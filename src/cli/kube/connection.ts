@@ -100,7 +100,7 @@ export class KubeConnection {
 
   /** A WebSocket of the remote-command protocol (v5.channel.k8s.io, falling back to v4). */
   webSocket(path: string, query: URLSearchParams): WebSocket {
-    const url = new URL(`${path}?${query}`, this.#access.server)
+    const url = new URL(`${path}?${query.toString()}`, this.#access.server)
     url.protocol = 'wss:'
     const headers = this.#access.token === undefined ? {} : { Authorization: `Bearer ${this.#access.token}` }
     return new WebSocket(url, ['v5.channel.k8s.io', 'v4.channel.k8s.io'], { ca: this.#access.ca, cert: this.#access.cert, key: this.#access.key, headers })
@@ -116,7 +116,7 @@ export class KubeConnection {
     const body = call.body === undefined ? undefined : JSON.stringify(call.body)
     return new Promise((resolve, reject) => {
       const outgoing = request(
-        new URL(`${call.path}${query.size > 0 ? `?${query}` : ''}`, this.#access.server),
+        new URL(`${call.path}${query.size > 0 ? `?${query.toString()}` : ''}`, this.#access.server),
         {
           agent: this.#agent,
           method: call.method,

@@ -72,10 +72,16 @@ function headerOf(table: unknown, options: GetOptions): string[] {
   return options.allNamespaces === true ? ['NAMESPACE', ...names] : names
 }
 
+/** A cell is text, a number or a truth value; nothing is shown as kubectl shows it. */
+function cellText(cell: unknown): string {
+  if (cell === null || cell === undefined || cell === '') return '<none>'
+  return typeof cell === 'string' ? cell : JSON.stringify(cell)
+}
+
 function rowsOf(table: unknown, options: GetOptions): string[][] {
   return listAt(table, 'rows').map((row) => {
     const cells = listAt(row, 'cells')
-    const values = shown(table, options).map((index) => (cells[index] === null || cells[index] === undefined || cells[index] === '' ? '<none>' : String(cells[index])))
+    const values = shown(table, options).map((index) => cellText(cells[index]))
     return options.allNamespaces === true ? [textAt(objectAt(objectAt(row, 'object'), 'metadata'), 'namespace'), ...values] : values
   })
 }

@@ -4,7 +4,7 @@
  */
 import fastJsonPatch, { type Operation } from 'fast-json-patch'
 import { Fault } from '#base/fault.ts'
-import { isJsonArray, isJsonObject, type Json, type JsonObject } from '#schema/json.ts'
+import { isJsonArray, isJsonObject, textOf, type Json, type JsonObject } from '#schema/json.ts'
 import type { AnyKind } from '#schema/kind.ts'
 import { mergePatch } from '#schema/merge-patch.ts'
 import { strategicMerge } from '#schema/strategic-merge.ts'
@@ -35,7 +35,7 @@ function checkOperation(value: Json, index: number): void {
   const where = `operation ${index} of the JSON patch`
   if (!isJsonObject(value)) throw badRequest(`${where} is no object`)
   const { op, path, from } = value
-  if (typeof op !== 'string' || !operations.has(op)) throw badRequest(`${where}: op is "${String(op)}", it must be one of ${[...operations].join(', ')}`)
+  if (typeof op !== 'string' || !operations.has(op)) throw badRequest(`${where}: op is "${textOf(op)}", it must be one of ${[...operations].join(', ')}`)
   checkPointer(path, `${where}: path`)
   if (op === 'move' || op === 'copy') checkPointer(from, `${where}: from`)
   if ((op === 'add' || op === 'replace' || op === 'test') && !Object.hasOwn(value, 'value')) throw badRequest(`${where}: value is missing`)
@@ -43,7 +43,7 @@ function checkOperation(value: Json, index: number): void {
 
 /** RFC 6901. The library accepts indexes with leading zeros and walks into prototypes if told to: neither comes through here. */
 function checkPointer(pointer: Json | undefined, where: string): void {
-  if (typeof pointer !== 'string' || (pointer !== '' && !pointer.startsWith('/'))) throw badRequest(`${where} is no JSON pointer: "${String(pointer)}"`)
+  if (typeof pointer !== 'string' || (pointer !== '' && !pointer.startsWith('/'))) throw badRequest(`${where} is no JSON pointer: "${textOf(pointer)}"`)
   for (const step of pointer.split('/').slice(1)) {
     if (/~(?![01])/.test(step)) throw badRequest(`${where} has a "~" that is followed by neither 0 nor 1: "${pointer}"`)
     if (/^0\d+$/.test(step)) throw badRequest(`${where} has an index with a leading zero: "${pointer}"`)

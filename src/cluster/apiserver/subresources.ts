@@ -1,7 +1,7 @@
 /** Subresources that are more than a part of the object: scale, a pod's binding and eviction, a service account's tokens. */
 import { rfc3339Seconds } from '#base/clock.ts'
 import { Fault } from '#base/fault.ts'
-import { isJsonObject, type Json, type JsonObject } from '#schema/json.ts'
+import { isJsonArray, isJsonObject, textOf, type Json, type JsonObject } from '#schema/json.ts'
 import { formatLabelSelector, requirementsOf, valueAt, type LabelSelectorLike } from '#schema/selector.ts'
 import { Scale } from '../api/autoscaling/v1/scale.ts'
 import type { Pod, } from '../api/core/v1/pod.ts'
@@ -97,10 +97,10 @@ export async function requestToken(
   if (account === undefined) throw notFound(resource.kind, ref.name)
   const spec = isJsonObject(body) && isJsonObject(body['spec']) ? body['spec'] : {}
   const asked = spec['expirationSeconds'] ?? 3600
-  if (typeof asked !== 'number' || asked < shortestTokenSeconds) throw badRequest(`spec.expirationSeconds: Invalid value: ${String(asked)}: may not specify a duration less than 10 minutes`)
-  const audiences = Array.isArray(spec['audiences']) ? spec['audiences'].map(String) : []
+  if (typeof asked !== 'number' || asked < shortestTokenSeconds) throw badRequest(`spec.expirationSeconds: Invalid value: ${textOf(asked)}: may not specify a duration less than 10 minutes`)
+  const audiences = isJsonArray(spec['audiences']) ? spec['audiences'].map(textOf) : []
   const bound = spec['boundObjectRef']
-  const boundTo = isJsonObject(bound) ? { kind: String(bound['kind']), name: String(bound['name']), uid: String(bound['uid'] ?? '') } : undefined
+  const boundTo = isJsonObject(bound) ? { kind: textOf(bound['kind']), name: textOf(bound['name']), uid: textOf(bound['uid'] ?? '') } : undefined
   if (boundTo !== undefined) checkBound(ports, ref, boundTo)
   const expirationSeconds = Math.min(asked, longestTokenSeconds)
   const { token, expiresMs } = await issuer.issue({ namespace: ref.namespace, serviceAccount: { name: ref.name, uid: account.meta.uid }, audiences, expirationSeconds, boundTo })

@@ -4,7 +4,7 @@ import type { ObjectRef } from '../contract/client.ts'
 
 /** `namespace/name`, or `name` for cluster-scoped objects: the key of caches and work queues. */
 export function objectKey(object: StoredObject): string {
-  const { namespace, name = '' } = object.metadata ?? {}
+  const { namespace, name } = object.metadata
   return namespace === undefined || namespace === '' ? name : `${namespace}/${name}`
 }
 

@@ -101,7 +101,7 @@ export function fakeRuntime(clock: Clock = systemClock): FakeRuntime {
       const write = async (channel: OutputChannel, text: string): Promise<void> => {
         const { logPath } = process.request
         for (const line of text.split('\n').slice(0, -1)) if (logPath !== undefined) await appendFile(logPath, `${rfc3339Nano(clock.nowNs())} ${channel} F ${line}\n`)
-        await Promise.all([...process.sinks].map((sink) => sink.write(channel, Buffer.from(text))))
+        await Promise.all([...process.sinks].map(async (sink) => sink.write(channel, Buffer.from(text))))
       }
       void runProgram(process.request.spec.process, process, write).then(resolve)
       void promise.then((exitCode) => {

@@ -182,7 +182,7 @@ test('logs are kept after the exit, told apart by channel', async () => {
   await w.containers.start(id)
   assert.equal((await result).exitCode, 3)
   const entries: string[] = []
-  for await (const { channel, data } of await w.containers.logs(id, { stdout: true, stderr: true, follow: true, signal: new AbortController().signal })) entries.push(`${channel}: ${data}`)
+  for await (const { channel, data } of await w.containers.logs(id, { stdout: true, stderr: true, follow: true, signal: new AbortController().signal })) entries.push(`${channel}: ${data.toString()}`)
   assert.deepEqual(entries, ['stderr: oh no\n'])
 })
 

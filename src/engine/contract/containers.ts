@@ -120,8 +120,8 @@ export type ContainerNetworking =
   | { readonly mode: 'host' }
   /** Shares another container's network namespace, hosts and resolv.conf. */
   | { readonly mode: 'container'; readonly ref: string }
-  /** Joins namespaces that the caller owns (a pod's). Files, where given, are bound over /etc/hosts, /etc/resolv.conf, /etc/hostname. */
-  | { readonly mode: 'sandbox'; readonly netnsPath: string | 'host'; readonly hostsPath?: string; readonly resolvConfPath?: string; readonly hostnamePath?: string }
+  /** Joins namespaces that the caller owns (a pod's); `netnsPath` 'host' is the machine's own. Files, where given, are bound over /etc/hosts, /etc/resolv.conf, /etc/hostname. */
+  | { readonly mode: 'sandbox'; readonly netnsPath: string; readonly hostsPath?: string; readonly resolvConfPath?: string; readonly hostnamePath?: string }
 
 /** `{ path }` joins a pinned namespace. */
 export type NamespaceMode = 'private' | 'host' | { readonly container: string } | { readonly path: string }

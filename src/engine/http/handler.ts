@@ -20,9 +20,9 @@ import { volumeRoutes } from './routes/volumes.ts'
 import { latestVersion, oldestVersion } from './version.ts'
 
 export interface EngineHandler {
-  request(req: IncomingMessage, res: ServerResponse): void
+  readonly request: (req: IncomingMessage, res: ServerResponse) => void
   /** For the server's `upgrade` event. */
-  upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void
+  readonly upgrade: (req: IncomingMessage, socket: Duplex, head: Buffer) => void
 }
 
 const allRoutes: readonly (readonly [method: string, pattern: string, handler: Handler])[] = [

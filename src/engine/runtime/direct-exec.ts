@@ -39,7 +39,7 @@ export async function startDirectExec(parts: DirectExecParts, id: string, folder
     return {
       pid,
       attachment,
-      exited: ended(child.exited, attachment, clock).finally(() => removeFolder(folder)),
+      exited: ended({ exited: child.exited, attachment, clock, folder }),
       resize: async () => {
         throw new Fault('conflict', 'the command has no terminal')
       },
@@ -143,10 +143,14 @@ class PipeAttachment implements Attachment {
   }
 }
 
-async function ended(exited: Promise<ExitStatus>, attachment: PipeAttachment | undefined, clock: Clock): Promise<number> {
-  const { exitCode, signal } = await exited
-  if (attachment !== undefined) await drained(attachment, clock)
-  return exitCode ?? 128 + (signal ?? 9)
+async function ended({ exited, attachment, clock, folder }: { readonly exited: Promise<ExitStatus>; readonly attachment: PipeAttachment | undefined; readonly clock: Clock; readonly folder: string }): Promise<number> {
+  try {
+    const { exitCode, signal } = await exited
+    if (attachment !== undefined) await drained(attachment, clock)
+    return exitCode ?? 128 + (signal ?? 9)
+  } finally {
+    await removeFolder(folder)
+  }
 }
 
 async function drained(attachment: PipeAttachment, clock: Clock): Promise<void> {

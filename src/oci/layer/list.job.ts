@@ -8,7 +8,7 @@ import { isWhiteoutNode, typeOf } from './walk.ts'
 export async function job(_args: undefined, context: JobContext): Promise<ListedEntry[]> {
   const found: ListedEntry[] = []
   const visit = (folder: Buffer): void => {
-    for (const name of readdirSync(Buffer.concat([slash, folder]), { encoding: 'buffer' }).sort(Buffer.compare)) {
+    for (const name of readdirSync(Buffer.concat([slash, folder]), { encoding: 'buffer' }).sort((a, b) => a.compare(b))) {
       const path = folder.length === 0 ? name : Buffer.concat([folder, slash, name])
       const absolute = Buffer.concat([slash, path])
       const stats = lstatSync(absolute, { bigint: true, throwIfNoEntry: false })

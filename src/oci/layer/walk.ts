@@ -59,7 +59,7 @@ class TreeWriter {
 
   async #children(path: Buffer, name: Buffer): Promise<void> {
     if (this.#options.kind === 'layer' && name.length > 0 && this.#isOpaque(path)) await this.#marker(Buffer.concat([name, Buffer.from('/.wh..wh..opq')]))
-    for (const child of readdirSync(path, { encoding: 'buffer' }).sort(Buffer.compare)) {
+    for (const child of readdirSync(path, { encoding: 'buffer' }).sort((a, b) => a.compare(b))) {
       const childPath = path.at(-1) === 0x2f ? Buffer.concat([path, child]) : Buffer.concat([path, separator, child])
       const found = lstatSync(childPath, { bigint: true, throwIfNoEntry: false })
       // A running container may remove what was just listed.

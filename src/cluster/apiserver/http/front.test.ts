@@ -14,7 +14,7 @@ import * as k8s from '@kubernetes/client-node'
 import { systemClock } from '#base/clock.ts'
 import { silentLogger } from '#base/log.ts'
 import { systemRandom } from '#base/random.ts'
-import { isJsonObject, type JsonObject } from '#schema/json.ts'
+import { isJsonObject, textOf, type JsonObject } from '#schema/json.ts'
 import { decodeEnvelope, encodeObject } from '#schema/protobuf.ts'
 import { ConfigMap } from '../../api/core/v1/config-map.ts'
 import { Namespace } from '../../api/core/v1/namespace.ts'
@@ -124,7 +124,7 @@ test('a service account token shows what is served, may do no more, and dies wit
   const request = await ask('/api/v1/namespaces/default/serviceaccounts/robot/token', { method: 'POST', headers: json, body: { spec: { expirationSeconds: 600 } } })
   assert.equal(request.status, 201)
   const { status } = request.json
-  const headers = { authorization: `Bearer ${isJsonObject(status) ? String(status['token']) : ''}` }
+  const headers = { authorization: `Bearer ${isJsonObject(status) ? textOf(status['token']) : ''}` }
   assert.equal((await ask('/apis', { as: 'nobody', headers })).status, 200)
   assert.match((await ask(configMaps, { as: 'nobody', headers })).text, /User \\"system:serviceaccount:default:robot\\" cannot list/)
   await server.client.delete(ServiceAccount, { namespace: 'default', name: 'robot' })
@@ -212,7 +212,7 @@ test('discovery comes in both forms and agrees with itself', async () => {
 
 test('a watch streams over HTTP/1.1 and HTTP/2, and what is too old is a 410', async () => {
   const { json: list } = await ask(configMaps)
-  const version = isJsonObject(list['metadata']) ? String(list['metadata']['resourceVersion']) : ''
+  const version = isJsonObject(list['metadata']) ? textOf(list['metadata']['resourceVersion']) : ''
   const session = connect(`https://127.0.0.1:${server.addresses[0]?.port}`, { ca: pki.authority.certificate, cert: pki.admin.certificate, key: pki.admin.key })
   const stream = session.request({ ':path': `${configMaps}?watch=true&resourceVersion=${version}&allowWatchBookmarks=true`, accept: 'application/json;as=Table;v=v1;g=meta.k8s.io' })
   const lines: JsonObject[] = []
@@ -260,7 +260,7 @@ test('logs and upgraded connections go to the kubelet of the pod, byte for byte,
     response.end('one\ntwo\n')
   })
   kubelet.on('upgrade', (request: IncomingMessage, socket: TLSSocket) => {
-    seen.push(`${request.url} as ${socket.getPeerCertificate().subject.CN} authorization ${String(request.headers.authorization)}`)
+    seen.push(`${request.url} as ${String(socket.getPeerCertificate().subject.CN)} authorization ${request.headers.authorization}`)
     socket.write(`HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: ${request.headers.upgrade}\r\nsec-websocket-protocol: v5.channel.k8s.io\r\n\r\n`)
     socket.pipe(socket)
   })

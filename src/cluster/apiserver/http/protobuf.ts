@@ -11,7 +11,7 @@ import type { Entry } from '../entry.ts'
 
 export interface ProtobufCodec {
   /** A body with its envelope, as the JSON value that it stands for. Throws `invalidArgument` for kinds that nobody knows. */
-  read(bytes: Buffer): JsonObject
+  readonly read: (bytes: Buffer) => JsonObject
   object(kind: AnyKind, object: JsonObject | Entry): Buffer
   list(kind: AnyKind, list: { readonly metadata: JsonObject; readonly entries: readonly Entry[] }): Buffer
   watchFrame(type: string, kind: AnyKind, object: JsonObject | Entry): Buffer

@@ -1,6 +1,6 @@
 /** Requests for stored objects: from the parsed URL and body to the API core, and back to an answer. */
 import { Fault } from '#base/fault.ts'
-import { isJsonArray, isJsonObject, type JsonObject } from '#schema/json.ts'
+import { isJsonArray, isJsonObject, textOf, type JsonObject } from '#schema/json.ts'
 import type { AnyKind } from '#schema/kind.ts'
 import { Scale } from '../../api/autoscaling/v1/scale.ts'
 import type { UserInfo } from '../../contract/authorizer.ts'
@@ -74,11 +74,11 @@ async function deletionOptions({ exchange, answers }: ResourceRequest): Promise<
   const query = exchange.url.searchParams
   const body: JsonObject = isJsonObject(value) ? value : {}
   const grace = body['gracePeriodSeconds'] ?? count(query, 'gracePeriodSeconds')
-  if (grace !== undefined && grace !== null && !(typeof grace === 'number' && Number.isInteger(grace) && grace >= 0)) throw badRequest(`gracePeriodSeconds must be a number of seconds, not ${String(grace)}`)
+  if (grace !== undefined && grace !== null && !(typeof grace === 'number' && Number.isInteger(grace) && grace >= 0)) throw badRequest(`gracePeriodSeconds must be a number of seconds, not ${textOf(grace)}`)
   const orphan = body['orphanDependents'] ?? flag(query, 'orphanDependents')
   const policy = body['propagationPolicy'] ?? text(query, 'propagationPolicy') ?? (orphan === true ? 'Orphan' : undefined)
   if (policy !== undefined && policy !== null && policy !== 'Background' && policy !== 'Foreground' && policy !== 'Orphan') {
-    throw badRequest(`propagationPolicy "${String(policy)}" is not known: Background, Foreground or Orphan`)
+    throw badRequest(`propagationPolicy "${textOf(policy)}" is not known: Background, Foreground or Orphan`)
   }
   const { preconditions, dryRun } = body
   const known = isJsonObject(preconditions) ? preconditions : {}

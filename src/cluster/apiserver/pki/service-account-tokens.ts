@@ -94,9 +94,15 @@ function checked(claims: JsonObject, issuer: string, now: number): VerifiedToken
   if (!isJsonObject(own) || !isJsonObject(account)) throw refused('it names no service account')
   const { pod } = own
   return {
-    namespace: String(own['namespace']),
-    serviceAccount: { name: String(account['name']), uid: String(account['uid']) },
-    pod: isJsonObject(pod) ? { name: String(pod['name']), uid: String(pod['uid']) } : undefined,
-    audiences: isJsonArray(claims['aud']) ? claims['aud'].map(String) : [],
+    namespace: claim(own, 'namespace'),
+    serviceAccount: { name: claim(account, 'name'), uid: claim(account, 'uid') },
+    pod: isJsonObject(pod) ? { name: claim(pod, 'name'), uid: claim(pod, 'uid') } : undefined,
+    audiences: isJsonArray(claims['aud']) ? claims['aud'].filter((audience) => typeof audience === 'string') : [],
   }
+}
+
+function claim(claims: JsonObject, name: string): string {
+  const value = claims[name]
+  if (typeof value !== 'string' || value === '') throw refused(`its claim ${name} is no text`)
+  return value
 }

@@ -67,7 +67,7 @@ test('a broken image stops the roll-out with the old pods alive, times out, and 
     const deployment = await get(plane)
     assert.equal(deployment.metadata.annotations?.['deployment.kubernetes.io/revision'], '3')
     const { items } = await plane.client.list(ReplicaSet)
-    assert.deepEqual(items.map(({ metadata }) => metadata.annotations?.['deployment.kubernetes.io/revision-history']).toSorted(), ['1', undefined])
+    assert.deepEqual(items.map(({ metadata }) => metadata.annotations?.['deployment.kubernetes.io/revision-history'] ?? 'none').toSorted(), ['1', 'none'])
   }))
 
 test('Recreate waits until the last old pod is gone', () =>

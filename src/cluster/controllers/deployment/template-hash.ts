@@ -17,7 +17,7 @@ function canonical(value: unknown): string {
 export function templateHash(template: PodTemplateSpec, collisions: number): string {
   let hash = 0x811c9dc5
   for (const byte of Buffer.from(`${canonical(template)}${collisions === 0 ? '' : collisions}`)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0
-  return [...String(hash)].map((digit) => alphabet[digit.charCodeAt(0) % alphabet.length]).join('')
+  return Array.from(String(hash), (digit) => alphabet[digit.charCodeAt(0) % alphabet.length]).join('')
 }
 
 /** Equal but for the label that carries the hash. */

@@ -14,7 +14,7 @@ export interface EndpointGroup {
 
 /** Ports in an order that does not depend on who lists them; equal texts mean equal sets. */
 export function portsKey(ports: readonly EndpointPort[]): string {
-  return JSON.stringify(ports.map(({ name, protocol, port, appProtocol }) => [name ?? '', protocol ?? 'TCP', port ?? 0, appProtocol ?? '']).toSorted())
+  return JSON.stringify(ports.map(({ name, protocol, port, appProtocol }) => JSON.stringify([name ?? '', protocol ?? 'TCP', port ?? 0, appProtocol ?? ''])).toSorted())
 }
 
 const familyOf = (address: string): AddressType => (address.includes(':') ? 'IPv6' : 'IPv4')

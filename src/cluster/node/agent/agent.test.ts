@@ -35,7 +35,7 @@ interface World {
   agent: NodeAgent
   startAgent(): Promise<NodeAgent>
   /** Lets time pass until `condition` holds. */
-  until(condition: () => Promise<boolean>, what: string): Promise<void>
+  readonly until: (condition: () => Promise<boolean>, what: string) => Promise<void>
 }
 
 interface WorldOptions {

@@ -1,6 +1,6 @@
 /** Defaults of services that look at more than one field (Kubernetes reference, "Service v1 core"). */
 import type { Json, JsonObject, MutableJsonObject } from '#schema/json.ts'
-import { isJsonArray, isJsonObject } from '#schema/json.ts'
+import { isJsonArray, isJsonObject, textOf } from '#schema/json.ts'
 
 /** Traffic goes to the port of the same number unless told otherwise. */
 export function targetPortFor(port: JsonObject): Json | undefined {
@@ -47,7 +47,7 @@ function isUnset(value: Json | undefined): boolean {
 
 function keepNodePorts(after: Json | undefined, before: Json | undefined): Json | undefined {
   if (!isJsonArray(after) || !isJsonArray(before)) return after
-  const keyOf = (port: Json): string => (isJsonObject(port) ? `${String(port['protocol'] ?? 'TCP')}/${String(port['port'])}` : '')
+  const keyOf = (port: Json): string => (isJsonObject(port) ? `${textOf(port['protocol'] ?? 'TCP')}/${textOf(port['port'])}` : '')
   return after.map((port) => {
     if (!isJsonObject(port) || !isUnset(port['nodePort'])) return port
     const old = before.find((candidate) => keyOf(candidate) === keyOf(port))
