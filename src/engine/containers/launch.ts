@@ -234,7 +234,7 @@ export class Launcher {
   async #clearRuntime({ id, record }: Entry): Promise<void> {
     const { volumes } = this.#options
     await this.#clearRoot(id)
-    await Promise.all(record.mounts.map((mount) => (mount.type === 'volume' && mount.name !== undefined ? volumes.unmount(mount.name, id) : undefined)))
+    await Promise.all(record.mounts.map(async (mount) => (mount.type === 'volume' && mount.name !== undefined ? volumes.unmount(mount.name, id) : undefined)))
   }
 
   async #clearRoot(id: string): Promise<void> {
