@@ -40,6 +40,7 @@ const reason = existsSync(file) ? false : `no facts at ${file} (set BERTH_FACTS 
 const packages: { readonly [name: string]: string } = { metav1: 'meta/v1', v1: 'v1', corev1: 'v1' }
 const groups: { readonly [short: string]: string } = {
   'core.v1': 'v1', 'apps.v1': 'apps/v1', 'meta.v1': 'meta/v1', 'events.v1': 'events.k8s.io/v1', 'discovery.v1': 'discovery.k8s.io/v1', 'coordination.v1': 'coordination.k8s.io/v1', 'autoscaling.v1': 'autoscaling/v1',
+  'rbac.v1': 'rbac.authorization.k8s.io/v1',
 }
 
 interface PlacedFact extends Fact {

@@ -15,6 +15,7 @@ import { Pod } from './core/v1/pod.ts'
 import { Secret } from './core/v1/secret.ts'
 import { ServiceAccount } from './core/v1/service-account.ts'
 import { Service } from './core/v1/service.ts'
+import { ClusterRole, ClusterRoleBinding, Role, RoleBinding } from './rbac/v1/roles.ts'
 import { EndpointSlice } from './discovery/v1/endpoint-slice.ts'
 import { Event as EventsEvent } from './events/v1/event.ts'
 
@@ -34,10 +35,14 @@ export const allKinds: readonly AnyKind[] = [
   EventsEvent,
   Lease,
   EndpointSlice,
+  ClusterRole,
+  ClusterRoleBinding,
+  Role,
+  RoleBinding,
 ]
 
 /** API groups in upstream's order of priority: kubectl resolves `events` or `all` by it. '' is the core group, served under /api. */
-export const groupOrder: readonly string[] = ['', 'apps', 'events.k8s.io', 'coordination.k8s.io', 'discovery.k8s.io']
+export const groupOrder: readonly string[] = ['', 'apps', 'events.k8s.io', 'rbac.authorization.k8s.io', 'coordination.k8s.io', 'discovery.k8s.io']
 
 /** The kind that serves `resource` (a plural) in a group and version. */
 export function kindOfResource(group: string, version: string, plural: string): AnyKind | undefined {

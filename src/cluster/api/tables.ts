@@ -23,6 +23,8 @@ import { Service } from './core/v1/service.ts'
 import { serviceTable } from './core/v1/service.table.ts'
 import { EndpointSlice } from './discovery/v1/endpoint-slice.ts'
 import { endpointSliceTable } from './discovery/v1/endpoint-slice.table.ts'
+import { clusterRoleBindingTable, clusterRoleTable, roleBindingTable, roleTable } from './rbac/v1/roles.table.ts'
+import { ClusterRole, ClusterRoleBinding, Role, RoleBinding } from './rbac/v1/roles.ts'
 import { Event as EventsEvent } from './events/v1/event.ts'
 
 const scaleTable = defineTable(Scale, [
@@ -48,6 +50,10 @@ const tables = new Map<object, AnyTable>([
   entry(Namespace, namespaceTable),
   entry(Node, nodeTable),
   entry(Pod, podTable),
+  entry(Role, roleTable),
+  entry(RoleBinding, roleBindingTable),
+  entry(ClusterRole, clusterRoleTable),
+  entry(ClusterRoleBinding, clusterRoleBindingTable),
   entry(ReplicaSet, replicaSetTable),
   entry(Scale, scaleTable),
   entry(Secret, secretTable),

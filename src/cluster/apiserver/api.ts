@@ -22,6 +22,7 @@ import { expireEvents, expiryIntervalMs } from './events/expiry.ts'
 import { every } from './every.ts'
 import { applyPatch, type PatchType } from './patch.ts'
 import { podsByNode } from './pods-by-node.ts'
+import type { EscalationPorts } from './rbac/escalation.ts'
 import { getEntry, listEntries, openWatch, type EntryList, type ListRequest, type WatchRequest } from './read.ts'
 import { Resources, type Ref, type Resource } from './resources.ts'
 import { openState, type Sealer, type State } from './state.ts'
@@ -43,6 +44,8 @@ export interface ApiOptions {
   readonly ranges: ServiceRanges
   /** Absent: Secrets lie in the store as they are (tests, simulation). */
   readonly sealer?: Sealer
+  /** What keeps people from granting more than they hold (`rbac/escalation.ts`). Asked late: it needs this Api. */
+  readonly escalation?: () => EscalationPorts | undefined
   /** Absent: `serviceaccounts/token` answers `unavailable`. */
   readonly tokens?: TokenIssuer
 }
@@ -85,6 +88,8 @@ export interface Api {
   requestToken(target: Target, body: unknown): Promise<JsonObject>
   /** Current objects of a resource by group and plural, whatever the version. */
   readonly surroundings: Surroundings
+  /** Calls `listener` after each change of a resource, before anybody else hears of it. */
+  listen(resource: Resource, listener: () => void): void
   /** Sizes of the watch caches, for metrics. */
   statistics(): readonly ResourceStatistics[]
   /** False once the caches no longer follow the store: the process should be started anew. */
@@ -95,7 +100,7 @@ export interface Api {
 export async function createApi(options: ApiOptions): Promise<Api> {
   const { clock, random } = options
   const stored = options.kinds.filter(({ verbs }) => verbs.includes('get'))
-  const resources = new Resources(stored, strategies(options.ranges))
+  const resources = new Resources(stored, strategies(options.ranges, options.escalation ?? (() => undefined)))
   const state = await openState({ store: options.store, resources, clock, log: options.log, sealer: options.sealer })
   const surroundings = surroundingsOf(state, options)
   const ports: WritePorts = { state, clock, random, surroundings, serial: new KeyedSerial() }
@@ -131,6 +136,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
       if (options.tokens === undefined) throw new Fault('unavailable', 'this API server issues no service account tokens')
       return requestToken(ports, options.tokens, target, body)
     },
+    listen: (resource, listener) => state.listen(resource, listener),
     statistics: () =>
       resources.stored.map((resource) => {
         const { size, watchers } = state.cache(resource)

@@ -1,5 +1,5 @@
 /**
- * The API server as a whole, for `apps/server.ts` to wire: core, built-in authorizer, HTTP front and TLS listeners. The store
+ * The API server as a whole, for `apps/server.ts` to wire: core, authorizers (built-in, then RBAC), HTTP front and TLS listeners. The store
  * and the PKI are handed in and stay the caller's.
  *
  * ```ts
@@ -17,6 +17,7 @@ import type { Random } from '#base/random.ts'
 import type { AnyKind } from '#schema/kind.ts'
 import { TokenRequest } from '../api/authentication/v1/reviews.ts'
 import { Eviction } from '../api/policy/v1/eviction.ts'
+import { Role } from '../api/rbac/v1/roles.ts'
 import type { Client } from '../contract/client.ts'
 import type { Store } from '../contract/store.ts'
 import { serverVersion } from '../version.ts'
@@ -32,6 +33,10 @@ import { reviewKinds } from './http/reviews.ts'
 import { localClient } from './local-client.ts'
 import type { Pki } from './pki/files.ts'
 import { aesSealer } from './pki/sealer.ts'
+import { rbacAuthorizer, rulesFor } from './rbac/authorizer.ts'
+import { ensureDefaultRoles } from './rbac/default-roles.ts'
+import type { EscalationPorts } from './rbac/escalation.ts'
+import { grants } from './rbac/grants.ts'
 import { serviceAccountTokens } from './pki/service-account-tokens.ts'
 import type { ServiceRanges } from './strategies/services.ts'
 
@@ -63,12 +68,23 @@ export interface ApiServer {
   close(): Promise<void>
 }
 
+/** Counts the changes of roles and bindings. */
+function rbacChanges(api: Api): () => number {
+  let count = 0
+  for (const resource of api.resources.all) if (resource.kind.group === Role.group) api.listen(resource, () => (count += 1))
+  return () => count
+}
+
 export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
   const { store, pki, clock, random, log } = options
   const issuer = `https://kubernetes.default.svc.${options.clusterDomain ?? 'cluster.local'}`
   const tokens = serviceAccountTokens({ key: pki.serviceAccountKey, issuer, clock, random })
-  const api = await createApi({ store, kinds: options.kinds, clock, random, log, ranges: options.ranges, sealer: aesSealer(pki.encryptionKey, random), tokens })
-  const authorizer = builtinAuthorizer(api.surroundings)
+  let escalation: EscalationPorts | undefined
+  const api = await createApi({ store, kinds: options.kinds, clock, random, log, ranges: options.ranges, sealer: aesSealer(pki.encryptionKey, random), tokens, escalation: () => escalation })
+  const held = grants(api.surroundings, rbacChanges(api))
+  const authorizer = rbacAuthorizer(builtinAuthorizer(api.surroundings), held)
+  escalation = { grants: held, authorizer }
+  await ensureDefaultRoles(localClient({ api }))
   const behind = { surroundings: api.surroundings, authority: pki.authority.certificate, client: pki.kubeletClient }
   const front = createFront({
     api,
@@ -76,6 +92,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     groupOrder: options.groupOrder,
     authentication: authentication({ tokens, staticTokens: options.staticTokens ?? [], surroundings: api.surroundings }),
     authorizer,
+    rules: (user, namespace) => rulesFor(held, user, namespace),
     answers: { protobuf: protobufCodec([...options.kinds, ...reviewKinds, TokenRequest, Eviction]), nowMs: () => clock.nowMs() },
     kubelets: kubeletProxy(behind),
     proxy: objectProxy(behind),

@@ -7,6 +7,7 @@ import { asFault, Fault } from '#base/fault.ts'
 import type { Logger } from '#base/log.ts'
 import { Gate } from '#base/task.ts'
 import type { AnyKind } from '#schema/kind.ts'
+import type { PolicyRule } from '../../api/rbac/v1/policy-rule.ts'
 import type { Authorizer, AuthorizationRequest, UserInfo } from '../../contract/authorizer.ts'
 import { denialMessage } from '../access.ts'
 import type { Api } from '../api.ts'
@@ -38,6 +39,8 @@ export interface FrontOptions {
   readonly groupOrder: readonly string[]
   readonly authentication: Authentication
   readonly authorizer: Authorizer
+  /** What a user may do in a namespace, for SelfSubjectRulesReview. */
+  readonly rules: (user: UserInfo, namespace: string) => readonly PolicyRule[]
   readonly answers: AnswerContext
   readonly kubelets: KubeletProxy
   readonly proxy: ObjectProxy

@@ -6,6 +6,7 @@ import { isJsonArray, isJsonObject, type JsonObject } from '#schema/json.ts'
 import type { AnyKind } from '#schema/kind.ts'
 import { SelfSubjectReview, TokenReview } from '../../api/authentication/v1/reviews.ts'
 import { LocalSubjectAccessReview, SelfSubjectAccessReview, SelfSubjectRulesReview, SubjectAccessReview } from '../../api/authorization/v1/reviews.ts'
+import type { PolicyRule } from '../../api/rbac/v1/policy-rule.ts'
 import type { Authorizer, AuthorizationRequest, Decision, UserInfo } from '../../contract/authorizer.ts'
 import { badRequest } from '../refusals.ts'
 import type { Authentication } from './authentication.ts'
@@ -15,6 +16,7 @@ export const reviewKinds: readonly AnyKind[] = [LocalSubjectAccessReview, SelfSu
 export interface ReviewPorts {
   readonly authorizer: Authorizer
   readonly authentication: Authentication
+  readonly rules: (user: UserInfo, namespace: string) => readonly PolicyRule[]
 }
 
 const string = (object: JsonObject, key: string): string => {
@@ -51,17 +53,14 @@ function userJson({ name, uid, groups, extra }: UserInfo): JsonObject {
   return { username: name, uid, groups: [...groups], extra: shown }
 }
 
-/** What the caller may do, as far as rules can say it: the built-in authorizer knows all or particular objects. */
-function rulesStatus(user: UserInfo): JsonObject {
-  const everything = user.groups.includes('system:masters')
+/** The rules that hold for the caller. What the built-in authorizer grants to nodes is about particular objects, and not among them. */
+function rulesStatus(user: UserInfo, namespace: string, { rules }: ReviewPorts): JsonObject {
+  const held = rules(user, namespace)
+  const isFilled = (list: readonly string[] | undefined): boolean => (list?.length ?? 0) > 0
   return {
-    resourceRules: everything
-      ? [{ verbs: ['*'], apiGroups: ['*'], resources: ['*'] }]
-      : [{ verbs: ['create'], apiGroups: ['authorization.k8s.io', 'authentication.k8s.io'], resources: ['selfsubjectaccessreviews', 'selfsubjectrulesreviews', 'selfsubjectreviews'] }],
-    nonResourceRules: everything
-      ? [{ verbs: ['*'], nonResourceURLs: ['*'] }]
-      : [{ verbs: ['get'], nonResourceURLs: ['/api', '/api/*', '/apis', '/apis/*', '/healthz', '/livez', '/openapi', '/openapi/*', '/readyz', '/version', '/version/'] }],
-    incomplete: !everything,
+    resourceRules: held.filter(({ resources }) => isFilled(resources)).map(({ verbs, apiGroups, resources, resourceNames }) => ({ verbs, apiGroups, resources, resourceNames })),
+    nonResourceRules: held.filter(({ nonResourceURLs }) => isFilled(nonResourceURLs)).map(({ verbs, nonResourceURLs }) => ({ verbs, nonResourceURLs })),
+    incomplete: user.groups.includes('system:nodes'),
   }
 }
 
@@ -85,7 +84,7 @@ export function answerReview({ kind, apiVersion }: AnyKind, body: unknown, calle
       return answer(accessStatus(ports.authorizer.authorize({ user, attributes })))
     }
     case 'SelfSubjectRulesReview':
-      return answer(rulesStatus(caller.user))
+      return answer(rulesStatus(caller.user, string(spec, 'namespace'), ports))
     case 'SelfSubjectReview':
       return answer({ userInfo: userJson(caller.user) })
     case 'TokenReview': {
