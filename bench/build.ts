@@ -1,0 +1,97 @@
+/**
+ * `npm run bench -- build`: the same contexts built by Berth and by dockerd, through the classic builder of both and, for dockerd,
+ * BuildKit by the CLI that speaks it (Debian's 20.10). Interleaved, one instance and one daemon for all rounds.
+ */
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInstance, enterNamespaces } from '../tools/instance.ts'
+import { startDockerd } from './dockerd.ts'
+import { compare, type Contender, timed } from './measure.ts'
+import { busyboxArchive } from './run.ts'
+
+interface Client {
+  readonly name: string
+  readonly program: string
+  readonly host: string
+  readonly buildKit: boolean
+}
+
+function docker({ program, host, buildKit }: Client, args: readonly string[], env: NodeJS.ProcessEnv): void {
+  const result = spawnSync(program, ['-H', host, ...args], { encoding: 'utf8', env: { ...env, DOCKER_BUILDKIT: buildKit ? '1' : '0' }, maxBuffer: 2 ** 26 })
+  if (result.status !== 0) throw new Error(`${program} ${args.join(' ')} at ${host} ended with ${result.status}: ${result.stderr}`)
+}
+
+interface Work {
+  readonly title: string
+  readonly cached: boolean
+  readonly rounds: number
+  /** Writes Dockerfile and files. */
+  prepare(folder: string): void
+}
+
+const from = 'FROM bench:busybox\n'
+
+const works: readonly Work[] = [
+  { title: '20 RUN steps, no cache', cached: false, rounds: 5, prepare: (folder) => writeFileSync(join(folder, 'Dockerfile'), from + Array.from({ length: 20 }, (_, index) => `RUN echo ${index} > /f${index}\n`).join('')) },
+  { title: '20 RUN steps, all cached', cached: true, rounds: 10, prepare: (folder) => writeFileSync(join(folder, 'Dockerfile'), from + Array.from({ length: 20 }, (_, index) => `RUN echo ${index} > /f${index}\n`).join('')) },
+  {
+    title: 'three independent stages of 3 s',
+    cached: false,
+    rounds: 3,
+    prepare: (folder) => writeFileSync(join(folder, 'Dockerfile'), `${['a', 'b', 'c'].map((name) => `FROM bench:busybox AS ${name}\nRUN sleep 3 && echo ${name} > /${name}\n`).join('')}${from}COPY --from=a /a /\nCOPY --from=b /b /\nCOPY --from=c /c /\n`),
+  },
+  {
+    title: 'COPY 20,000 small files',
+    cached: false,
+    rounds: 3,
+    prepare(folder) {
+      for (let index = 0; index < 20_000; index += 1) {
+        const below = join(folder, 'files', String(Math.floor(index / 200)))
+        mkdirSync(below, { recursive: true })
+        writeFileSync(join(below, String(index)), `file ${index}\n`.repeat(10))
+      }
+      writeFileSync(join(folder, 'Dockerfile'), `${from}COPY files /files\n`)
+    },
+  },
+  {
+    title: 'COPY one file of 360 MB',
+    cached: false,
+    rounds: 3,
+    prepare(folder) {
+      writeFileSync(join(folder, 'big'), randomBytes(360_000_000))
+      writeFileSync(join(folder, 'Dockerfile'), `${from}COPY big /big\n`)
+    },
+  },
+]
+
+export async function benchBuild(): Promise<void> {
+  enterNamespaces()
+  const folder = mkdtempSync(join(tmpdir(), 'bb-'))
+  using instance = createInstance()
+  await using dockerd = await startDockerd()
+  instance.up()
+  const clients: Client[] = [{ name: 'berth', program: 'docker', host: instance.dockerHost, buildKit: false }]
+  if (dockerd !== undefined) {
+    clients.push({ name: 'dockerd classic', program: 'docker', host: dockerd.dockerHost, buildKit: false })
+    // Only Debian's CLI has BuildKit built in; newer ones want the buildx plug-in.
+    if (existsSync('/usr/bin/docker')) clients.push({ name: 'dockerd BuildKit', program: '/usr/bin/docker', host: dockerd.dockerHost, buildKit: true })
+  }
+  const archive = busyboxArchive(folder)
+  for (const client of clients) docker(client, ['import', archive, 'bench:busybox'], instance.env)
+  const wanted = process.argv[3]
+  for (const work of works.filter(({ title }) => wanted === undefined || title.includes(wanted))) {
+    const context = join(folder, 'context')
+    mkdirSync(context)
+    work.prepare(context)
+    const contenders = clients.map((client): Contender => ({
+      name: client.name,
+      run: () => timed(() => docker(client, ['build', '-q', ...(work.cached ? [] : ['--no-cache']), context], instance.env)),
+    }))
+    await compare(`docker build: ${work.title}`, contenders, { pairs: work.rounds, warmups: 1 })
+    rmSync(context, { recursive: true })
+  }
+  rmSync(folder, { recursive: true })
+}
