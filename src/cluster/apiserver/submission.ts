@@ -143,6 +143,15 @@ export function validate(kind: AnyKind, object: JsonObject): void {
   if (found.length > 0) throw invalid(kind, metaOf(object).name ?? '', found)
 }
 
+/**
+ * What strategies may rely on before the object is validated as a whole: everything required is there and of its type.
+ * Throws `unprocessable` otherwise.
+ */
+export function validateShape(kind: AnyKind, object: JsonObject): void {
+  const found = violations(kind, object)
+  if (found.some(({ reason }) => reason === 'FieldValueRequired' || reason === 'FieldValueTypeInvalid')) throw invalid(kind, metaOf(object).name ?? '', found)
+}
+
 export function validateUpdate(kind: AnyKind, next: JsonObject, previous: JsonObject, subresource: string): void {
   const found: FaultCause[] = [...violations(kind, next), ...changes(kind, next, previous, { subresource })]
   const [meta, old] = [metaOf(next), metaOf(previous)]

@@ -13,7 +13,7 @@ import { alreadyExists, badRequest, modified, notFound } from './refusals.ts'
 import { keyOf, type Ref, type Resource } from './resources.ts'
 import type { ObjectWrite, State } from './state.ts'
 import type { AdmissionRequest, Surroundings } from './strategy.ts'
-import { checkNamespace, checkPreconditions, defaulted, newObject, placedIn, readBody, updatedObject, validate, validateUpdate, withGeneration, type WriteContext } from './submission.ts'
+import { checkNamespace, checkPreconditions, defaulted, newObject, placedIn, readBody, updatedObject, validate, validateShape, validateUpdate, withGeneration, type WriteContext } from './submission.ts'
 
 export interface WritePorts {
   readonly state: State
@@ -77,6 +77,7 @@ function lostRace(error: unknown): boolean {
 function admitted(ports: WritePorts, resource: Resource, object: JsonObject, request: Omit<AdmissionRequest, 'surroundings'>): JsonObject {
   const { admit } = resource.strategy
   if (admit === undefined) return object
+  validateShape(resource.kind, object)
   const next = admit(object, { ...request, surroundings: ports.surroundings })
   return next === object ? object : defaulted(resource.kind, next)
 }
