@@ -303,6 +303,18 @@ test('auth can-i answers for oneself and for others', async () => {
   assert.match(await kubectl('auth whoami'), /kubernetes-admin/)
 })
 
+test('fields that nothing acts on yet are warned of; roles grant and take away', async () => {
+  const warned = await run('apply -f -', { input: '{apiVersion: v1, kind: Pod, metadata: {name: warned}, spec: {containers: [{name: c, image: x}], runtimeClassName: kata, volumes: [{name: v, nfs: {server: s, path: /}}]}}' })
+  assert.match(warned.err, /Warning: spec\.runtimeClassName: stored, but without effect/)
+  assert.match(warned.err, /Warning: spec\.volumes\[0\]\.nfs: this version cannot mount such volumes/)
+  await kubectl('create role reader --verb=get,list --resource=pods')
+  await kubectl('create rolebinding readers --role=reader --serviceaccount=default:robot')
+  assert.equal(await kubectl('auth can-i list pods --as=system:serviceaccount:default:robot'), 'yes\n')
+  assert.equal((await run('auth can-i delete pods --as=system:serviceaccount:default:robot')).out, 'no\n')
+  assert.match(await kubectl('describe clusterrole view'), /pods\/log +\[\] +\[\] +\[get list watch\]/)
+  assert.match(await kubectl('get rolebindings -o wide'), /readers +Role\/reader +\d+s +default\/robot/)
+})
+
 test('dry runs and diffs store nothing', async () => {
   assert.match(await kubectl('create cm dry --from-literal=a=b --dry-run=server -o yaml'), /name: dry/)
   await refused('get cm dry', /not found/)

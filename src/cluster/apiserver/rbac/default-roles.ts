@@ -98,7 +98,8 @@ export async function ensureDefaultRoles(client: Client): Promise<void> {
       .filter(({ name }) => !roleNames.has(name))
       .map(({ name, rules, aggregates, labels }) => {
         const aggregationRule = aggregates === undefined ? undefined : { clusterRoleSelectors: [{ matchLabels: { [aggregateTo(aggregates)]: 'true' } }] }
-        return unlessThere(() => client.create(ClusterRole, { metadata: { name, labels: { ...bootstrapping, ...labels } }, rules, aggregationRule }))
+        const shown = aggregates === undefined ? rules : roles.filter((role) => role.labels?.[aggregateTo(aggregates)] === 'true').flatMap((role) => role.rules)
+        return unlessThere(() => client.create(ClusterRole, { metadata: { name, labels: { ...bootstrapping, ...labels } }, rules: shown, aggregationRule }))
       }),
     ...bindings
       .filter(({ name }) => !bindingNames.has(name))

@@ -33,7 +33,8 @@ function effectiveRules(role: ClusterRole, all: readonly ClusterRole[]): readonl
   const { aggregationRule } = role
   if (aggregationRule === undefined) return role.rules
   const chosen = all.filter(({ metadata }) => metadata.name !== role.metadata.name && (aggregationRule.clusterRoleSelectors ?? []).some((selector) => selects(selector as LabelSelectorLike, metadata.labels)))
-  return [...role.rules, ...chosen.flatMap(({ rules }) => rules)]
+  // Its own rules are a copy of theirs, for people to read.
+  return chosen.flatMap(({ rules }) => rules)
 }
 
 /** `changes` grows whenever a role or binding changes. */

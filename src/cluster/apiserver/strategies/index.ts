@@ -2,6 +2,7 @@
 import type { AnyKind } from '#schema/kind.ts'
 import { rbacStrategies, type EscalationPorts } from '../rbac/escalation.ts'
 import { plainStrategy, type Strategy } from '../strategy.ts'
+import { inertTemplateFields } from './inert.ts'
 import { namespaceStrategy } from './namespaces.ts'
 import { podStrategy } from './pods.ts'
 import { serviceStrategy, type ServiceRanges } from './services.ts'
@@ -14,6 +15,8 @@ export function strategies(ranges: ServiceRanges, escalation: () => EscalationPo
     'services.': serviceStrategy(ranges),
     'secrets.': { sealed: true },
     'serviceaccounts.': { answersDeleted: true },
+    'deployments.apps': { warnings: inertTemplateFields },
+    'replicasets.apps': { warnings: inertTemplateFields },
     'nodes.': { statusWritesMetadata: true },
     ...rbacStrategies(escalation),
   }

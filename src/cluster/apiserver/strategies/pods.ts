@@ -14,6 +14,7 @@ import type { Volume } from '../../api/core/v1/volume.ts'
 import { asJson, asKind } from '../entry.ts'
 import { forbidden } from '../refusals.ts'
 import type { AdmissionRequest, DeletionRequest, Strategy } from '../strategy.ts'
+import { inertPodFields } from './inert.ts'
 
 const pods = { group: '', plural: 'pods', kind: 'Pod' } as const
 
@@ -140,5 +141,6 @@ export const podStrategy: Strategy = {
   answersDeleted: true,
   admit: (object: JsonObject, request: AdmissionRequest) =>
     request.operation === 'create' && request.subresource === '' ? asJson(admitNewPod(asKind<Pod>(object), request)) : object,
+  warnings: ({ spec }) => inertPodFields(spec, 'spec'),
   deletionGraceSeconds: (object, request) => graceSeconds(asKind<Pod>(object), request),
 }

@@ -10,6 +10,7 @@ import type { Service, ServiceSpec } from '../../api/core/v1/service.ts'
 import { asJson, asKind } from '../entry.ts'
 import { invalid } from '../refusals.ts'
 import type { AdmissionRequest, Strategy, Surroundings } from '../strategy.ts'
+import { inertServiceFields } from './inert.ts'
 
 export interface ServiceRanges {
   /** E.g. `10.43.0.0/16`. */
@@ -149,6 +150,7 @@ export function serviceStrategy(ranges: ServiceRanges): Strategy {
   return {
     serialWrites: true,
     answersDeleted: true,
+    warnings: inertServiceFields,
     admit(object: JsonObject, request: AdmissionRequest): JsonObject {
       if (request.subresource !== '') return object
       const service = asKind<Service>(object)
