@@ -7,6 +7,7 @@ import { hostPlatform, parsePlatform } from '#oci/platform.ts'
 import type { ContainerDefaults, Image, ImageConfig } from '../contract/images.ts'
 import type { ImageStore } from './image-store.ts'
 import { namedTag } from './image-store.ts'
+import { storeAndUnpack } from './store-and-unpack.ts'
 
 export interface ImportOptions {
   readonly name?: string
@@ -21,10 +22,11 @@ export async function importRoot(store: ImageStore, archive: Readable, options: 
   const names = options.name === undefined ? [] : [namedTag(options.name)]
   const platform = options.platform === undefined ? hostPlatform : parsePlatform(options.platform)
   await using ingest = await blobs.begin()
-  await ingest.write(decompress(archive, 'detect'), options.signal === undefined ? {} : { signal: options.signal })
-  const { digest, sizeBytes } = await ingest.commit()
+  const failed = new AbortController()
+  const signal = options.signal === undefined ? failed.signal : AbortSignal.any([options.signal, failed.signal])
+  const diffId = await storeAndUnpack({ snapshots, ingest, source: decompress(archive, 'detect'), compression: 'none', signal, failed })
+  const { digest, sizeBytes } = await ingest.commit({ expect: diffId })
   using _lease = leases.hold(digest)
-  await snapshots.unpackLayer({ diffId: digest, blob: await blobs.open(digest), compression: 'none', ...(options.signal === undefined ? {} : { signal: options.signal }) })
   const created = rfc3339Nano(clock.nowNs())
   const config: ImageConfig = {
     created,

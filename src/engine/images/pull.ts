@@ -2,7 +2,6 @@
  * Pulling: manifest, then configuration, then the missing layers side by side, each unpacked while it arrives. An interrupted
  * download stays as an ingest and is taken up by the next pull. Every digest is checked before anything gets a name.
  */
-import { PassThrough } from 'node:stream'
 import { readBody } from '#base/http.ts'
 import { Fault, isFault } from '#base/fault.ts'
 import type { Gate, KeyedSerial } from '#base/task.ts'
@@ -24,6 +23,7 @@ import type { Image, TransferProgress } from '../contract/images.ts'
 import type { StoredLayer } from './image-records.ts'
 import { digestName } from './image-store.ts'
 import type { ImageStore } from './image-store.ts'
+import { storeAndUnpack } from './store-and-unpack.ts'
 
 export interface PullParts {
   readonly store: ImageStore
@@ -191,13 +191,13 @@ async function download(parts: PullParts, options: PullOptions, layer: Layer): P
       await snapshots.unpackLayer({ diffId, blob: await blobs.open(descriptor.digest), compression, signal })
       return
     }
-    const feed = new PassThrough({ highWaterMark: 4 * 1024 * 1024 })
-    const unpacking = snapshots.unpackLayer({ diffId, blob: feed, compression, signal })
-    const writing = ingest.write(fedTo(feed, source), { signal }).then(() => {
-      options.onProgress({ id, status: 'Download complete' })
-      options.onProgress({ id, status: 'Extracting', currentBytes: descriptor.size, totalBytes: descriptor.size })
+    await storeAndUnpack({
+      snapshots, ingest, source, compression, diffId, signal, failed,
+      onStored: () => {
+        options.onProgress({ id, status: 'Download complete' })
+        options.onProgress({ id, status: 'Extracting', currentBytes: descriptor.size, totalBytes: descriptor.size })
+      },
     })
-    await bothOrNone(unpacking, writing, failed)
     await ingest.commit({ expect: descriptor.digest })
   } catch (error) {
     // What a bad server sent is thrown away; what a bad network cut off is kept for the next pull.
@@ -214,48 +214,6 @@ async function takeUp(store: ImageStore, id: string): Promise<Ingest> {
     if (!isFault(error, 'alreadyExists')) throw error
     return await store.parts.blobs.resume(id)
   }
-}
-
-/** Waits for both; when one fails the other is aborted, and the first failure is thrown. */
-async function bothOrNone(first: Promise<unknown>, second: Promise<unknown>, failed: AbortController): Promise<void> {
-  const errors: unknown[] = []
-  const guard = (work: Promise<unknown>): Promise<unknown> =>
-    work.catch((error: unknown) => {
-      errors.push(error)
-      failed.abort(error)
-    })
-  await Promise.all([guard(first), guard(second)])
-  if (errors.length > 0) throw errors.find((error) => !isFault(error, 'canceled')) ?? errors[0]
-}
-
-/** Passes chunks on and writes each to `feed` as well, as fast as the slower of the two. */
-async function* fedTo(feed: PassThrough, source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  // A reader that ended early says so itself.
-  feed.on('error', () => feed.destroy())
-  try {
-    for await (const chunk of source) {
-      if (!feed.destroyed && !feed.write(chunk)) await room(feed)
-      yield chunk
-    }
-    feed.end()
-  } catch (error) {
-    feed.destroy(error instanceof Error ? error : new Error(String(error)))
-    throw error
-  } finally {
-    if (!feed.writableEnded) feed.destroy()
-  }
-}
-
-function room(feed: PassThrough): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      feed.off('drain', done)
-      feed.off('close', done)
-      resolve()
-    }
-    feed.on('drain', done)
-    feed.on('close', done)
-  })
 }
 
 /** Tells of the progress at most a hundred times per layer. */

@@ -14,6 +14,8 @@ import type { Mounts } from '#linux/contract/mounts.ts'
 import type { BlobIngester } from '#oci/blobs/contract.ts'
 import type { LayerCompression } from '#oci/descriptor.ts'
 import { mediaTypes } from '#oci/descriptor.ts'
+import { parseDigest } from '#oci/digest.ts'
+import type { Digest } from '#oci/digest.ts'
 import { listJob, packJob, statJob, unpackJob } from '#oci/layer/jobs.ts'
 import type { ListedEntry, PackArgs, PackResult, StatResult, UnpackArgs, UnpackResult } from '#oci/layer/jobs.ts'
 import type { ChainId, DiffId } from '../contract/images.ts'
@@ -35,11 +37,18 @@ export interface OverlaySnapshotsOptions {
   readonly logger: Logger
 }
 
+export interface LayerToUnpack {
+  readonly diffId?: DiffId
+  readonly blob: Readable
+  readonly compression: LayerCompression | 'detect'
+  readonly signal?: AbortSignal
+}
+
 /** What the images room needs beyond the contract: layers unpacked side by side, stacked afterwards. */
 export interface LayerUnpacker {
   hasLayer(diffId: DiffId): boolean
-  /** Unpacks a layer, whatever it will lie on, and verifies its diff id (`dataLoss`). */
-  unpackLayer(layer: { readonly diffId: DiffId; readonly blob: Readable; readonly compression: LayerCompression | 'detect'; readonly signal?: AbortSignal }): Promise<void>
+  /** Unpacks a layer, whatever it will lie on, and verifies its diff id where one is given (`dataLoss`). Answers the diff id. */
+  unpackLayer(layer: LayerToUnpack): Promise<Digest>
   /** Stacks an unpacked layer on a stack. */
   stack(parent: ChainId | undefined, diffId: DiffId): Promise<ChainId>
   /** Says that an image needs these stacks now. What was stacked and not claimed yet is spared by `collect`. */
@@ -232,20 +241,28 @@ class OverlayDriver implements OverlaySnapshots {
     return this.#layers.layer(diffId) !== undefined
   }
 
-  async unpackLayer(layer: { readonly diffId: DiffId; readonly blob: Readable; readonly compression: LayerCompression | 'detect'; readonly signal?: AbortSignal }): Promise<void> {
-    await this.#serial.run(`l ${layer.diffId}`, async () => {
-      if (this.hasLayer(layer.diffId)) return void layer.blob.destroy()
-      const folder = await this.#layers.scratch()
-      try {
-        const args: UnpackArgs = { kind: 'layer', compression: layer.compression, base: '/' }
-        const result = await this.#options.confined.run<UnpackArgs, UnpackResult>(folder, unpackJob, args, { input: layer.blob, ...(layer.signal === undefined ? {} : { signal: layer.signal }) })
-        if (result.diffId !== layer.diffId) throw new Fault('dataLoss', `a layer unpacks to ${result.diffId}, but the image promises ${layer.diffId}`)
-        await this.#layers.adopt(folder, { diffId: layer.diffId, sizeBytes: result.sizeBytes, inodes: result.entries })
-      } catch (error) {
-        await this.#layers.discard(folder)
-        throw error
-      }
+  async unpackLayer(layer: LayerToUnpack): Promise<Digest> {
+    const { diffId } = layer
+    if (diffId === undefined) return await this.#unpackNow(layer)
+    return await this.#serial.run(`l ${diffId}`, async () => {
+      if (!this.hasLayer(diffId)) return await this.#unpackNow(layer)
+      layer.blob.destroy()
+      return parseDigest(diffId, 'diffId')
     })
+  }
+
+  async #unpackNow(layer: LayerToUnpack): Promise<Digest> {
+    const folder = await this.#layers.scratch()
+    try {
+      const args: UnpackArgs = { kind: 'layer', compression: layer.compression, base: '/' }
+      const result = await this.#options.confined.run<UnpackArgs, UnpackResult>(folder, unpackJob, args, { input: layer.blob, ...(layer.signal === undefined ? {} : { signal: layer.signal }) })
+      if (layer.diffId !== undefined && result.diffId !== layer.diffId) throw new Fault('dataLoss', `a layer unpacks to ${result.diffId}, but the image promises ${layer.diffId}`)
+      await this.#layers.adopt(folder, { diffId: result.diffId, sizeBytes: result.sizeBytes, inodes: result.entries })
+      return result.diffId
+    } catch (error) {
+      await this.#layers.discard(folder)
+      throw error
+    }
   }
 
   async stack(parent: ChainId | undefined, diffId: DiffId): Promise<ChainId> {

@@ -229,13 +229,17 @@ class FileIngest implements Ingest {
   async #append(chunk: Uint8Array): Promise<void> {
     for (let at = 0; at < chunk.length; at += hashStepBytes) {
       const step = chunk.subarray(at, at + hashStepBytes)
+      const before = this.#hash.copy()
+      // The hash runs while the kernel writes.
+      const writing = writeFully(this.#parts.handle, step, this.#offset)
+      this.#hash.update(step)
       try {
-        await writeFully(this.#parts.handle, step, this.#offset)
+        await writing
       } catch (error) {
+        this.#hash = before
         await this.#parts.handle.truncate(this.#offset)
         throw asDiskFault(error)
       }
-      this.#hash.update(step)
       this.#offset += step.length
     }
   }

@@ -3,7 +3,6 @@
  * checks permission and calls the rooms beside; bodies stream through, never a blob in memory.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { pipeline } from 'node:stream/promises'
 import type { Clock } from '#base/clock.ts'
 import { asFault, Fault } from '#base/fault.ts'
 import { parseTarget, readBody, RouteTable, sendBytes, sendEmpty, sendJson, signalOf } from '#base/http.ts'
@@ -24,6 +23,7 @@ import { Uploads } from '../uploads.ts'
 import { parseContentRange, parseRange } from './content-range.ts'
 import type { ByteRange } from './content-range.ts'
 import { errorBody } from './errors.ts'
+import { sendFile } from './send-file.ts'
 
 export interface RegistryParts {
   readonly blobs: Blobs
@@ -203,7 +203,7 @@ class Room {
     }
     call.res.writeHead(range === undefined ? 200 : 206, headers)
     if (call.req.method === 'HEAD') return void call.res.end()
-    await pipeline(await this.#parts.blobs.open(digest, range ?? {}), call.res)
+    await sendFile(this.#parts.blobs.path(digest), range ?? { start: 0, end: stat.sizeBytes }, call.res)
   }
 
   async #unknownBlob(repository: string, digest: Digest): Promise<Fault> {
