@@ -23,7 +23,7 @@ test('the part asked for arrives whole; a client that goes away ends the sending
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
   for (const [start, end] of [[0, 5_000_000], [1, 2], [524_287, 1_048_577], [7, 7]] as const) {
-    const body = await new Promise<Buffer>((resolve, reject) => get({ port, path: `/${start}-${end}` }, (res) => readBody(res, { maxBytes: 1e7 }).then(resolve, reject)))
+    const body = await new Promise<Buffer>((resolve, reject) => get({ port, path: `/${start}-${end}` }, (res) => void readBody(res, { maxBytes: 1e7 }).then(resolve, reject)))
     assert.deepEqual(body, content.subarray(start, end))
   }
   await new Promise<void>((resolve) => get({ port, path: '/0-5000000' }, (res) => res.once('data', () => { res.destroy(); resolve() })).on('error', (error) => error))
