@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { Fault, systemErrorCode } from '#base/fault.ts'
 import { readState, writeState } from '#base/files.ts'
 import type { Logger } from '#base/log.ts'
-import { TaskGroup } from '#base/task.ts'
+import { KeyedSerial, TaskGroup } from '#base/task.ts'
 import type { ConfinedJobs } from '#linux/contract/confined.ts'
 import { isDigest } from '#oci/digest.ts'
 import { syncJob } from '#oci/layer/jobs.ts'
@@ -50,6 +50,7 @@ export class LayerStore implements AsyncDisposable {
   readonly #layers = new Map<DiffId, LayerRecord>()
   readonly #chains = new Map<ChainId, Chain>()
   readonly #background: TaskGroup
+  readonly #adopting = new KeyedSerial<DiffId>()
 
   private constructor(options: LayerStoreOptions, bootId: string) {
     this.#root = options.root
@@ -123,6 +124,10 @@ export class LayerStore implements AsyncDisposable {
 
   /** Makes a filled folder the layer `diffId`. When that layer exists already the folder is discarded. */
   async adopt(folder: string, layer: { readonly diffId: DiffId; readonly sizeBytes: number; readonly inodes: number }): Promise<Layer> {
+    return await this.#adopting.run(layer.diffId, () => this.#adoptAlone(folder, layer))
+  }
+
+  async #adoptAlone(folder: string, layer: { readonly diffId: DiffId; readonly sizeBytes: number; readonly inodes: number }): Promise<Layer> {
     const existing = this.#layers.get(layer.diffId)
     if (existing !== undefined) {
       await this.discard(folder)
