@@ -44,6 +44,7 @@ export async function openContainers(options: ContainersOptions): Promise<contra
 }
 
 const defaultGraceSeconds = 10
+const longestDrainMs = 2000
 
 class ContainerManager implements contract.Containers, AsyncDisposable {
   readonly #options: ContainersOptions
@@ -258,7 +259,11 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     const entry = this.#entries.get(exit.id)
     if (entry === undefined || this.#tasks.signal.aborted) return
     const { exitCode, oomKilled, finishedAtNs } = exit
-    this.#tasks.spawn(() => this.#inTurn(entry, { kind: 'exited', exitCode, oomKilled, finishedAtNs }))
+    this.#tasks.spawn(async () => {
+      // Who is told of the exit may stop reading: the output goes first.
+      await entry.hub.drained(longestDrainMs)
+      await this.#inTurn(entry, { kind: 'exited', exitCode, oomKilled, finishedAtNs })
+    })
   }
 
   /** Replaces the record in memory at once and on disk soon: a crash in between is mended by what the runtime remembers. */

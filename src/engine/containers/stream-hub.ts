@@ -69,6 +69,16 @@ export class StreamHub implements OutputSink {
     }
   }
 
+  /** Resolves when those attached have been given the last byte; at once when nobody is. Somebody who holds the streams open is not waited for. */
+  async drained(withinMs: number): Promise<void> {
+    const attaching = this.#attachment
+    if (attaching === undefined) return
+    const late = Promise.withResolvers<void>()
+    using timer = this.#options.clock.after(withinMs, late.resolve, { background: true })
+    void timer
+    await Promise.race([attaching.then(({ closed }) => closed), late.promise])
+  }
+
   write(channel: OutputChannel, data: Buffer): void | Promise<void> {
     const pending: Promise<void>[] = []
     for (const { queue } of this.#sessions) {

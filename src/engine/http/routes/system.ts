@@ -167,6 +167,10 @@ async function noSwarm({ res }: Exchange): Promise<void> {
   sendJson(res, { message: 'This node is not a swarm manager. Berth schedules with Kubernetes: use kubectl.' }, { status: 503 })
 }
 
+async function noPlugins({ res }: Exchange): Promise<void> {
+  sendJson(res, [])
+}
+
 async function noSession({ res }: Exchange): Promise<void> {
   sendEmpty(res, { status: 404 })
 }
@@ -182,5 +186,6 @@ export const systemRoutes: readonly (readonly [string, string, Handler])[] = [
   ['GET', '/swarm', noSwarm],
   ['GET', '/services', noSwarm],
   ['GET', '/nodes', noSwarm],
+  ['GET', '/plugins', noPlugins],
   ['POST', '/session', noSession],
 ]
