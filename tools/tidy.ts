@@ -171,7 +171,7 @@ function brokenShape(source: Source): string[] {
 
 const sources = readSources()
 const broken = sources.flatMap((source) => [...brokenBans(source), ...brokenImports(source), ...brokenShape(source)])
-if (process.argv.includes('--dead')) broken.push(...deadFiles(sources))
+broken.push(...deadFiles(sources))
 if (sources.length === 0) broken.push('tidy looked at no file: run it inside the repository')
 for (const line of broken) console.error(line)
 console.log(`tidy: ${sources.length} files, ${broken.length} broken rules`)

@@ -26,7 +26,7 @@ const architectures: Readonly<Record<string, { architecture: string; variant?: s
 export const hostPlatform: Platform = normalPlatform({ os: 'linux', architecture: arch })
 
 /** One spelling per platform: `x86_64` is amd64, arm64 stands for arm64/v8, arm for arm/v7. */
-export function normalPlatform(platform: Platform): Platform {
+function normalPlatform(platform: Platform): Platform {
   const alias = architectures[platform.architecture.toLowerCase()]
   const architecture = alias?.architecture ?? platform.architecture.toLowerCase()
   const given = platform.variant?.toLowerCase() ?? alias?.variant

@@ -25,8 +25,8 @@ export const notSupported = (field: string, value: unknown, supported: readonly 
   message: `Unsupported value: ${shown(value)}: supported values: ${[...supported].sort().map((word) => JSON.stringify(word)).join(', ')}`,
 })
 
-/** The refusal of an object: `Pod "web" is invalid: spec.containers[0].image: Required value`. */
-export function invalidObject(kind: KindIdentity, name: string, causes: readonly FaultCause[]): Fault {
+/** The refusal of an object, 422 with one cause per field; `details.kind` is the kind, not the plural. `Pod "web" is invalid: spec.containers[0].image: Required value`. */
+export function invalidObject(kind: Pick<KindIdentity, 'group' | 'kind'>, name: string, causes: readonly FaultCause[]): Fault {
   const lines = causes.map((cause) => (cause.field === undefined || cause.field === '' ? cause.message : `${cause.field}: ${cause.message}`))
   const unique = [...new Set(lines)]
   const said = unique.length === 1 ? unique[0] : `[${unique.join(', ')}]`

@@ -77,7 +77,7 @@ function shownElement(key: string): string {
 }
 
 /** How a list item is told apart; undefined where the list is one value. */
-export function elementKey(shape: ListShape, item: Json): string | undefined {
+function elementKey(shape: ListShape, item: Json): string | undefined {
   if (shape.merge === 'set') return `v:${JSON.stringify(item)}`
   if (shape.merge !== 'map' || !isJsonObject(item)) return undefined
   const keys: MutableJsonObject = {}

@@ -5,6 +5,7 @@
 import type { AnyField } from './field.ts'
 import type { JsonObject, MutableJsonObject } from './json.ts'
 import type { AnyKind } from './kind.ts'
+import { protobufMediaType } from './protobuf.ts'
 import type { Definitions, GroupVersionKind } from './openapi-schema.ts'
 import { defineKindSchemas, gvkExtension, refOf } from './openapi-schema.ts'
 
@@ -17,7 +18,7 @@ export interface SharedTypes {
   readonly scale: AnyKind
 }
 
-const mediaTypes = ['application/json', 'application/yaml', 'application/vnd.kubernetes.protobuf']
+const mediaTypes = ['application/json', 'application/yaml', protobufMediaType]
 const patchTypes = ['application/json-patch+json', 'application/merge-patch+json', 'application/strategic-merge-patch+json', 'application/apply-patch+yaml']
 
 interface Parameter {

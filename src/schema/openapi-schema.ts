@@ -128,7 +128,7 @@ function listExtensions(shape: ListShape): JsonObject {
   return extensions
 }
 
-export function objectSchema(shape: ObjectShape, into: Definitions): JsonObject {
+function objectSchema(shape: ObjectShape, into: Definitions): JsonObject {
   const properties: MutableJsonObject = {}
   const required: string[] = []
   for (const [name, { facts }] of [...shape.entries].sort(([a], [b]) => (a < b ? -1 : 1))) {

@@ -2,9 +2,9 @@
 import { Fault } from '#base/fault.ts'
 
 export const varintType = 0
-export const fixed64Type = 1
+const fixed64Type = 1
 export const bytesType = 2
-export const fixed32Type = 5
+const fixed32Type = 5
 
 /** Collects the fields of one message. */
 export class ProtoWriter {

@@ -79,9 +79,6 @@ export function canonicalQuantity(value: Json): string | undefined {
 export function addQuantities(a: Quantity, b: Quantity): Quantity {
   return { nanos: a.nanos + b.nanos, format: a.nanos === 0n ? b.format : a.format }
 }
-export function subtractQuantities(a: Quantity, b: Quantity): Quantity {
-  return { nanos: a.nanos - b.nanos, format: a.nanos === 0n ? b.format : a.format }
-}
 
 /** Negative, zero or positive, for sorting. */
 export function compareQuantities(a: Quantity, b: Quantity): number {

@@ -157,7 +157,7 @@ export function parseFieldSelector(text: string): readonly FieldRequirement[] {
 }
 
 /** Field paths that a kind can be selected by. */
-export function selectableFields(kind: AnyKind): readonly string[] {
+function selectableFields(kind: AnyKind): readonly string[] {
   return ['metadata.name', ...(kind.namespaced ? ['metadata.namespace'] : []), ...kind.selectable]
 }
 

@@ -2,6 +2,7 @@
  * Formats of names, labels and addresses, with the sentence that upstream users know when one is broken
  * (Kubernetes documentation, "Object Names and IDs", "Labels and Selectors"). Each check returns undefined or the message.
  */
+import { parseAddress } from '#base/ipv4.ts'
 import type { StringFormat } from './field.ts'
 
 type Check = (text: string) => string | undefined
@@ -69,8 +70,7 @@ function configMapKey(text: string): string | undefined {
 }
 
 function isIpv4(text: string): boolean {
-  const parts = text.split('.')
-  return parts.length === 4 && parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part) && Number(part) <= 255)
+  return parseAddress(text) !== undefined
 }
 
 function isIpv6(text: string): boolean {

@@ -34,7 +34,7 @@ function withoutRepeats(causes: readonly FaultCause[]): readonly FaultCause[] {
 }
 
 /** Violations of one value by its shape alone. `reported` is true below status-like objects, where nothing is required. */
-export function shapeViolations(shape: Shape, value: Json, path: string, reported: boolean): FaultCause[] {
+function shapeViolations(shape: Shape, value: Json, path: string, reported: boolean): FaultCause[] {
   switch (shape.type) {
     case 'string':
       return typeof value === 'string' ? stringViolations(shape, value, path) : [wrongType(path, value, 'must be a string')]
@@ -130,7 +130,7 @@ function nameProblem(format: NameFormat, name: string): string | undefined {
 }
 
 /** Metadata rules that hold for every kind. */
-export function metadataViolations(kind: Pick<AnyKind, 'nameFormat' | 'namespaced'>, object: JsonObject): FaultCause[] {
+function metadataViolations(kind: Pick<AnyKind, 'nameFormat' | 'namespaced'>, object: JsonObject): FaultCause[] {
   const metadata = object['metadata']
   if (!isJsonObject(metadata)) return [required('metadata')]
   const causes: FaultCause[] = []

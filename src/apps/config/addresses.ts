@@ -1,11 +1,10 @@
 /** Well-known addresses inside an instance's ranges. */
+import { formatAddress, requirePrefix } from '#base/ipv4.ts'
 import type { Config } from './config.ts'
 
 /** The `n`th address of an IPv4 range: 1 is the first usable one. */
 export function nthAddress(cidr: string, n: number): string {
-  const [base = ''] = cidr.split('/')
-  const value = base.split('.').reduce((sum, part) => sum * 256 + Number(part), 0) + n
-  return [24, 16, 8, 0].map((shift) => Math.floor(value / 2 ** shift) % 256).join('.')
+  return formatAddress(requirePrefix(cidr, 'range').base + n)
 }
 
 /** The `kubernetes` Service. */
@@ -19,7 +18,7 @@ export function dnsAddress(config: Config): string {
 }
 
 /** The pod bridge's own address on this node: pods' gateway. */
-export function podGateway(config: Config): string {
+function podGateway(config: Config): string {
   return nthAddress(config.podCidr, 1)
 }
 

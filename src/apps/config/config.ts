@@ -7,6 +7,7 @@ import { hostname, networkInterfaces } from 'node:os'
 import { join, resolve } from 'node:path'
 import { LineCounter, parseDocument } from 'yaml'
 import { Fault } from '#base/fault.ts'
+import { formatPrefix, requirePrefix } from '#base/ipv4.ts'
 import { type Instance, instanceOf } from './instance.ts'
 
 export interface Paths {
@@ -59,8 +60,7 @@ function port(value: string): number {
 }
 
 function cidr(value: string): string {
-  if (!/^(\d{1,3}\.){3}\d{1,3}\/\d{1,2}$/.test(value)) throw new Fault('invalidArgument', `'${value}' is no address range: expected the form 10.42.0.0/24`)
-  return value
+  return formatPrefix(requirePrefix(value, 'address range'))
 }
 
 function logLevel(value: string): string {

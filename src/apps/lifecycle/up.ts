@@ -62,7 +62,7 @@ function lastLines(path: string, count: number): string {
   return readFileSync(path, 'utf8').trimEnd().split('\n').slice(-count).map((line) => `    ${line.slice(0, 400)}\n`).join('')
 }
 
-export function closingWords(config: Config): string {
+function closingWords(config: Config): string {
   const environment = config.root === undefined ? '' : `BERTH_ROOT=${config.root} `
   const berth = `${environment}${join(home, 'bin/berth')}`
   return `

@@ -107,7 +107,7 @@ async function watch(kube: KubeConnection, terminal: Terminal, resource: Resourc
 }
 
 /** The objects in YAML or JSON files; `-` is standard input. A syntax error names file, line and column. */
-export async function readManifests(terminal: Terminal, files: readonly string[]): Promise<readonly unknown[]> {
+async function readManifests(terminal: Terminal, files: readonly string[]): Promise<readonly unknown[]> {
   const objects: unknown[] = []
   for (const file of files) {
     const text = file === '-' ? (await collect(terminal.stdin)).toString('utf8') : readFileSync(file, 'utf8')

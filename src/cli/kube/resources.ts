@@ -40,7 +40,7 @@ function rootOf(groupVersion: string): string {
   return groupVersion.includes('/') ? `/apis/${groupVersion}` : `/api/${groupVersion}`
 }
 
-export function resourceByWord(resources: readonly Resource[], word: string): Resource {
+function resourceByWord(resources: readonly Resource[], word: string): Resource {
   const [name = '', ...group] = word.toLowerCase().split('.')
   const wanted = group.join('.')
   const found = resources.find(

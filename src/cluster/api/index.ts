@@ -44,11 +44,6 @@ export const allKinds: readonly AnyKind[] = [
 /** API groups in upstream's order of priority: kubectl resolves `events` or `all` by it. '' is the core group, served under /api. */
 export const groupOrder: readonly string[] = ['', 'apps', 'events.k8s.io', 'rbac.authorization.k8s.io', 'coordination.k8s.io', 'discovery.k8s.io']
 
-/** The kind that serves `resource` (a plural) in a group and version. */
-export function kindOfResource(group: string, version: string, plural: string): AnyKind | undefined {
-  return allKinds.find((kind) => kind.group === group && kind.version === version && kind.plural === plural)
-}
-
 /** The kind with this apiVersion (`v1`, `apps/v1`) and name (`Deployment`). */
 export function kindNamed(apiVersion: string, name: string): AnyKind | undefined {
   return allKinds.find((kind) => kind.apiVersion === apiVersion && kind.kind === name)

@@ -35,7 +35,7 @@ export function withMeta(object: JsonObject, changes: { readonly [K in keyof Obj
 }
 
 /** Freezes a JSON value all the way down. */
-export function deepFreeze<T>(value: T): T {
+function deepFreeze<T>(value: T): T {
   if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value
   for (const inner of Object.values(value)) deepFreeze(inner)
   return Object.freeze(value)

@@ -43,7 +43,7 @@ export interface WatchRequest extends Scope {
 }
 
 /** A resourceVersion of a request: undefined when it was not given. Throws `invalidArgument`. */
-export function parseVersion(text: string | undefined, what = 'resourceVersion'): bigint | undefined {
+function parseVersion(text: string | undefined, what = 'resourceVersion'): bigint | undefined {
   if (text === undefined || text === '') return undefined
   if (!/^\d{1,19}$/.test(text)) throw badRequest(`invalid ${what} "${text}": it must be a decimal number that the server gave out`)
   return BigInt(text)

@@ -41,14 +41,6 @@ export function forbidden(resource: ResourceName, name: string, why: string, cau
   return new Fault('permissionDenied', `${qualifiedName(resource)} "${name}" is forbidden: ${why}`, { causes, details: details(resource, name) })
 }
 
-/** 422 with one cause per field. `details.kind` is the kind here, not the plural: so upstream has it. */
-export function invalid(resource: ResourceName, name: string, causes: readonly FaultCause[]): Fault {
-  const parts = [...new Set(causes.map(({ field, message }) => (field === undefined || field === '' ? message : `${field}: ${message}`)))]
-  const list = parts.length === 1 ? (parts[0] ?? '') : `[${parts.join(', ')}]`
-  const kind = resource.group === '' ? resource.kind : `${resource.kind}.${resource.group}`
-  return new Fault('unprocessable', `${kind} "${name}" is invalid: ${list}`, { causes, details: { name, group: resource.group, kind: resource.kind } })
-}
-
 export function badRequest(message: string): Fault {
   return new Fault('invalidArgument', message)
 }

@@ -5,6 +5,7 @@
 import { rfc3339Seconds, type Clock } from '#base/clock.ts'
 import type { FaultCause } from '#base/fault.ts'
 import { nameSuffix, uuid4, type Random } from '#base/random.ts'
+import { invalidObject } from '#schema/cause.ts'
 import { changes } from '#schema/changes.ts'
 import { decodeObject, type FieldValidation } from '#schema/decode.ts'
 import { withDefaults } from '#schema/defaults.ts'
@@ -13,7 +14,7 @@ import type { AnyKind } from '#schema/kind.ts'
 import { violations } from '#schema/violations.ts'
 import type { UserInfo } from '../contract/authorizer.ts'
 import { asJson, asKind, metaOf, withMeta } from './entry.ts'
-import { badRequest, conflict, forbidden, invalid, notFound } from './refusals.ts'
+import { badRequest, conflict, forbidden, notFound } from './refusals.ts'
 import type { Ref, Resource } from './resources.ts'
 
 /** What comes with every write. */
@@ -140,7 +141,7 @@ export function withGeneration(kind: AnyKind, next: JsonObject, previous: JsonOb
 /** Throws `unprocessable` with one cause per field. */
 export function validate(kind: AnyKind, object: JsonObject): void {
   const found = violations(kind, object)
-  if (found.length > 0) throw invalid(kind, metaOf(object).name ?? '', found)
+  if (found.length > 0) throw invalidObject(kind, metaOf(object).name ?? '', found)
 }
 
 /**
@@ -160,7 +161,7 @@ export function validateUpdate(kind: AnyKind, next: JsonObject, previous: JsonOb
     const message = `Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers ${JSON.stringify(added)}`
     found.push({ reason: 'FieldValueForbidden', field: 'metadata.finalizers', message })
   }
-  if (found.length > 0) throw invalid(kind, meta.name, found)
+  if (found.length > 0) throw invalidObject(kind, meta.name, found)
 }
 
 /** Namespaced objects need a namespace that exists and is not on its way out. Throws `permissionDenied` or `notFound`. */

@@ -8,14 +8,8 @@ export function objectKey(object: StoredObject): string {
   return namespace === undefined || namespace === '' ? name : `${namespace}/${name}`
 }
 
-export function refKey(ref: ObjectRef): string {
+function refKey(ref: ObjectRef): string {
   return ref.namespace === undefined || ref.namespace === '' ? ref.name : `${ref.namespace}/${ref.name}`
-}
-
-/** Splits what `objectKey` joined. */
-export function parseKey(key: string): ObjectRef {
-  const slash = key.indexOf('/')
-  return slash < 0 ? { name: key } : { namespace: key.slice(0, slash), name: key.slice(slash + 1) }
 }
 
 /** The values under which an object is found; none is fine. */

@@ -7,7 +7,7 @@
  */
 import type { StoredObject } from '#schema/kind.ts'
 
-export function asRevision(resourceVersion: string | undefined): bigint {
+function asRevision(resourceVersion: string | undefined): bigint {
   return resourceVersion !== undefined && /^\d+$/.test(resourceVersion) ? BigInt(resourceVersion) : 0n
 }
 

@@ -46,7 +46,7 @@ const makers: Readonly<Record<string, (context: ControllerContext, options: Cont
   'pod-garbage': (context) => podGarbageController(context),
 }
 
-export const controllerNames: readonly string[] = Object.keys(makers)
+const controllerNames: readonly string[] = Object.keys(makers)
 
 export class Controllers implements AsyncDisposable {
   readonly informers: Informers

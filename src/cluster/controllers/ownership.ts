@@ -8,11 +8,7 @@ export function controllerOf(object: StoredObject): OwnerReference | undefined {
   return object.metadata.ownerReferences?.find((reference) => reference.controller === true)
 }
 
-export function isControlledBy(object: StoredObject, owner: StoredObject): boolean {
-  return controllerOf(object)?.uid === owner.metadata.uid
-}
-
-export function apiVersionOfKind(kind: ClientKind): string {
+function apiVersionOfKind(kind: ClientKind): string {
   return kind.group === '' ? kind.version : `${kind.group}/${kind.version}`
 }
 

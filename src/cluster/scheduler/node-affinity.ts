@@ -24,7 +24,7 @@ function holds({ key, operator, values = [] }: NodeSelectorRequirement, actual: 
 }
 
 /** All parts must hold; a term without parts matches nothing. */
-export function matchesTerm({ matchExpressions = [], matchFields = [] }: NodeSelectorTerm, node: Node): boolean {
+function matchesTerm({ matchExpressions = [], matchFields = [] }: NodeSelectorTerm, node: Node): boolean {
   if (matchExpressions.length === 0 && matchFields.length === 0) return false
   return (
     matchExpressions.every((requirement) => holds(requirement, node.metadata.labels?.[requirement.key])) &&

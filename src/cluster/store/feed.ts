@@ -2,7 +2,7 @@
 import { Fault } from '#base/fault.ts'
 import type { StoreEvent, StoreWatchOptions } from '../contract/store.ts'
 
-export const defaultBufferedEvents = 16_384
+const defaultBufferedEvents = 16_384
 
 export class Feed {
   readonly #subscriptions = new Set<Subscription>()
@@ -25,7 +25,7 @@ export class Feed {
 }
 
 /** One watcher's place in the feed. */
-export class Subscription implements Disposable {
+class Subscription implements Disposable {
   readonly #prefix: string
   readonly #limit: number
   readonly #signal: AbortSignal

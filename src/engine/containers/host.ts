@@ -36,7 +36,7 @@ const limitNames: Readonly<Record<string, string>> = {
 }
 
 /** proc(5) /proc/self/limits: fixed columns, `unlimited` or a number. */
-export function parseLimits(text: string): Map<string, number> {
+function parseLimits(text: string): Map<string, number> {
   const ceilings = new Map<string, number>()
   for (const line of text.split('\n')) {
     const name = limitNames[line.slice(0, 26).trim()]

@@ -27,7 +27,7 @@ export interface ContainerRecord {
 
 const formatVersion = 1
 
-export function serialiseRecord(record: ContainerRecord): string {
+function serialiseRecord(record: ContainerRecord): string {
   return `${JSON.stringify({ formatVersion, ...record }, (_key, value: unknown) => (typeof value === 'bigint' ? `${value}n` : value))}\n`
 }
 

@@ -5,7 +5,7 @@
 import { asFault, Fault, isFault } from '#base/fault.ts'
 import type { RuntimeFailure } from '../contract/runtime.ts'
 
-export function runtimeFailureOf(error: unknown): RuntimeFailure | undefined {
+function runtimeFailureOf(error: unknown): RuntimeFailure | undefined {
   if (!isFault(error)) return undefined
   const failure = error.details['runtimeFailure']
   if (typeof failure !== 'object' || failure === null || !('kind' in failure) || !('runtimeMessage' in failure)) return undefined
@@ -24,7 +24,7 @@ export function runtimeFailureOf(error: unknown): RuntimeFailure | undefined {
   }
 }
 
-export function exitCodeOf(failure: RuntimeFailure | undefined): number {
+function exitCodeOf(failure: RuntimeFailure | undefined): number {
   switch (failure?.kind) {
     case 'executableNotFound':
       return 127

@@ -73,7 +73,7 @@ export function inspectJson(container: Container, view: { readonly minorVersion:
   }
 }
 
-export function mountJson(mount: ResolvedMount): object {
+function mountJson(mount: ResolvedMount): object {
   return {
     Type: mount.type,
     ...(mount.name === undefined ? {} : { Name: mount.name }),
@@ -182,7 +182,7 @@ function endpointFields(endpoint: Endpoint): typeof noEndpoint {
   }
 }
 
-export function networksJson(container: Container, minorVersion: number): object {
+function networksJson(container: Container, minorVersion: number): object {
   const wanted = container.spec.network ?? { mode: 'networks', endpoints: [{ network: 'bridge' }] }
   if (wanted.mode === 'host' || wanted.mode === 'none') return { [wanted.mode]: { IPAMConfig: null, Links: null, Aliases: null, NetworkID: '', ...noEndpoint, DriverOpts: null } }
   if (wanted.mode !== 'networks') return {}
@@ -259,7 +259,7 @@ function summaryPorts(container: Container): object[] {
   ]
 }
 
-export function statusText({ state }: Container, nowNs: bigint): string {
+function statusText({ state }: Container, nowNs: bigint): string {
   const since = (ns: bigint): string => humanDuration(Number((nowNs - ns) / 1_000_000n))
   switch (state.status) {
     case 'created':

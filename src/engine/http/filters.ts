@@ -34,7 +34,7 @@ export function labelsMatch(filters: Filters, labels: Readonly<Record<string, st
   return (filters.get(key) ?? []).every((wanted) => hasLabel(labels, wanted))
 }
 
-export function hasLabel(labels: Readonly<Record<string, string>>, wanted: string): boolean {
+function hasLabel(labels: Readonly<Record<string, string>>, wanted: string): boolean {
   const equals = wanted.indexOf('=')
   const name = equals < 0 ? wanted : wanted.slice(0, equals)
   return Object.hasOwn(labels, name) && (equals < 0 || labels[name] === wanted.slice(equals + 1))

@@ -50,7 +50,7 @@ function progressText(current: number, total: number | undefined): string {
   return `[${'='.repeat(filled)}${filled < 50 ? '>' : ''}${' '.repeat(Math.max(0, 50 - filled - 1))}]  ${sizeText(current)}/${sizeText(total)}`
 }
 
-export function sizeText(bytes: number): string {
+function sizeText(bytes: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB']
   let value = bytes
   let unit = 0

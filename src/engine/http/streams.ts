@@ -8,8 +8,8 @@ import type { Duplex, Writable } from 'node:stream'
 import type { Logger } from '#base/log.ts'
 import type { OutputChunk, StreamSession } from '../contract/containers.ts'
 
-export const rawStream = 'application/vnd.docker.raw-stream'
-export const multiplexedStream = 'application/vnd.docker.multiplexed-stream'
+const rawStream = 'application/vnd.docker.raw-stream'
+const multiplexedStream = 'application/vnd.docker.multiplexed-stream'
 
 /** Since 1.42 the media type tells whether the bytes are framed. */
 export function streamMediaType(tty: boolean, minorVersion: number): string {
@@ -43,7 +43,7 @@ export async function writeAll(target: Writable, bytes: Buffer): Promise<boolean
 }
 
 /** Sends a session's output until it ends, then half-closes. */
-export async function pumpOutput(session: StreamSession, target: Writable, tty: boolean): Promise<void> {
+async function pumpOutput(session: StreamSession, target: Writable, tty: boolean): Promise<void> {
   for await (const chunk of session.output) {
     if (!(await writeAll(target, tty ? chunk.data : frame(chunk)))) break
   }

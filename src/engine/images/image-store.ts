@@ -351,7 +351,7 @@ interface Deletion {
   readonly removals: ImageRemoval[]
 }
 
-export function chainIdsOf(config: ImageConfig): readonly string[] {
+function chainIdsOf(config: ImageConfig): readonly string[] {
   const chains: string[] = []
   for (const diffId of config.rootfs.diff_ids) chains.push(chainIdOf(chains.at(-1), diffId))
   return chains

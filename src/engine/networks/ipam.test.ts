@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { isFault } from '#base/fault.ts'
 import { AddressLeases, macOfAddress } from './ipam.ts'
-import { contains, firstFreePrefix, formatAddress, formatPrefix, overlaps, parseAddress, requirePrefix } from './ipv4.ts'
+import { contains, firstFreePrefix, formatAddress, formatPrefix, overlaps, parseAddress, requirePrefix } from '#base/ipv4.ts'
 import { HostPorts } from './ports.ts'
 
 test('addresses and prefixes are read and written exactly', () => {

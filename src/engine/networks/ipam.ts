@@ -3,7 +3,7 @@
  * when Berth starts, so that none can leak. Freed addresses are used again last, because neighbours may still remember their MAC.
  */
 import { Fault } from '#base/fault.ts'
-import { contains, formatAddress, formatPrefix, prefixSize, requireAddress, requirePrefix, type Prefix } from './ipv4.ts'
+import { contains, formatAddress, formatPrefix, prefixSize, requireAddress, requirePrefix, type Prefix } from '#base/ipv4.ts'
 import type { IpamPool } from '../contract/networks.ts'
 
 export class AddressLeases {

@@ -1,6 +1,6 @@
 /** Addresses for pods out of the node's pod range. The sandbox records are the truth; this remembers them and never hurries to use one again. */
 import { Fault } from '#base/fault.ts'
-import { formatAddress, parseAddress, prefixSize, requirePrefix, type Prefix } from '../networks/ipv4.ts'
+import { formatAddress, parseAddress, prefixSize, requirePrefix, type Prefix } from '#base/ipv4.ts'
 
 export class PodAddresses {
   readonly #range: Prefix

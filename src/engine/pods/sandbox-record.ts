@@ -64,7 +64,7 @@ export class SandboxRecords {
   }
 }
 
-export function parseSandbox(text: string, where: string): SandboxRecord {
+function parseSandbox(text: string, where: string): SandboxRecord {
   const parsed: unknown = JSON.parse(text)
   if (!isObject(parsed) || !('formatVersion' in parsed)) throw new Fault('dataLoss', `${where} is no sandbox record: it lacks 'formatVersion'`)
   if (parsed['formatVersion'] !== formatVersion) throw new Fault('unimplemented', `${where} has formatVersion ${String(parsed['formatVersion'])}; this version of Berth reads ${formatVersion}`)

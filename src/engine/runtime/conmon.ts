@@ -14,9 +14,9 @@ export interface RuntimeTool {
 }
 
 /** Numbers of the descriptors that conmon finds its pipes at. */
-export const syncPipe = 3
-export const startPipe = 4
-export const attachPipe = 5
+const syncPipe = 3
+const startPipe = 4
+const attachPipe = 5
 
 const environment = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' }
 

@@ -39,7 +39,7 @@ export async function openVolumes(options: VolumesOptions): Promise<LocalVolumes
   return volumes
 }
 
-export class LocalVolumes implements Volumes {
+class LocalVolumes implements Volumes {
   readonly #options: VolumesOptions
   readonly #volumes = new Map<string, LiveVolume>()
   readonly #serial = new KeyedSerial<string>()

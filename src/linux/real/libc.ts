@@ -106,7 +106,6 @@ export function check(result: number, what: string): number {
 }
 
 export const CLONE_FS = 0x200
-export const CLONE_NEWNS = 0x20000
 export const namespaceFlags = { net: 0x40000000, ipc: 0x08000000, uts: 0x04000000 } as const
 export const O_CLOEXEC = 0o2000000
 export const O_NONBLOCK = 0o4000

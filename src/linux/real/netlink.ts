@@ -9,9 +9,9 @@ const AF_NETLINK = 16
 const SOCK_RAW = 3
 const headerBytes = 16
 
-export const NLM_F_REQUEST = 1
-export const NLM_F_ACK = 4
-export const NLM_F_DUMP = 0x300
+const NLM_F_REQUEST = 1
+const NLM_F_ACK = 4
+const NLM_F_DUMP = 0x300
 export const NLM_F_REPLACE = 0x100
 export const NLM_F_EXCL = 0x200
 export const NLM_F_CREATE = 0x400
@@ -56,7 +56,7 @@ export function text(value: string): Uint8Array {
   return Buffer.from(`${value}\0`)
 }
 
-export function encodeAttributes(attributes: readonly Attribute[]): Buffer {
+function encodeAttributes(attributes: readonly Attribute[]): Buffer {
   return Buffer.concat(
     attributes.map(({ type, value }) => {
       const nested = !(value instanceof Uint8Array)

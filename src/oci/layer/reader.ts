@@ -104,7 +104,7 @@ async function metadata(bytes: ByteSource, header: RawHeader, limits: TarLimits)
   return content
 }
 
-export function padding(size: number): number {
+function padding(size: number): number {
   return (blockBytes - (size % blockBytes)) % blockBytes
 }
 

@@ -6,7 +6,7 @@ import { asKind, type Entry } from '../entry.ts'
 import type { Resource } from '../resources.ts'
 import type { ObjectWrite, State } from '../state.ts'
 
-export const eventLifeMs = 3_600_000
+const eventLifeMs = 3_600_000
 export const expiryIntervalMs = 300_000
 const deletionsPerCommit = 500
 

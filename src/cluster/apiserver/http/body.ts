@@ -1,6 +1,7 @@
 /** Request bodies: JSON, YAML, or Kubernetes' protobuf envelope, by Content-Type; bounded (`exchange.ts`). */
 import { parse as parseYaml } from 'yaml'
 import { Fault } from '#base/fault.ts'
+import { protobufMediaType } from '#schema/protobuf.ts'
 import { badRequest } from '../refusals.ts'
 import type { PatchType } from '../patch.ts'
 import { header, readBytes, type Exchange } from './exchange.ts'
@@ -53,7 +54,7 @@ export async function readObject(exchange: Exchange, protobuf: ProtobufReader, o
     case 'application/yaml':
     case 'text/yaml':
       return parseYamlBody(bytes)
-    case 'application/vnd.kubernetes.protobuf':
+    case protobufMediaType:
       return { value: protobuf(bytes), text: undefined }
     default:
       throw new Fault('unsupportedMediaType', `the body of the request was in an unknown format (${type}): accepted are application/json, application/yaml, application/vnd.kubernetes.protobuf`)

@@ -3,6 +3,7 @@
  * https://kubernetes.io/docs/reference/using-api/api-concepts/#alternate-representations-of-resources).
  */
 import { Fault } from '#base/fault.ts'
+import { protobufMediaType } from '#schema/protobuf.ts'
 
 export type Encoding = 'json' | 'yaml' | 'protobuf'
 
@@ -16,7 +17,7 @@ export interface Representation {
 export const mediaTypes: Readonly<Record<Encoding, string>> = {
   json: 'application/json',
   yaml: 'application/yaml',
-  protobuf: 'application/vnd.kubernetes.protobuf',
+  protobuf: protobufMediaType,
 }
 
 export interface MediaRange {
@@ -43,7 +44,7 @@ function encodingOf(type: string): Encoding | undefined {
     case 'application/yaml':
     case 'text/yaml':
       return 'yaml'
-    case 'application/vnd.kubernetes.protobuf':
+    case protobufMediaType:
       return 'protobuf'
     default:
       return undefined

@@ -3,7 +3,7 @@
  * Kubernetes': CN is the user, each O a group (https://kubernetes.io/docs/reference/access-authn-authz/authentication/#x509-client-certificates).
  */
 import type * as X509 from '@peculiar/x509'
-import { createPrivateKey, createPublicKey, X509Certificate, type KeyObject } from 'node:crypto'
+import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
 import type { Clock } from '#base/clock.ts'
 import type { Random } from '#base/random.ts'
@@ -129,9 +129,4 @@ export function stillGood(pair: KeyPair, authority: KeyPair, wanted: Certificate
   if (!certificate.verify(new X509Certificate(authority.certificate).publicKey)) return false
   if (!certificate.checkPrivateKey(createPrivateKey(pair.key))) return false
   return (wanted.subjectAltNames ?? []).every((name) => (isIP(name) === 0 ? certificate.checkHost(name) : certificate.checkIP(name)) !== undefined)
-}
-
-/** The public half of a PEM private key. */
-export function publicKeyOf(key: string): KeyObject {
-  return createPublicKey(createPrivateKey(key))
 }

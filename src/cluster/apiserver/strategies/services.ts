@@ -3,12 +3,13 @@
  * has it, and writes of services run one after another, so that it is given once.
  * https://kubernetes.io/docs/reference/networking/virtual-ips/
  */
+import { Fault, type FaultCause } from '#base/fault.ts'
+import { formatAddress, formatPrefix, parseAddress, prefixSize, requirePrefix, type Prefix } from '#base/ipv4.ts'
 import { randomInt, type Random } from '#base/random.ts'
-import type { FaultCause } from '#base/fault.ts'
+import { invalidObject } from '#schema/cause.ts'
 import type { JsonObject } from '#schema/json.ts'
 import type { Service, ServiceSpec } from '../../api/core/v1/service.ts'
 import { asJson, asKind } from '../entry.ts'
-import { invalid } from '../refusals.ts'
 import type { AdmissionRequest, Strategy, Surroundings } from '../strategy.ts'
 import { inertServiceFields } from './inert.ts'
 
@@ -21,34 +22,11 @@ export interface ServiceRanges {
 
 const services = { group: '', plural: 'services', kind: 'Service' } as const
 
-/** An IPv4 range as numbers. */
-interface Range {
-  readonly text: string
-  readonly first: number
-  readonly size: number
-}
-
-export function parseRange(cidr: string): Range {
-  const match = /^(\d+\.\d+\.\d+\.\d+)\/(\d+)$/.exec(cidr)
-  const base = match?.[1] === undefined ? undefined : addressNumber(match[1])
-  const bits = Number(match?.[2])
-  if (base === undefined || !(bits >= 8 && bits <= 30)) throw new TypeError(`"${cidr}" is no IPv4 range between /8 and /30`)
-  return { text: cidr, first: base - (base % 2 ** (32 - bits)), size: 2 ** (32 - bits) }
-}
-
-function addressNumber(address: string): number | undefined {
-  const parts = address.split('.').map(Number)
-  if (parts.length !== 4 || parts.some((part) => !(part >= 0 && part <= 255))) return undefined
-  return parts.reduce((sum, part) => sum * 256 + part, 0)
-}
-
-function addressText(value: number): string {
-  return [24, 16, 8, 0].map((shift) => Math.floor(value / 2 ** shift) % 256).join('.')
-}
-
-/** The address of the API server's own service: the first of the range. */
-export function firstServiceAddress(serviceCidr: string): string {
-  return addressText(parseRange(serviceCidr).first + 1)
+/** Throws `invalidArgument` for what is no range between /8 and /30. */
+function serviceRange(cidr: string): Prefix {
+  const range = requirePrefix(cidr, 'service range')
+  if (range.length < 8 || range.length > 30) throw new Fault('invalidArgument', `the service range ${cidr} must be between /8 and /30`)
+  return range
 }
 
 interface Taken {
@@ -70,22 +48,23 @@ function taken(surroundings: Surroundings, own: Service | undefined): Taken {
 
 function refuse(name: string, field: string, value: string, why: string): never {
   const cause: FaultCause = { reason: 'FieldValueInvalid', field, message: `Invalid value: ${value}: ${why}` }
-  throw invalid(services, name, [cause])
+  throw invalidObject(services, name, [cause])
 }
 
-function freeAddress(range: Range, used: ReadonlySet<string>, random: Random): string | undefined {
+function freeAddress(range: Prefix, used: ReadonlySet<string>, random: Random): string | undefined {
   // The first addresses are kept for services that ask for one (DNS asks for the tenth).
-  const kept = Math.min(16, range.size / 4)
-  const count = range.size - 1 - kept
+  const size = prefixSize(range)
+  const kept = Math.min(16, size / 4)
+  const count = size - 1 - kept
   const start = randomInt(random, count)
   for (let step = 0; step < count; step += 1) {
-    const address = addressText(range.first + kept + ((start + step) % count))
+    const address = formatAddress(range.base + kept + ((start + step) % count))
     if (!used.has(address)) return address
   }
   return undefined
 }
 
-function withAddress(service: Service, previous: Service | undefined, range: Range, used: Taken, random: Random): ServiceSpec {
+function withAddress(service: Service, previous: Service | undefined, range: Prefix, used: Taken, random: Random): ServiceSpec {
   const { spec } = service
   const { name } = service.metadata
   if (spec.type === 'ExternalName') return { ...spec, clusterIP: undefined, clusterIPs: undefined }
@@ -95,13 +74,13 @@ function withAddress(service: Service, previous: Service | undefined, range: Ran
   if (wanted === 'None') return { ...spec, clusterIP: 'None', clusterIPs: ['None'] }
   if (wanted === undefined) {
     const address = freeAddress(range, used.addresses, random)
-    if (address === undefined) refuse(name, 'spec.clusterIPs', '[]', `failed to allocate a service address: the range ${range.text} is full`)
+    if (address === undefined) refuse(name, 'spec.clusterIPs', '[]', `failed to allocate a service address: the range ${formatPrefix(range)} is full`)
     return { ...spec, clusterIP: address, clusterIPs: [address] }
   }
-  const number = addressNumber(wanted)
-  const offset = (number ?? 0) - range.first
-  if (number === undefined || !(offset > 0 && offset < range.size - 1)) {
-    refuse(name, 'spec.clusterIPs', JSON.stringify([wanted]), `failed to allocate IP ${wanted}: the provided IP is not in the valid range. The range of valid IPs is ${range.text}`)
+  const number = parseAddress(wanted)
+  const offset = (number ?? 0) - range.base
+  if (number === undefined || !(offset > 0 && offset < prefixSize(range) - 1)) {
+    refuse(name, 'spec.clusterIPs', JSON.stringify([wanted]), `failed to allocate IP ${wanted}: the provided IP is not in the valid range. The range of valid IPs is ${formatPrefix(range)}`)
   }
   if (used.addresses.has(wanted)) refuse(name, 'spec.clusterIPs', JSON.stringify([wanted]), `failed to allocate IP ${wanted}: provided IP is already allocated`)
   return { ...spec, clusterIP: wanted, clusterIPs: [wanted] }
@@ -146,7 +125,7 @@ function withNodePorts(service: Service, previous: Service | undefined, ranges: 
 }
 
 export function serviceStrategy(ranges: ServiceRanges): Strategy {
-  const range = parseRange(ranges.serviceCidr)
+  const range = serviceRange(ranges.serviceCidr)
   return {
     serialWrites: true,
     answersDeleted: true,

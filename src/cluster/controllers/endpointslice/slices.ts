@@ -7,7 +7,7 @@ import type { Endpoint, EndpointPort, EndpointSlice } from '../../api/discovery/
 import type { EndpointGroup } from './endpoints.ts'
 import { portsKey } from './endpoints.ts'
 
-export const endpointsPerSlice = 100
+const endpointsPerSlice = 100
 
 export interface SlicePlan {
   readonly update: readonly { readonly slice: EndpointSlice; readonly endpoints: readonly Endpoint[] }[]

@@ -18,7 +18,7 @@ import { sameTaints } from './taints.ts'
 const noExecute = (node: Node | undefined): readonly Taint[] => node?.spec.taints?.filter(({ effect }) => effect === 'NoExecute') ?? []
 
 /** When the pod must go; undefined when it tolerates all taints for ever. */
-export function evictionMs(pod: Pod, taints: readonly Taint[], nowMs: number): number | undefined {
+function evictionMs(pod: Pod, taints: readonly Taint[], nowMs: number): number | undefined {
   let earliest: number | undefined
   for (const taint of taints) {
     const matching = (pod.spec.tolerations ?? []).filter((toleration) => tolerates(toleration, taint))

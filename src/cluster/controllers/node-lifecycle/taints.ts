@@ -3,8 +3,8 @@ import { rfc3339Seconds } from '#base/clock.ts'
 import type { Node, Taint } from '../../api/core/v1/node.ts'
 
 const prefix = 'node.kubernetes.io/'
-export const notReadyTaint = `${prefix}not-ready`
-export const unreachableTaint = `${prefix}unreachable`
+const notReadyTaint = `${prefix}not-ready`
+const unreachableTaint = `${prefix}unreachable`
 
 export function nodeCondition(node: Node, type: string): 'True' | 'False' | 'Unknown' | undefined {
   return node.status.conditions?.find((condition) => condition.type === type)?.status

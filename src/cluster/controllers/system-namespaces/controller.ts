@@ -5,7 +5,7 @@ import { Controller } from '../../client/controller.ts'
 import type { Outcome } from '../../client/work-queue.ts'
 import type { ControllerContext } from '../context.ts'
 
-export const systemNamespaces: readonly string[] = ['default', 'kube-system', 'kube-public', 'kube-node-lease']
+const systemNamespaces: readonly string[] = ['default', 'kube-system', 'kube-public', 'kube-node-lease']
 
 export function systemNamespacesController({ client, informers, clock, log }: ControllerContext): Controller {
   const namespaces = informers.of(Namespace)

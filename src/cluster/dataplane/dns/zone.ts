@@ -3,12 +3,11 @@
  * "Kubernetes DNS-Based Service Discovery" (schema 1.1.0): A for services and headless endpoints, SRV for named ports, PTR,
  * CNAME for external names, and names of pods made of their addresses.
  */
+import { contains, parseAddress, requirePrefix, type Prefix } from '#base/ipv4.ts'
 import type { Service } from '../../api/core/v1/service.ts'
 import type { EndpointSlice } from '../../api/discovery/v1/endpoint-slice.ts'
 import type { Informer } from '../../client/informer.ts'
 import { serviceNameLabel } from '../proxy/portals.ts'
-
-export type RecordType = 'A' | 'AAAA' | 'CNAME' | 'SRV' | 'PTR' | 'TXT' | 'NS' | 'SOA'
 
 export type DnsRecord =
   | { readonly type: 'A' | 'AAAA'; readonly name: string; readonly address: string }
@@ -73,9 +72,11 @@ interface HeadlessEndpoint {
 
 class ClusterZone {
   readonly #options: ZoneOptions
+  readonly #reverseRanges: readonly Prefix[]
 
   constructor(options: ZoneOptions) {
     this.#options = options
+    this.#reverseRanges = options.reverseCidrs.map((cidr) => requirePrefix(cidr, 'reverse range'))
   }
 
   answer(name: string, type: string): ZoneAnswer | undefined {
@@ -168,12 +169,12 @@ class ClusterZone {
   }
 
   #reverse(name: string, type: string): ZoneAnswer | undefined {
-    const parts = name.slice(0, -'.in-addr.arpa'.length).split('.')
-    if (parts.length !== 4 || parts.some((part) => !/^\d{1,3}$/.test(part))) return undefined
-    const address = parts.toReversed().join('.')
+    const address = name.slice(0, -'.in-addr.arpa'.length).split('.').toReversed().join('.')
+    const number = parseAddress(address)
+    if (number === undefined) return undefined
     const targets = this.#namesOf(address)
     if (targets.length > 0) return pick(targets.map((target) => ({ type: 'PTR', name, target })), type)
-    return this.#options.reverseCidrs.some((cidr) => contains(cidr, address)) ? nothing : undefined
+    return this.#reverseRanges.some((range) => contains(range, number)) ? nothing : undefined
   }
 
   #namesOf(address: string): string[] {
@@ -200,9 +201,3 @@ export function soaOf(domain: string): DnsRecord {
   return { type: 'SOA', name: domain, primary: `ns.dns.${domain}`, mailbox: `hostmaster.${domain}`, serial: 1 }
 }
 
-function contains(cidr: string, address: string): boolean {
-  const [network = '', bits = '32'] = cidr.split('/')
-  const toNumber = (ip: string): number => ip.split('.').reduce((sum, part) => sum * 256 + Number(part), 0)
-  const size = 2 ** (32 - Number(bits))
-  return Math.floor(toNumber(network) / size) === Math.floor(toNumber(address) / size)
-}

@@ -76,7 +76,7 @@ export async function startServiceProxy(options: ServiceProxyOptions): Promise<S
   return proxy
 }
 
-/** Undoes what `startServiceProxy` made on the machine: for `berth down` and tests. */
+/** Undoes what `startServiceProxy` made on the machine. (`berth down` works by the instance's names instead.) */
 export async function removeServiceProxy({ links, nftables, table, serviceInterface, serviceCidr, podCidr }: Pick<ServiceProxyOptions, 'links' | 'nftables' | 'table' | 'serviceInterface' | 'serviceCidr' | 'podCidr'>): Promise<void> {
   await nftables.apply(removeScript({ table }))
   await links.deleteLink(serviceInterface)

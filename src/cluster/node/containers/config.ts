@@ -7,7 +7,7 @@ import { expand } from './env.ts'
 import { cgroupParentOf, containerResources, qosClassOf } from './resources.ts'
 
 /** Labels by which kubectl plugins and CRI tools know a container's pod. */
-export function podLabels(pod: Pod): Record<string, string> {
+function podLabels(pod: Pod): Record<string, string> {
   const { name, namespace, uid } = pod.metadata
   return { 'io.kubernetes.pod.name': name, 'io.kubernetes.pod.namespace': namespace, 'io.kubernetes.pod.uid': uid }
 }

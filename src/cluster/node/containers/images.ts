@@ -53,13 +53,13 @@ async function credentialsFor({ client, log }: Parts, pod: Pod, reference: strin
   return undefined
 }
 
-export function registryOf(reference: string): string {
+function registryOf(reference: string): string {
   const [first = '', ...rest] = reference.split('/')
   return rest.length > 0 && (/[.:]/.test(first) || first === 'localhost') ? first : 'docker.io'
 }
 
 /** The login for a registry in a `kubernetes.io/dockerconfigjson` Secret's data (base64). */
-export function parseDockerConfig(base64: string, registry: string): { username: string; password: string } | undefined {
+function parseDockerConfig(base64: string, registry: string): { username: string; password: string } | undefined {
   const config: unknown = JSON.parse(Buffer.from(base64, 'base64').toString('utf8') || '{}')
   if (typeof config !== 'object' || config === null || !('auths' in config)) return undefined
   const { auths } = config

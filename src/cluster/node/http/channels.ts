@@ -121,7 +121,7 @@ async function resizeIfRunning(session: Session, size: { readonly columns: numbe
 }
 
 /** What kubectl turns into its own exit code. */
-export function exitStatus(exitCode: number): object {
+function exitStatus(exitCode: number): object {
   if (exitCode === 0) return { metadata: {}, status: 'Success' }
   return {
     metadata: {},

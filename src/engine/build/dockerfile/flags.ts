@@ -2,7 +2,7 @@
 import { nearest, syntaxFault, type Place } from './fault.ts'
 import type { EscapeCharacter, SourceInstruction } from './lines.ts'
 
-export class Flags {
+class Flags {
   readonly #values: ReadonlyMap<string, readonly string[]>
   readonly #keyword: string
   readonly #at: Place

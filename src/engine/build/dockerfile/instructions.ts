@@ -95,7 +95,7 @@ const parsers: Readonly<Record<string, Parser>> = {
   ONBUILD: parseOnbuild,
 }
 
-export const instructionNames: readonly string[] = Object.keys(parsers)
+const instructionNames: readonly string[] = Object.keys(parsers)
 
 export function parseInstruction(source: SourceInstruction, escape: EscapeCharacter): Instruction {
   const parser = Object.hasOwn(parsers, source.keyword) ? parsers[source.keyword] : undefined

@@ -149,7 +149,7 @@ export function contentSource(from: string, stage: Stage, stages: readonly Stage
 }
 
 /** The `--from` names of one instruction. */
-export function fromNames(instruction: Instruction): readonly string[] {
+function fromNames(instruction: Instruction): readonly string[] {
   if (instruction.kind === 'copy' || instruction.kind === 'add') return instruction.from === undefined ? [] : [instruction.from]
   if (instruction.kind === 'run') return instruction.mounts.flatMap((mount) => (mount.type !== 'tmpfs' && mount.from !== undefined ? [mount.from] : []))
   return []

@@ -197,7 +197,7 @@ async function push(exchange: Exchange): Promise<void> {
 }
 
 /** Which containers hold an image: running ones may not lose it even by force. */
-export function imageUsers({ containers }: EngineBackend): (id: string) => readonly ImageUser[] {
+function imageUsers({ containers }: EngineBackend): (id: string) => readonly ImageUser[] {
   const all = containers.list({ namespace: 'all' })
   return (id) => all.filter(({ imageId }) => imageId === id).map((container) => ({ containerId: container.id, running: container.state.status === 'running' || container.state.status === 'paused' }))
 }

@@ -114,7 +114,7 @@ async function info({ res, backend }: Exchange): Promise<void> {
   })
 }
 
-export function eventJson(event: EngineEvent): object {
+function eventJson(event: EngineEvent): object {
   const { type, action, actor, scope, timeNs } = event
   // Containers and images carry the fields of the first event format too.
   const old = type === 'container' ? { status: action, id: actor.id, from: actor.attributes['image'] ?? '' } : type === 'image' ? { status: action, id: actor.id } : {}

@@ -113,7 +113,7 @@ function unescape(field: string): string {
 }
 
 /** One line of mountinfo: `36 35 98:0 /root /target opts shared:1 - type source super`, see proc_pid_mountinfo(5). */
-export function parseMountLine(line: string): MountEntry | undefined {
+function parseMountLine(line: string): MountEntry | undefined {
   // Read as latin1 so that the octal escapes and raw bytes mix well.
   const [left = '', right = ''] = line.split(' - ')
   const [id = '', parent = '', , root = '', target = '', options = '', ...tags] = left.split(' ')

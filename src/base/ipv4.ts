@@ -1,5 +1,5 @@
 /** IPv4 addresses and prefixes as numbers (RFC 4632), so that allocation and overlap are arithmetic. */
-import { Fault } from '#base/fault.ts'
+import { Fault } from './fault.ts'
 
 /** A prefix in canonical form: `base` has no host bits. */
 export interface Prefix {
