@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { addQuantities, canonicalQuantity, compareQuantities, formatQuantity, milliUnits, parseQuantity, quantityOf, wholeUnits } from './quantity.ts'
+import { canonicalQuantity, compareQuantities, formatQuantity, milliUnits, parseQuantity, quantityOf, wholeUnits } from './quantity.ts'
 
 test('canonical forms are those of Kubernetes', () => {
   const cases: readonly (readonly [string, string])[] = [
@@ -34,8 +34,7 @@ test('canonical text denotes the same value, and is its own canonical form', () 
   )
 })
 
-test('sums, comparisons and units are exact', () => {
-  assert.equal(formatQuantity(addQuantities(quantityOf('100m'), quantityOf('0.9'))), '1')
+test('comparisons and units are exact', () => {
   assert.ok(compareQuantities(quantityOf('1Gi'), quantityOf('1G')) > 0)
   assert.equal(wholeUnits('1Gi'), 1_073_741_824n)
   assert.equal(wholeUnits('100m'), 1n)

@@ -76,9 +76,6 @@ export function canonicalQuantity(value: Json): string | undefined {
   return parsed === undefined ? undefined : formatQuantity(parsed)
 }
 
-export function addQuantities(a: Quantity, b: Quantity): Quantity {
-  return { nanos: a.nanos + b.nanos, format: a.nanos === 0n ? b.format : a.format }
-}
 
 /** Negative, zero or positive, for sorting. */
 export function compareQuantities(a: Quantity, b: Quantity): number {

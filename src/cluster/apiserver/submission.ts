@@ -150,7 +150,7 @@ export function validate(kind: AnyKind, object: JsonObject): void {
  */
 export function validateShape(kind: AnyKind, object: JsonObject): void {
   const found = violations(kind, object)
-  if (found.some(({ reason }) => reason === 'FieldValueRequired' || reason === 'FieldValueTypeInvalid')) throw invalid(kind, metaOf(object).name ?? '', found)
+  if (found.some(({ reason }) => reason === 'FieldValueRequired' || reason === 'FieldValueTypeInvalid')) throw invalidObject(kind, metaOf(object).name ?? '', found)
 }
 
 export function validateUpdate(kind: AnyKind, next: JsonObject, previous: JsonObject, subresource: string): void {
