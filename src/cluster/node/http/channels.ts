@@ -98,20 +98,26 @@ function writeInput(socket: WebSocket, stdin: Writable | undefined, data: Buffer
 }
 
 function resize(session: Session, data: Buffer): void {
+  const size = parseSize(data)
+  if (size !== undefined) void resizeIfRunning(session, size)
+}
+
+/** `{"Width":80,"Height":24}`; undefined for anything else. */
+export function parseSize(data: Buffer): { columns: number; rows: number } | undefined {
   let size: unknown
   try {
     size = JSON.parse(data.toString('utf8'))
   } catch (error) {
     // A size that cannot be read changes nothing.
-    if (error instanceof SyntaxError) return
+    if (error instanceof SyntaxError) return undefined
     throw error
   }
-  if (typeof size !== 'object' || size === null || !('Width' in size) || !('Height' in size)) return
-  if (typeof size.Width !== 'number' || typeof size.Height !== 'number') return
-  void resizeIfRunning(session, { columns: size.Width, rows: size.Height })
+  if (typeof size !== 'object' || size === null || !('Width' in size) || !('Height' in size)) return undefined
+  if (typeof size.Width !== 'number' || typeof size.Height !== 'number') return undefined
+  return { columns: size.Width, rows: size.Height }
 }
 
-async function resizeIfRunning(session: Session, size: { readonly columns: number; readonly rows: number }): Promise<void> {
+export async function resizeIfRunning(session: Session, size: { readonly columns: number; readonly rows: number }): Promise<void> {
   try {
     await session.resize(size)
   } catch (error) {
@@ -132,6 +138,6 @@ function exitStatus(exitCode: number): object {
   }
 }
 
-function failureStatus(message: string): object {
+export function failureStatus(message: string): object {
   return { metadata: {}, status: 'Failure', message, reason: 'InternalError', details: { causes: [{ message }] }, code: 500 }
 }

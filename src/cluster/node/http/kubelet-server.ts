@@ -1,5 +1,5 @@
 /**
- * The kubelet's HTTPS API (port 10250): logs, exec, attach, run, pods, healthz. Only callers with a client certificate of the
+ * The kubelet's HTTPS API (port 10250): logs, exec, attach, port-forward, run, pods, healthz. Only callers with a client certificate of the
  * cluster's authority whose subject is the API server's (or of `system:masters`) get in: whoever comes here may run commands
  * in any pod of the node.
  */
@@ -8,16 +8,16 @@ import { createServer } from 'node:https'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
-import { WebSocketServer } from 'ws'
 import type { Clock } from '#base/clock.ts'
 import { asFault, Fault } from '#base/fault.ts'
 import { parseTarget, RouteTable, sendBytes, sendJson, signalOf } from '#base/http.ts'
 import type { Logger } from '#base/log.ts'
-import type { ContainerStatus, PodRuntime, Session } from '../../contract/runtime.ts'
+import type { ContainerStatus, PodRuntime } from '../../contract/runtime.ts'
 import type { NodeAgent } from '../agent/agent.ts'
 import { podStatus } from '../pod/status.ts'
-import { channelProtocols, serveSession } from './channels.ts'
+import { channelProtocols } from './channels.ts'
 import { parseLogQuery, readLog } from './logs.ts'
+import { refuseUpgrade, Upgrades } from './upgrades.ts'
 
 export interface KubeletServerOptions {
   readonly agent: NodeAgent
@@ -53,7 +53,7 @@ export async function startKubeletServer(options: KubeletServerOptions): Promise
   const { tls, log, callers = defaultCallers } = options
   const server = createServer({ key: tls.key, cert: tls.certificate, ca: tls.clientAuthority, requestCert: true, rejectUnauthorized: true, minVersion: 'TLSv1.2' })
   const sockets = new Set<Socket>()
-  const streams = new Streams(options)
+  const upgrades = new Upgrades({ ...options, runningContainer: (params) => runningContainer(options, params) })
   const routes = routeTable(options)
   server.on('secureConnection', (socket) => {
     sockets.add(socket)
@@ -66,7 +66,7 @@ export async function startKubeletServer(options: KubeletServerOptions): Promise
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     try {
       checkCaller(request, callers)
-      streams.upgrade(request, socket, head)
+      upgrades.accept(request, socket, head)
     } catch (error) {
       refuseUpgrade(socket, error)
     }
@@ -109,15 +109,9 @@ function refuse(response: ServerResponse, error: unknown, log: Logger): void {
   else sendBytes(response, Buffer.from(fault.message), { status: fault.httpStatus, contentType: 'text/plain; charset=utf-8' })
 }
 
-function refuseUpgrade(socket: Duplex, error: unknown): void {
-  const { httpStatus, message } = asFault(error)
-  const body = Buffer.from(message)
-  socket.end(`HTTP/1.1 ${httpStatus} Refused\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${message}`)
-}
-
 function routeTable(options: KubeletServerOptions): RouteTable<(call: Call) => Promise<void>> {
   const upgradeRequired = async (): Promise<void> => {
-    throw new Fault('invalidArgument', `you must request connection upgrade: WebSocket with ${channelProtocols.join(' or ')}`)
+    throw new Fault('invalidArgument', `you must request connection upgrade: WebSocket with ${channelProtocols.join(' or ')}, or SPDY/3.1`)
   }
   const routes = new RouteTable<(call: Call) => Promise<void>>()
     .add('GET', '/healthz', async ({ response }) => sendBytes(response, Buffer.from('ok'), { contentType: 'text/plain; charset=utf-8' }))
@@ -211,44 +205,4 @@ async function runningContainer(options: KubeletServerOptions, params: Readonly<
   const container = (await containersOf(options, params)).at(-1)
   if (container?.state !== 'running') throw new Fault('notFound', `container not found ("${params['container']}")`)
   return container
-}
-
-/** Exec and attach: requests that become WebSockets. */
-class Streams {
-  readonly #options: KubeletServerOptions
-  readonly #sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false, maxPayload: 32 * 1024 * 1024, handleProtocols: (offered) => channelProtocols.find((protocol) => offered.has(protocol)) ?? false })
-  readonly #routes = new RouteTable<'exec' | 'attach'>()
-
-  constructor(options: KubeletServerOptions) {
-    this.#options = options
-    for (const verb of ['exec', 'attach'] as const) this.#routes.add('GET', `/${verb}/:namespace/:pod/:container`, verb).add('GET', `/${verb}/:namespace/:pod/:uid/:container`, verb)
-  }
-
-  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const { path, query } = parseTarget(request.url ?? '/')
-    const match = this.#routes.find('GET', path)
-    if (match.kind !== 'found') throw new Fault('notFound', `404 page not found: ${path}`)
-    const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((each) => each.trim())
-    if (request.headers.upgrade?.toLowerCase() !== 'websocket' || !channelProtocols.some((protocol) => offered.includes(protocol))) {
-      throw new Fault('invalidArgument', `unable to upgrade: only WebSocket with ${channelProtocols.join(' or ')} is served`)
-    }
-    this.#open(match.handler, match.params, query).then(
-      (open) => this.#sockets.handleUpgrade(request, socket, head, (accepted) => void serveSession(accepted, open)),
-      (error: unknown) => refuseUpgrade(socket, error),
-    )
-  }
-
-  /** Checks what can be checked before the upgrade, so that a refusal is a plain HTTP answer. */
-  async #open(verb: 'exec' | 'attach', params: Readonly<Record<string, string>>, query: URLSearchParams): Promise<() => Promise<Session>> {
-    const { runtime } = this.#options
-    const container = await runningContainer(this.#options, params)
-    const flag = (...names: string[]): boolean => names.some((name) => ['1', 'true'].includes(query.get(name) ?? ''))
-    const tty = flag('tty')
-    const streams = { stdin: flag('input', 'stdin'), stdout: flag('output', 'stdout'), stderr: flag('error', 'stderr') && !tty }
-    if (!streams.stdin && !streams.stdout && !streams.stderr) throw new Fault('invalidArgument', 'you must specify at least 1 of stdin, stdout, stderr')
-    if (verb === 'attach') return () => runtime.attach(container.id, streams)
-    const command = query.getAll('command')
-    if (command.length === 0) throw new Fault('invalidArgument', 'you must specify at least 1 command for the container')
-    return () => runtime.exec(container.id, { command, tty, ...streams })
-  }
 }
