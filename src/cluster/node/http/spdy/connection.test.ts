@@ -37,7 +37,7 @@ test('property: header blocks are read as they were written; broken ones are ref
 
 interface Peer {
   readonly socket: Socket
-  frame(): Promise<Buffer>
+  readonly frame: () => Promise<Buffer>
 }
 
 /** A client that writes frames by hand. */

@@ -5,7 +5,7 @@
  */
 import type { Duplex } from 'node:stream'
 import { Duplex as DuplexStream } from 'node:stream'
-import { Fault } from '#base/fault.ts'
+import { asFault, Fault } from '#base/fault.ts'
 import type { SpdyHeaders } from './headers.ts'
 import { HeaderReader, HeaderWriter } from './headers.ts'
 
@@ -48,11 +48,20 @@ export class SpdyStream extends DuplexStream {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    this.#connection.sendData(this.id, chunk, false).then(() => done(), done)
+    void this.#send(chunk, false, done)
   }
 
   override _final(done: (error?: Error | null) => void): void {
-    this.#connection.sendData(this.id, Buffer.alloc(0), true).then(() => done(), done)
+    void this.#send(Buffer.alloc(0), true, done)
+  }
+
+  async #send(data: Buffer, fin: boolean, done: (error?: Error | null) => void): Promise<void> {
+    try {
+      await this.#connection.sendData(this.id, data, fin)
+    } catch (error) {
+      return done(asFault(error))
+    }
+    done()
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
