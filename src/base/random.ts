@@ -5,7 +5,25 @@ export interface Random {
   bytes(length: number): Buffer
 }
 
-export const systemRandom: Random = { bytes: (length) => randomBytes(length) }
+/** Small draws come out of a block, each byte once: asking the kernel costs microseconds every time. */
+const blockBytes = 4_096
+const largestFromBlock = 64
+let block = Buffer.alloc(0)
+let used = 0
+
+export const systemRandom: Random = {
+  bytes(length) {
+    if (length > largestFromBlock) return randomBytes(length)
+    if (used + length > block.length) {
+      block = randomBytes(blockBytes)
+      used = 0
+    }
+    const drawn = Buffer.from(block.subarray(used, used + length))
+    block.fill(0, used, used + length)
+    used += length
+    return drawn
+  },
+}
 
 /** A uniform integer in [0, bound). `bound` is at most 2^32. */
 export function randomInt(random: Random, bound: number): number {

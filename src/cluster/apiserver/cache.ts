@@ -89,9 +89,10 @@ export class ResourceCache {
     this.#unsorted = true
   }
 
-  put(key: string, object: JsonObject, revision: bigint): void {
+  /** `stored`: the object's stored form, if it is not sealed. */
+  put(key: string, object: JsonObject, revision: bigint, stored?: Buffer): void {
     const previous = this.#entries.get(key)
-    const entry = new Entry(key, object, revision)
+    const entry = new Entry(key, object, revision, stored)
     this.#entries.set(key, entry)
     if (previous === undefined) this.#insertKey(key)
     this.#record({ type: 'put', entry, previous })

@@ -47,12 +47,15 @@ export class Entry {
   /** The revision that wrote this version; that of the deletion on the last state of a deleted object. */
   readonly revision: bigint
   #json: Buffer | undefined
+  /** The stored form, until the served one is made of it. */
+  #stored: Buffer | undefined
   #encodings: Map<string, Buffer> | undefined
 
-  /** `object` is stamped with the revision as its resourceVersion, and frozen. 0: it is not stored (a dry run of a creation). */
-  constructor(key: string, object: JsonObject, revision: bigint) {
+  /** `object` is stamped with the revision as its resourceVersion, and frozen. 0: it is not stored (a dry run of a creation). `stored`: its `storedBytes`, if at hand. */
+  constructor(key: string, object: JsonObject, revision: bigint, stored?: Buffer) {
     this.key = key
     this.revision = revision
+    this.#stored = stored
     this.object = deepFreeze(withMeta(object, { resourceVersion: revision === 0n ? undefined : String(revision) }))
   }
 
@@ -61,7 +64,10 @@ export class Entry {
   }
 
   get json(): Buffer {
-    this.#json ??= Buffer.from(JSON.stringify(this.object))
+    if (this.#json === undefined) {
+      this.#json = (this.#stored === undefined ? undefined : withVersion(this.#stored, this.revision)) ?? Buffer.from(JSON.stringify(this.object))
+      this.#stored = undefined
+    }
     return this.#json
   }
 
@@ -75,6 +81,17 @@ export class Entry {
     }
     return bytes
   }
+}
+
+const metadataStart = Buffer.from('"metadata":{')
+
+/** The stored form with its resourceVersion put in: a copy instead of a second serialisation. Undefined when it looks unfamiliar. */
+function withVersion(stored: Buffer, revision: bigint): Buffer | undefined {
+  const at = stored.indexOf(metadataStart)
+  // Only type names come before it, so this is the object's own metadata; which is never empty.
+  if (at < 0 || at > 256) return undefined
+  const insert = at + metadataStart.length
+  return Buffer.concat([stored.subarray(0, insert), Buffer.from(`"resourceVersion":"${revision}",`), stored.subarray(insert)])
 }
 
 /** The object as it goes to the store: without its resourceVersion, which the store itself assigns. */

@@ -208,7 +208,7 @@ export class State implements AsyncDisposable {
       const resource = this.resources.ofKey(event.key)
       if (resource === undefined) continue
       if (event.type === 'delete') this.cache(resource).delete(event.key, event.revision)
-      else this.cache(resource).put(event.key, this.#read(resource, event.key, event.value), event.revision)
+      else this.cache(resource).put(event.key, this.#read(resource, event.key, event.value), event.revision, this.#seals(resource) === undefined ? event.value : undefined)
     }
     this.#applied = present(events.at(-1), 'an event of a batch').revision
     const ready = this.#waiters.filter(({ revision }) => revision <= this.#applied)
