@@ -127,7 +127,7 @@ export async function resizeIfRunning(session: Session, size: { readonly columns
 }
 
 /** What kubectl turns into its own exit code. */
-function exitStatus(exitCode: number): object {
+export function exitStatus(exitCode: number): object {
   if (exitCode === 0) return { metadata: {}, status: 'Success' }
   return {
     metadata: {},
