@@ -1,7 +1,7 @@
 /** Bridge networks on the real kernel, inside the private network namespace that the test runner makes. */
 import assert from 'node:assert/strict'
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
-import { connect } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -111,8 +111,26 @@ test('a published port is reached from everywhere, and nothing else is', async (
   assert.equal(await ask(outside, '10.202.0.1', 18080), 'one 10.202.0.2')
   // The container's own address is no way in from outside.
   assert.equal(await ask(outside, '10.201.0.2', 80), 'failed')
-  // route_localnet must not open the host's loopback to containers.
   await assert.rejects(networks.connect('two', bridge.id, {}), (error) => isFault(error, 'alreadyExists'))
+})
+
+test('a container that routes 127.0.0.1 to the host does not reach what listens on the host’s loopback', async () => {
+  const server = createServer((socket) => socket.end('secret'))
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const address = server.address()
+  assert.ok(typeof address === 'object' && address !== null)
+  const { netnsPath } = await networks.openSandbox('mallory')
+  await networks.connect('mallory', (await networks.get('bridge')).id, {})
+  const attack = 'echo 1 > /proc/sys/net/ipv4/conf/all/route_localnet && ip addr del 127.0.0.1/8 dev lo && ip route add 127.0.0.1 via 10.201.0.1'
+  const prepared = await kernel.processes.run(['nsenter', `--net=${netnsPath}`, 'sh', '-c', attack])
+  assert.equal(prepared.exitCode, 0, prepared.stderr.toString())
+  try {
+    assert.equal(await askFromHost('127.0.0.1', address.port), 'secret')
+    assert.equal(await ask(netnsPath, '127.0.0.1', address.port), 'failed')
+  } finally {
+    server.close()
+    await networks.closeSandbox('mallory')
+  }
 })
 
 test('what leaves for the outside carries the address of the host', async () => {
