@@ -25,6 +25,7 @@ const open = (): Promise<BridgeNetworks> =>
     links: kernel.links,
     namespaces: kernel.namespaces,
     nftables: kernel.nftables,
+    processes: kernel.processes,
     clock: systemClock,
     random: systemRandom,
     logger: silentLogger,
@@ -137,6 +138,34 @@ test('what leaves for the outside carries the address of the host', async () => 
   await serve(outside, 90, 'outside')
   const { netnsPath } = await networks.openSandbox('two')
   assert.equal(await ask(netnsPath, '10.202.0.2', 90), 'outside 10.202.0.1')
+})
+
+test('beside a firewall that drops what it does not know, ours is let through and theirs is left alone', async (t) => {
+  const iptables = async (...args: string[]): Promise<string> => (await kernel.processes.run(['iptables', '-w', ...args])).stdout.toString()
+  try {
+    await iptables('-P', 'FORWARD', 'DROP')
+  } catch (error) {
+    if (isFault(error, 'notFound')) return t.skip('iptables is not installed')
+    throw error
+  }
+  await iptables('-N', 'DOCKER-USER')
+  await iptables('-A', 'FORWARD', '-j', 'DOCKER-USER')
+  const { netnsPath } = await networks.openSandbox('two')
+  assert.equal(await ask(netnsPath, '10.202.0.2', 90), 'failed')
+  await networks[Symbol.asyncDispose]()
+  networks = await open()
+  assert.equal(await ask(netnsPath, '10.202.0.2', 90), 'outside 10.202.0.1')
+  assert.equal(await ask(outside, '10.201.0.2', 80), 'failed')
+  const extra = await networks.create({ name: 'extra' })
+  assert.equal((await iptables('-S', 'DOCKER-USER')).match(/berth:berth_nettest/g)?.length, 4)
+  await networks.remove(extra.id)
+  assert.equal((await iptables('-S', 'DOCKER-USER')).match(/berth:berth_nettest/g)?.length, 2)
+  await iptables('-P', 'FORWARD', 'ACCEPT')
+  await networks[Symbol.asyncDispose]()
+  networks = await open()
+  assert.equal(await iptables('-S', 'DOCKER-USER'), '-N DOCKER-USER\n')
+  await iptables('-F', 'FORWARD')
+  await iptables('-X', 'DOCKER-USER')
 })
 
 test('user-defined networks get free subnets, are isolated from each other, and internal ones reach nothing', async () => {

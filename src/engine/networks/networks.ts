@@ -16,8 +16,10 @@ import { KeyedSerial } from '#base/task.ts'
 import type { Links } from '#linux/contract/links.ts'
 import type { Namespaces } from '#linux/contract/namespaces.ts'
 import type { Nftables } from '#linux/contract/nftables.ts'
+import type { Processes } from '#linux/contract/processes.ts'
 import type { EventPublisher } from '../contract/events.ts'
 import type { Endpoint, EndpointSpec, IpamPool, Network, NetworkId, Networks, NetworkSpec, PortBinding, Sandbox } from '../contract/networks.ts'
+import { HostFirewall } from './host-firewall.ts'
 import { AddressLeases, macOfAddress } from './ipam.ts'
 import { firstFreePrefix, formatAddress, formatPrefix, overlaps, requirePrefix, type Prefix } from '#base/ipv4.ts'
 import { NameServer } from './name-server.ts'
@@ -31,6 +33,8 @@ export interface NetworksOptions {
   readonly links: Links
   readonly namespaces: Namespaces
   readonly nftables: Nftables
+  /** For iptables, where the host's firewall drops what it does not know. Left out: it is not looked at. */
+  readonly processes?: Processes
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger
@@ -77,6 +81,7 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
   readonly #options: NetworksOptions
   readonly #records: NetworkRecords
   readonly #ports: HostPorts
+  readonly #firewall: HostFirewall | undefined
   readonly #networks = new Map<NetworkId, LiveNetwork>()
   readonly #sandboxes = new Map<string, SandboxRecord>()
   readonly #serial = new KeyedSerial<string>()
@@ -89,6 +94,7 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
     this.#options = options
     this.#records = new NetworkRecords(options.stateDir, options.runDir)
     this.#ports = new HostPorts(options.portProbe)
+    this.#firewall = options.processes === undefined ? undefined : new HostFirewall(options.processes, options.table)
   }
 
   /** Reads the records and brings bridges and rules to what they say; containers that run are not touched. */
@@ -107,6 +113,7 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
     await this.#options.links.setSysctl('net.ipv4.ip_forward', '1')
     for (const { record } of this.#networks.values()) if (record.driver === 'bridge') await this.#ensureBridge(record)
     await this.#applyTable()
+    await this.#openFirewall()
     for (const { record } of this.#networks.values()) if (hasNames(record)) await this.#openNames(record)
   }
 
@@ -140,6 +147,7 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
         await this.#saveNetworks()
         await this.#ensureBridge(record)
         await this.#apply(networkScript('add', this.#options.table, filtered(record)))
+        await this.#openFirewall()
         await this.#openNames(record)
       } catch (error) {
         this.#networks.delete(record.id)
@@ -236,6 +244,7 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
       await this.#apply(networkScript('delete', this.#options.table, filtered(record)))
       await this.#options.links.deleteLink(record.bridge)
       this.#networks.delete(record.id)
+      await this.#openFirewall()
       await this.#saveNetworks()
       this.#publish('destroy', record)
       return shown(record)
@@ -480,6 +489,7 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
     for (const containerId of [...this.#sandboxes.keys()]) await this.closeSandbox(containerId)
     await this.#deleteLingering()
     await this[Symbol.asyncDispose]()
+    await this.#openFirewall([])
     for (const { record } of this.#networks.values()) if (record.driver === 'bridge') await this.#options.links.deleteLink(record.bridge)
     const { table } = this.#options
     await this.#options.nftables.apply(`add table ip ${table}\ndelete table ip ${table}`)
@@ -509,6 +519,10 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
       await this.#applyTable()
       await this.#options.nftables.apply(script)
     }
+  }
+
+  async #openFirewall(bridges = [...this.#networks.values()].flatMap(({ record }) => (record.driver === 'bridge' ? record.bridge : []))): Promise<void> {
+    await this.#firewall?.letThrough(bridges)
   }
 
   async #applyTable(): Promise<void> {
