@@ -5,8 +5,8 @@
 import { randomUUID } from 'node:crypto'
 import { open, readFile, rename, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { Fault, systemErrorCode } from './fault.ts'
-import { jsonText, parseJson } from './http.ts'
+import { asFault, Fault, systemErrorCode } from './fault.ts'
+import { isRecord, jsonText, parseJson } from './json.ts'
 
 /** Replaces `path` atomically. `durable: false` skips the syncs: whole after a crash of the process, perhaps old after a power cut. */
 export async function writeFileAtomically(path: string, content: Uint8Array | string, options: { readonly mode?: number; readonly durable?: boolean } = {}): Promise<void> {
@@ -35,29 +35,44 @@ export async function syncFolder(path: string): Promise<void> {
   await folder.sync()
 }
 
+/** A file's bytes; undefined when there is no such file. */
+export async function readIfThere(path: string): Promise<Buffer | undefined> {
+  try {
+    return await readFile(path)
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+/** The same as text. */
+export async function readTextIfThere(path: string): Promise<string | undefined> {
+  return (await readIfThere(path))?.toString()
+}
+
 /** State as JSON with a `formatVersion`, written atomically. */
 export async function writeState<S extends { readonly formatVersion: number }>(path: string, state: S, options: { readonly durable?: boolean } = {}): Promise<void> {
   await writeFileAtomically(path, jsonText(state), options)
 }
 
 /**
- * Reads state that `writeState` wrote; undefined when there is none. A version above `newest` is refused: an older Berth must
+ * Reads state that `writeState` wrote; undefined when there is none. What is no state is `dataLoss`. A version above `newest` is refused: an older Berth must
  * not touch what a newer one wrote. The caller parses what comes back.
  */
 export async function readState(path: string, newest: number): Promise<Readonly<Record<string, unknown>> | undefined> {
-  let text: string
-  try {
-    text = await readFile(path, 'utf8')
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return undefined
-    throw error
-  }
-  const state = parseJson(text, `state file ${path}`)
+  const bytes = await readIfThere(path)
+  if (bytes === undefined) return undefined
+  const state = parseState(bytes, path)
   if (!isRecord(state) || typeof state['formatVersion'] !== 'number') throw new Fault('dataLoss', `${path} holds no state of Berth: expected an object with formatVersion`)
   if (state['formatVersion'] > newest) throw new Fault('preconditionFailed', `${path} was written by a newer Berth (formatVersion ${state['formatVersion']}, this one knows ${newest}): start that version`)
   return state
 }
 
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
+/** A state file that is no JSON is our loss, not a caller's mistake. */
+function parseState(bytes: Buffer, path: string): unknown {
+  try {
+    return parseJson(bytes, `state file ${path}`)
+  } catch (error) {
+    throw new Fault('dataLoss', asFault(error).message, { cause: error })
+  }
 }

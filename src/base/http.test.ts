@@ -4,7 +4,8 @@ import { Readable } from 'node:stream'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { isFault } from './fault.ts'
-import { jsonText, parseTarget, readBody, readJson, RouteTable } from './http.ts'
+import { parseTarget, readBody, readJson, RouteTable } from './http.ts'
+import { jsonText } from './json.ts'
 
 test('a name with slashes in the middle of the path is one parameter', () => {
   const routes = new RouteTable<string>().add('GET', '/v2/:name+/manifests/:reference', 'manifest').add('GET', '/v2/:name+/tags/list', 'tags')

@@ -8,6 +8,7 @@
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { Readable } from 'node:stream'
 import { Fault } from './fault.ts'
+import { jsonText, parseJson } from './json.ts'
 
 export type RouteParams = Readonly<Record<string, string>>
 
@@ -163,28 +164,6 @@ export async function readBody(body: Readable, options: { readonly maxBytes: num
 export async function readJson(body: Readable, options: { readonly maxBytes: number; readonly what?: string }): Promise<unknown> {
   const bytes = await readBody(body, options)
   return bytes.length === 0 ? undefined : parseJson(bytes, options.what ?? 'request body')
-}
-
-/** Parses UTF-8 JSON; the fault (`invalidArgument`) names `what`. */
-export function parseJson(bytes: Uint8Array | string, what: string): unknown {
-  try {
-    return JSON.parse(typeof bytes === 'string' ? bytes : strictUtf8.decode(bytes))
-  } catch (error) {
-    throw new Fault('invalidArgument', `the ${what} is not JSON: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
-  }
-}
-
-const strictUtf8 = new TextDecoder('utf-8', { fatal: true })
-
-/** `JSON.stringify` that prints a bigint as the exact number it is. */
-export function jsonText(value: unknown): string {
-  return JSON.stringify(value, (_key, inner: unknown) => (typeof inner === 'bigint' ? rawJson(inner.toString()) : inner))
-}
-
-/** `JSON.rawJSON` (ECMAScript 2025), which the compiler's library does not know yet. */
-function rawJson(text: string): unknown {
-  if (!('rawJSON' in JSON) || typeof JSON.rawJSON !== 'function') throw new TypeError('this Node lacks JSON.rawJSON')
-  return JSON.rawJSON(text)
 }
 
 export interface SendOptions {

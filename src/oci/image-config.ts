@@ -2,7 +2,7 @@
  * Image configurations (OCI image-spec `config.md` plus the members Docker adds: Healthcheck, OnBuild, Shell), spelled as
  * on the wire. The digest of the stored bytes is the Docker image id, so members that Berth does not know are kept.
  */
-import { parseJson } from '#base/http.ts'
+import { parseJson } from '#base/json.ts'
 import { Fault } from '#base/fault.ts'
 import { parseDigest } from './digest.ts'
 import type { Node } from './json.ts'

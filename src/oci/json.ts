@@ -1,5 +1,6 @@
 /** Reading JSON documents of others (manifests, configs, token answers): every access is checked and names its path. */
 import { Fault } from '#base/fault.ts'
+import { isRecord } from '#base/json.ts'
 
 /** A JSON object of unknown content together with its place, for messages such as `manifest.layers[2].size: …`. */
 export interface Node {
@@ -13,12 +14,8 @@ export function refuse(path: string, expected: string, found: unknown): Fault {
 }
 
 export function asObject(value: unknown, path: string): Node {
-  if (!isPlainObject(value)) throw refuse(path, 'an object', value)
+  if (!isRecord(value)) throw refuse(path, 'an object', value)
   return { value, path }
-}
-
-function isPlainObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 export function member(node: Node, key: string): unknown {

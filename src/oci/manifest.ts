@@ -2,7 +2,7 @@
  * Manifests: OCI image manifest and index (image-spec `manifest.md`, `image-index.md`) and Docker's schema 2 forms, read
  * into one shape. The bytes stay the truth (their digest is the manifest's name); this is only a view of them.
  */
-import { parseJson } from '#base/http.ts'
+import { parseJson } from '#base/json.ts'
 import { Fault } from '#base/fault.ts'
 import type { Descriptor } from './descriptor.ts'
 import { mediaTypes, readDescriptor } from './descriptor.ts'

@@ -3,6 +3,7 @@
  * revision are answered by undoing changes; watches replay them. Everything in it is shared and frozen.
  */
 import { assert, present } from '#base/assert.ts'
+import { firstIndex } from '#base/bisect.ts'
 import { Fault } from '#base/fault.ts'
 import type { JsonObject } from '#schema/json.ts'
 import { Entry } from './entry.ts'
@@ -291,21 +292,9 @@ export class CacheWatcher implements Disposable {
 
 /** Index of the first key not less than `bound`. */
 function lowerBound(keys: readonly string[], bound: string): number {
-  let [low, high] = [0, keys.length]
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if ((keys[middle] ?? '') < bound) low = middle + 1
-    else high = middle
-  }
-  return low
+  return firstIndex(keys.length, (index) => (keys[index] ?? '') >= bound)
 }
 
 function firstAfter(changes: readonly Change[], revision: bigint): number {
-  let [low, high] = [0, changes.length]
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if ((changes[middle]?.entry.revision ?? 0n) <= revision) low = middle + 1
-    else high = middle
-  }
-  return low
+  return firstIndex(changes.length, (index) => (changes[index]?.entry.revision ?? 0n) > revision)
 }

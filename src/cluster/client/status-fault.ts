@@ -1,5 +1,6 @@
 /** Turns a Kubernetes `Status` that refuses (or, without one, an HTTP status) into the Fault it stands for. */
 import type { FaultCause, FaultCode } from '#base/fault.ts'
+import { isRecord } from '#base/json.ts'
 import { Fault, faultTable } from '#base/fault.ts'
 
 /** Reasons that are no row of the fault table, or stand in several. */
@@ -26,13 +27,9 @@ function codeOfHttp(status: number): FaultCode {
   return status >= 500 ? 'unavailable' : 'internal'
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
 const text = (value: unknown): string | undefined => (typeof value === 'string' && value !== '' ? value : undefined)
 
-function causesOf(details: Record<string, unknown>): FaultCause[] {
+function causesOf(details: Readonly<Record<string, unknown>>): FaultCause[] {
   const causes = Array.isArray(details['causes']) ? details['causes'].filter(isRecord) : []
   return causes.map((cause) => ({
     reason: text(cause['reason']) ?? 'Unknown',

@@ -4,9 +4,10 @@
  * counts as none, so nothing here needs a sync.
  */
 import { createHash } from 'node:crypto'
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { systemErrorCode } from '#base/fault.ts'
+import { readTextIfThere, writeState } from '#base/files.ts'
+import { isRecord } from '#base/json.ts'
 import type { ChainId, DiffId } from '../contract/images.ts'
 
 const formatVersion = 1
@@ -22,7 +23,6 @@ export type CacheRecord =
 export class BuildCache {
   readonly #folder: string
   readonly #known = new Map<string, CacheRecord>()
-  #writes = 0
 
   constructor(folder: string) {
     this.#folder = folder
@@ -40,12 +40,8 @@ export class BuildCache {
   }
 
   async #read(key: string): Promise<CacheRecord | undefined> {
-    try {
-      return parseRecord(await readFile(join(this.#folder, key), 'utf8'))
-    } catch (error) {
-      if (systemErrorCode(error) === 'ENOENT') return undefined
-      throw error
-    }
+    const text = await readTextIfThere(join(this.#folder, key))
+    return text === undefined ? undefined : parseRecord(text)
   }
 
   get<K extends CacheRecord['kind']>(key: string, kind: K): Extract<CacheRecord, { kind: K }> | undefined {
@@ -55,10 +51,7 @@ export class BuildCache {
 
   async put(key: string, record: CacheRecord): Promise<void> {
     this.#known.set(key, record)
-    this.#writes += 1
-    const path = join(this.#folder, key)
-    await writeFile(`${path}.${this.#writes}`, JSON.stringify({ formatVersion, ...record }), { mode: 0o600 })
-    await rename(`${path}.${this.#writes}`, path)
+    await writeState(join(this.#folder, key), { formatVersion, ...record }, { durable: false })
   }
 
   /** Layer stacks that records need: roots for the collector of snapshots. */
@@ -100,9 +93,5 @@ function parseRecord(text: string): CacheRecord | undefined {
 
 /** The key of anything that JSON can say. Objects are written with sorted keys. */
 export function cacheKey(...parts: readonly unknown[]): string {
-  return createHash('sha256').update(JSON.stringify(parts, (_name, value: unknown) => (isPlainObject(value) ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))) : value))).digest('hex')
-}
-
-function isPlainObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
+  return createHash('sha256').update(JSON.stringify(parts, (_name, value: unknown) => (isRecord(value) ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))) : value))).digest('hex')
 }

@@ -2,10 +2,11 @@
  * What is kept of a container on disk: `<state>/containers/<id>/record.json`, one JSON object with `formatVersion`, replaced
  * atomically (write, fsync, rename, fsync of the folder). A version newer than ours is refused by name.
  */
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Fault, systemErrorCode } from '#base/fault.ts'
-import { parseJson } from '#base/http.ts'
+import { syncFolder, writeFileAtomically } from '#base/files.ts'
+import { parseJson } from '#base/json.ts'
 import type { ContainerSpec, ResolvedMount } from '../contract/containers.ts'
 import type { ChainId, ContainerDefaults, ImageId } from '../contract/images.ts'
 import type { Lifecycle } from './lifecycle.ts'
@@ -72,16 +73,7 @@ export class RecordFiles {
 
   /** `durable: false` skips both fsyncs: for containers that a power cut removes anyway (`--rm`) and for changes that the runtime remembers. */
   async write(record: ContainerRecord, options: { readonly durable: boolean }): Promise<void> {
-    const folder = this.folder(record.id)
-    const path = join(folder, 'record.json')
-    const temporary = `${path}.tmp`
-    {
-      await using file = await open(temporary, 'w', 0o600)
-      await file.writeFile(serialiseRecord(record))
-      if (options.durable) await file.sync()
-    }
-    await rename(temporary, path)
-    if (options.durable) await syncFolder(folder)
+    await writeFileAtomically(join(this.folder(record.id), 'record.json'), serialiseRecord(record), options)
   }
 
   async make(id: string, options: { readonly durable: boolean }): Promise<void> {
@@ -114,9 +106,4 @@ export class RecordFiles {
     }
     return records
   }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  await using folder = await open(path, 'r')
-  await folder.sync()
 }

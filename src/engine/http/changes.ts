@@ -1,6 +1,6 @@
 /** `--change` of `docker import` and `docker commit`: Dockerfile instructions applied to an image's defaults. */
 import { Fault } from '#base/fault.ts'
-import { parseJson } from '#base/http.ts'
+import { parseJson } from '#base/json.ts'
 import type { ContainerDefaults } from '../contract/images.ts'
 
 export function changedDefaults(defaults: ContainerDefaults, lines: readonly string[]): ContainerDefaults {

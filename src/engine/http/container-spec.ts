@@ -1,6 +1,6 @@
 /** From the body of `POST /containers/create` (Engine API `ContainerConfig`, `HostConfig`, `NetworkingConfig`) to the engine's own spec. */
 import { Fault } from '#base/fault.ts'
-import { parseJson } from '#base/http.ts'
+import { parseJson } from '#base/json.ts'
 import type { ContainerMount, ContainerNetworking, ContainerProcess, ContainerResources, ContainerSecurity, ContainerSpec, NamespaceMode, RestartPolicy } from '../contract/containers.ts'
 import type { HealthcheckConfig } from '../contract/images.ts'
 import type { EndpointSpec, PortBinding } from '../contract/networks.ts'

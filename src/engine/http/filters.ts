@@ -1,6 +1,6 @@
 /** The `filters` query parameter: `{"label":["a=b"],"status":["exited"]}`, or with old clients `{"label":{"a=b":true}}`. */
 import { Fault } from '#base/fault.ts'
-import { parseJson } from '#base/http.ts'
+import { parseJson } from '#base/json.ts'
 
 export type Filters = ReadonlyMap<string, readonly string[]>
 

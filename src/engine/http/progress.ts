@@ -1,7 +1,8 @@
 /** Docker's JSON progress stream: one object a line; a failure in mid-stream is a line with `errorDetail` in a 200 response. */
 import type { ServerResponse } from 'node:http'
 import { asFault } from '#base/fault.ts'
-import { jsonText, sendJson } from '#base/http.ts'
+import { sendJson } from '#base/http.ts'
+import { jsonText } from '#base/json.ts'
 
 export interface ProgressDetail {
   readonly id?: string

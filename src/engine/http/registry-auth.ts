@@ -1,6 +1,6 @@
 /** Credentials as clients send them: base64url JSON in `X-Registry-Auth` and `X-Registry-Config`, or as a body of `POST /auth`. */
 import { Fault } from '#base/fault.ts'
-import { parseJson } from '#base/http.ts'
+import { parseJson } from '#base/json.ts'
 import type { RegistryAuth } from '../contract/images.ts'
 import { JsonInput } from './json-input.ts'
 

@@ -6,7 +6,7 @@
 import { posix } from 'node:path'
 import type { Readable } from 'node:stream'
 import { Fault, isFault } from '#base/fault.ts'
-import { parseJson } from '#base/http.ts'
+import { parseJson } from '#base/json.ts'
 import type { Descriptor } from '#oci/descriptor.ts'
 import { layerCompression, mediaTypes, readDescriptor } from '#oci/descriptor.ts'
 import { parseDigest } from '#oci/digest.ts'

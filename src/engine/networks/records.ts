@@ -3,9 +3,11 @@
  * they survive a power cut. Sandboxes and their endpoints stand in one small file each below the run directory without a
  * sync: the namespaces they describe do not survive a power cut either.
  */
-import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { Fault, systemErrorCode } from '#base/fault.ts'
+import { Fault } from '#base/fault.ts'
+import { readState, writeState } from '#base/files.ts'
+import { isRecord } from '#base/json.ts'
 import type { Endpoint, Network } from '../contract/networks.ts'
 
 const formatVersion = 1
@@ -27,39 +29,17 @@ export interface NetworkRecord extends Omit<Network, 'createdAtNs'> {
   readonly bridge: string
 }
 
-async function readJson(path: string): Promise<unknown> {
-  try {
-    return JSON.parse(await readFile(path, 'utf8'))
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return undefined
-    throw new Fault('dataLoss', `${path} cannot be read: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
-  }
+function isNetworkRecord(value: unknown): value is NetworkRecord {
+  return isRecord(value) && ['id', 'name', 'driver', 'createdAtNs', 'bridge'].every((name) => typeof value[name] === 'string') && isRecord(value['options'])
 }
 
-function versioned(value: unknown, path: string): Record<string, unknown> {
-  if (typeof value !== 'object' || value === null || !('formatVersion' in value)) throw new Fault('dataLoss', `${path} is no state file of the networks room`)
-  if (value.formatVersion !== formatVersion) {
-    throw new Fault('dataLoss', `${path} has format ${String(value.formatVersion)}; this Berth knows format ${formatVersion}: start the version that wrote it`)
-  }
-  return { ...value }
-}
-
-async function replaceDurably(path: string, text: string): Promise<void> {
-  const temporary = `${path}.new`
-  {
-    await using file = await open(temporary, 'w', 0o600)
-    await file.writeFile(text)
-    await file.sync()
-  }
-  await rename(temporary, path)
-  await using folder = await open(dirname(path), 'r')
-  await folder.sync()
+function isSandboxRecord(value: unknown): value is SandboxRecord {
+  return isRecord(value) && typeof value['containerId'] === 'string' && typeof value['netnsPath'] === 'string' && Array.isArray(value['endpoints']) && value['endpoints'].every(isRecord)
 }
 
 export class NetworkRecords {
   readonly #networksPath: string
   readonly #sandboxFolder: string
-  #writes = 0
 
   constructor(stateDir: string, runDir: string) {
     this.#networksPath = join(stateDir, 'networks.json')
@@ -69,27 +49,28 @@ export class NetworkRecords {
   async open(): Promise<{ readonly networks: readonly NetworkRecord[]; readonly sandboxes: readonly SandboxRecord[] }> {
     await mkdir(dirname(this.#networksPath), { recursive: true, mode: 0o700 })
     await mkdir(this.#sandboxFolder, { recursive: true, mode: 0o700 })
-    const stored = await readJson(this.#networksPath)
-    const networks = stored === undefined ? [] : (versioned(stored, this.#networksPath)['networks'] as readonly NetworkRecord[])
+    const networks: unknown = (await readState(this.#networksPath, formatVersion))?.['networks'] ?? []
+    if (!Array.isArray(networks) || !networks.every(isNetworkRecord)) throw new Fault('dataLoss', `${this.#networksPath} holds no list of networks`)
     const sandboxes: SandboxRecord[] = []
     for (const name of await readdir(this.#sandboxFolder)) {
       const path = join(this.#sandboxFolder, name)
-      if (!name.endsWith('.json')) await rm(path, { force: true })
-      else sandboxes.push(versioned(await readJson(path), path)['sandbox'] as SandboxRecord)
+      if (!name.endsWith('.json')) {
+        await rm(path, { force: true })
+        continue
+      }
+      const sandbox = (await readState(path, formatVersion))?.['sandbox']
+      if (!isSandboxRecord(sandbox)) throw new Fault('dataLoss', `${path} holds no sandbox`)
+      sandboxes.push(sandbox)
     }
     return { networks, sandboxes }
   }
 
   async saveNetworks(networks: readonly NetworkRecord[]): Promise<void> {
-    await replaceDurably(this.#networksPath, JSON.stringify({ formatVersion, networks }))
+    await writeState(this.#networksPath, { formatVersion, networks })
   }
 
   async saveSandbox(sandbox: SandboxRecord): Promise<void> {
-    const path = this.#sandboxPath(sandbox.containerId)
-    this.#writes += 1
-    const temporary = `${path}.${this.#writes}`
-    await writeFile(temporary, JSON.stringify({ formatVersion, sandbox }), { mode: 0o600 })
-    await rename(temporary, path)
+    await writeState(this.#sandboxPath(sandbox.containerId), { formatVersion, sandbox }, { durable: false })
   }
 
   async removeSandbox(containerId: string): Promise<void> {

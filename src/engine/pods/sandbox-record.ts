@@ -2,10 +2,12 @@
  * What is kept of a pod sandbox: `<state>/pods/<id>.json`. Replaced by rename but not flushed to disk: a sandbox does not
  * outlast the machine's uptime, and within it the page cache is as good as the disk.
  */
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { DnsConfig, HostPort, PodIdentity } from '#cluster/contract/runtime.ts'
 import { Fault } from '#base/fault.ts'
+import { readState, writeState } from '#base/files.ts'
+import { isRecord } from '#base/json.ts'
 
 export interface SandboxRecord {
   /** 64 hex digits. */
@@ -40,9 +42,7 @@ export class SandboxRecords {
   }
 
   async write(record: SandboxRecord): Promise<void> {
-    const path = join(this.#folder, `${record.id}.json`)
-    await writeFile(`${path}.tmp`, JSON.stringify({ formatVersion, ...record }), { mode: 0o600 })
-    await rename(`${path}.tmp`, path)
+    await writeState(join(this.#folder, `${record.id}.json`), { formatVersion, ...record }, { durable: false })
   }
 
   async remove(id: string): Promise<void> {
@@ -55,7 +55,10 @@ export class SandboxRecords {
     for (const name of (await readdir(this.#folder)).filter((file) => file.endsWith('.json')).sort()) {
       const path = join(this.#folder, name)
       try {
-        records.push(parseSandbox(await readFile(path, 'utf8'), path))
+        const record = await readState(path, formatVersion)
+        if (record === undefined) continue
+        if (!isSandbox(record)) throw new Fault('dataLoss', `${path} is no sandbox record: a field is missing or of the wrong type`)
+        records.push(record)
       } catch (error) {
         onBroken(path, error)
       }
@@ -64,28 +67,16 @@ export class SandboxRecords {
   }
 }
 
-function parseSandbox(text: string, where: string): SandboxRecord {
-  const parsed: unknown = JSON.parse(text)
-  if (!isObject(parsed) || !('formatVersion' in parsed)) throw new Fault('dataLoss', `${where} is no sandbox record: it lacks 'formatVersion'`)
-  if (parsed['formatVersion'] !== formatVersion) throw new Fault('unimplemented', `${where} has formatVersion ${String(parsed['formatVersion'])}; this version of Berth reads ${formatVersion}`)
-  if (!isRecord(parsed)) throw new Fault('dataLoss', `${where} is no sandbox record: a field is missing or of the wrong type`)
-  return parsed
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null
-}
-
-function isRecord(value: Readonly<Record<string, unknown>>): value is Readonly<Record<string, unknown>> & SandboxRecord {
+function isSandbox(value: Readonly<Record<string, unknown>>): value is Readonly<Record<string, unknown>> & SandboxRecord {
   const texts = ['id', 'state', 'address', 'hostname', 'logDirectory', 'cgroupParent', 'bootId']
   const flags = ['hostNetwork', 'hostPid', 'hostIpc']
   return (
     texts.every((name) => typeof value[name] === 'string') &&
     flags.every((name) => typeof value[name] === 'boolean') &&
     typeof value['attempt'] === 'number' &&
-    isObject(value['pod']) &&
-    isObject(value['labels']) &&
-    isObject(value['annotations']) &&
+    isRecord(value['pod']) &&
+    isRecord(value['labels']) &&
+    isRecord(value['annotations']) &&
     Array.isArray(value['hostPorts'])
   )
 }

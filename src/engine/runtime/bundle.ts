@@ -2,9 +2,10 @@
  * What a container's runtime keeps on disk: one folder per id below the run directory, gone after a reboot as the
  * container is. `config.json` is the OCI bundle, the rest belongs to conmon and to us.
  */
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Fault, systemErrorCode } from '#base/fault.ts'
+import { readTextIfThere } from '#base/files.ts'
 import type { CreateRequest } from '../contract/runtime.ts'
 import type { RuntimeSpec } from '../contract/runtime-spec.ts'
 
@@ -58,7 +59,7 @@ export async function writeBundle(paths: BundlePaths, spec: RuntimeSpec, facts: 
 
 /** undefined when there is no such bundle, or only half of one (a crash while it was written). */
 export async function readFacts(paths: BundlePaths): Promise<BundleFacts | undefined> {
-  const text = await readIfThere(paths.facts)
+  const text = await readTextIfThere(paths.facts)
   if (text === undefined || text === '') return undefined
   const parsed: unknown = JSON.parse(text)
   if (typeof parsed !== 'object' || parsed === null || !('formatVersion' in parsed) || !('cgroupsPath' in parsed)) return undefined
@@ -67,15 +68,6 @@ export async function readFacts(paths: BundlePaths): Promise<BundleFacts | undef
   const stdin = 'stdin' in parsed && (parsed.stdin === 'once' || parsed.stdin === 'open') ? parsed.stdin : 'none'
   const logPath = 'logPath' in parsed && typeof parsed.logPath === 'string' ? parsed.logPath : undefined
   return { formatVersion, cgroupsPath, stdin, terminal: 'terminal' in parsed && parsed.terminal === true, logPath }
-}
-
-export async function readIfThere(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8')
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return undefined
-    throw error
-  }
 }
 
 export async function removeFolder(path: string): Promise<void> {

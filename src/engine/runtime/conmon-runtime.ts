@@ -8,6 +8,7 @@ import { mkdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '#base/clock.ts'
 import { Fault, isFault } from '#base/fault.ts'
+import { readTextIfThere } from '#base/files.ts'
 import type { Logger } from '#base/log.ts'
 import type { Cgroups } from '#linux/contract/cgroups.ts'
 import type { KernelFacts } from '#linux/contract/kernel.ts'
@@ -17,7 +18,7 @@ import type { ProcessIdentity, Processes } from '#linux/contract/processes.ts'
 import type { Attachment, ContainerExit, CreateRequest, ExecRequest, OutputSink, RecoveredContainer, RunningExec, Runtime, RuntimeInfo, RuntimeStats, TerminalSize } from '../contract/runtime.ts'
 import type { ProcessSpec, ResourcesSpec } from '../contract/runtime-spec.ts'
 import { SocketAttachment } from './attachment.ts'
-import { type BundleFacts, bundlePaths, readFacts, readIfThere, removeFolder, writeBundle } from './bundle.ts'
+import { type BundleFacts, bundlePaths, readFacts, removeFolder, writeBundle } from './bundle.ts'
 import { control, createArguments, createEnvironment, type RuntimeTool, SyncMessages, type SyncMessage } from './conmon.ts'
 import { startExec } from './exec.ts'
 import { lostExit, readExit } from './exits.ts'
@@ -216,7 +217,7 @@ export class ConmonRuntime implements Runtime {
     if (known !== undefined) return recovered(known, known.exit === undefined && state === 'paused')
     const facts = await readFacts(paths)
     if (facts === undefined) return { id, state: 'absent' }
-    const pid = Number.parseInt((await readIfThere(paths.initPid)) ?? '', 10)
+    const pid = Number.parseInt((await readTextIfThere(paths.initPid)) ?? '', 10)
     const init = (Number.isNaN(pid) ? undefined : await this.#options.kernel.processes.identify(pid)) ?? { pid: Number.isNaN(pid) ? 0 : pid, startTime: -1n }
     if (conmon !== undefined && init.pid > 0) {
       const live = this.#watch({ id, paths, facts, init, state: state === 'created' ? 'created' : 'running' }, this.#options.kernel.processes.watchExit(conmon, this.#closing.signal))

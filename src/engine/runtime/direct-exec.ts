@@ -7,9 +7,10 @@ import { type FSWatcher, watch } from 'node:fs'
 import { join } from 'node:path'
 import { type Clock, sleep } from '#base/clock.ts'
 import { Fault } from '#base/fault.ts'
+import { readTextIfThere } from '#base/files.ts'
 import type { Child, ChildStream, ExitStatus, Processes } from '#linux/contract/processes.ts'
 import type { Attachment, ExecRequest, OutputChannel, OutputSink, RunningExec } from '../contract/runtime.ts'
-import { readIfThere, removeFolder } from './bundle.ts'
+import { removeFolder } from './bundle.ts'
 import type { RuntimeTool } from './conmon.ts'
 import { runtimeFault } from './failure.ts'
 
@@ -34,7 +35,7 @@ export async function startDirectExec(parts: DirectExecParts, id: string, folder
     const output = request.sink === undefined ? 'null' : 'pipeOut'
     const child = await processes.start(argv, { stdio: [request.stdin ? 'pipeIn' : 'null', output, output], session: true, cgroup })
     const pid = await Promise.race([pidFile.written, child.exited.then(() => pidFile.read())])
-    if (pid === undefined) throw runtimeFault(`exec in container ${id}`, (await readIfThere(complaints)) ?? 'crun ended without a word')
+    if (pid === undefined) throw runtimeFault(`exec in container ${id}`, (await readTextIfThere(complaints)) ?? 'crun ended without a word')
     const attachment = request.sink === undefined ? undefined : new PipeAttachment(child, request.sink)
     return {
       pid,
@@ -69,7 +70,7 @@ class PidFile {
 
   /** undefined: not written yet. */
   async read(): Promise<number | undefined> {
-    const pid = Number.parseInt((await readIfThere(this.path)) ?? '', 10)
+    const pid = Number.parseInt((await readTextIfThere(this.path)) ?? '', 10)
     return Number.isNaN(pid) ? undefined : pid
   }
 

@@ -1,11 +1,12 @@
 /** How a container ended, read from what conmon and the kernel left behind. */
 import { stat } from 'node:fs/promises'
 import { systemErrorCode } from '#base/fault.ts'
+import { readTextIfThere } from '#base/files.ts'
 import type { Clock } from '#base/clock.ts'
 import type { Cgroups } from '#linux/contract/cgroups.ts'
 import { isFault } from '#base/fault.ts'
 import type { ContainerExit } from '../contract/runtime.ts'
-import { type BundlePaths, readIfThere } from './bundle.ts'
+import type { BundlePaths } from './bundle.ts'
 
 const killedExitCode = 137
 
@@ -16,7 +17,7 @@ export interface ExitReaderParts {
 
 /** undefined: conmon wrote no exit code, so it did not live to see the end. */
 export async function readExit(parts: ExitReaderParts, container: { readonly id: string; readonly paths: BundlePaths; readonly cgroupsPath: string }): Promise<ContainerExit | undefined> {
-  const text = await readIfThere(container.paths.exit)
+  const text = await readTextIfThere(container.paths.exit)
   if (text === undefined || !/^\d+/.test(text)) return undefined
   const exitCode = Number.parseInt(text, 10)
   return { id: container.id, exitCode, oomKilled: exitCode === killedExitCode && (await oomKilled(parts.cgroups, container.cgroupsPath)), finishedAtNs: await modifiedAtNs(container.paths.exit) }

@@ -4,7 +4,8 @@
  */
 import type { OutgoingHttpHeaders } from 'node:http'
 import type { Readable } from 'node:stream'
-import { parseJson, readBody } from '#base/http.ts'
+import { readBody } from '#base/http.ts'
+import { parseJson } from '#base/json.ts'
 import { Fault } from '#base/fault.ts'
 import type { FaultCode } from '#base/fault.ts'
 import type { Digest } from '../digest.ts'

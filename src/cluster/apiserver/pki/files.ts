@@ -2,11 +2,11 @@
  * The cluster's keys on disk: made at the first start, renewed at a start that finds them near their end. The layout is kubeadm's
  * in small: ca, apiserver (serving), apiserver-kubelet-client, admin, sa (tokens), one folder; everything 0600 in a 0700 folder.
  */
-import { chmod, mkdir, open, readFile, rename } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { chmod, mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import { generateKeyPairSync } from 'node:crypto'
 import type { Clock } from '#base/clock.ts'
-import { systemErrorCode } from '#base/fault.ts'
+import { readIfThere, writeFileAtomically } from '#base/files.ts'
 import type { Random } from '#base/random.ts'
 import { createAuthority, issue, stillGood, type CertificateRequest, type KeyPair } from './authority.ts'
 
@@ -41,43 +41,14 @@ export interface Pki {
 const yearDays = 365
 const authorityDays = 10 * yearDays
 
-async function readIfThere(path: string): Promise<Buffer | undefined> {
-  try {
-    return await readFile(path)
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return undefined
-    throw error
-  }
-}
-
-/** Whole or not at all, also across a power cut; mode 0600. */
-export async function writePrivately(path: string, content: string | Buffer): Promise<void> {
-  const temporary = `${path}.new`
-  const file = await open(temporary, 'w', 0o600)
-  try {
-    await file.chmod(0o600)
-    await file.writeFile(content)
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-  await rename(temporary, path)
-  const folder = await open(dirname(path), 'r')
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
-  }
-}
-
 async function readPair(folder: string, name: string): Promise<KeyPair | undefined> {
   const [certificate, key] = await Promise.all([readIfThere(join(folder, `${name}.crt`)), readIfThere(join(folder, `${name}.key`))])
   return certificate === undefined || key === undefined ? undefined : { certificate: certificate.toString(), key: key.toString() }
 }
 
 async function writePair(folder: string, name: string, pair: KeyPair): Promise<KeyPair> {
-  await writePrivately(join(folder, `${name}.key`), pair.key)
-  await writePrivately(join(folder, `${name}.crt`), pair.certificate)
+  await writeFileAtomically(join(folder, `${name}.key`), pair.key)
+  await writeFileAtomically(join(folder, `${name}.crt`), pair.certificate)
   return pair
 }
 
@@ -85,7 +56,7 @@ async function keep(folder: string, name: string, make: () => string | Buffer): 
   const found = await readIfThere(join(folder, name))
   if (found !== undefined) return found
   const made = make()
-  await writePrivately(join(folder, name), made)
+  await writeFileAtomically(join(folder, name), made)
   return Buffer.from(made)
 }
 

@@ -2,7 +2,7 @@
 import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { KeyPair } from './authority.ts'
-import { writePrivately } from './files.ts'
+import { writeFileAtomically } from '#base/files.ts'
 
 export interface KubeconfigOptions {
   /** E.g. `https://127.0.0.1:6443`. */
@@ -30,5 +30,5 @@ export function kubeconfig({ server, authority, client, name = 'berth' }: Kubeco
 
 export async function writeKubeconfig(path: string, options: KubeconfigOptions): Promise<void> {
   await mkdir(dirname(path), { recursive: true })
-  await writePrivately(path, kubeconfig(options))
+  await writeFileAtomically(path, kubeconfig(options))
 }

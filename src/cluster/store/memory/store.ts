@@ -2,6 +2,7 @@
  * The store in memory: for tests and for the simulator, so nothing here asks the machine for anything. Commits take effect
  * in the order of the calls, at once; what differs from one run to the next is the caller's alone.
  */
+import { firstIndex } from '#base/bisect.ts'
 import { checkRevision, checkWrites, brokenExpectation, storeClosed } from '../refusals.ts'
 import { Feed } from '../feed.ts'
 import type { Store, StoreEvent, StoreList, StoreListOptions, StoreWatchOptions, StoredValue, Write } from '../../contract/store.ts'
@@ -154,22 +155,10 @@ class MemoryStore implements Store {
 
 /** Index of the first key not less than `bound`. */
 function lowerBound(keys: readonly string[], bound: string): number {
-  let [low, high] = [0, keys.length]
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if ((keys[middle] ?? '') < bound) low = middle + 1
-    else high = middle
-  }
-  return low
+  return firstIndex(keys.length, (index) => (keys[index] ?? '') >= bound)
 }
 
 /** Index of the first event whose revision is greater than `revision`. */
 function firstAfter(events: readonly StoreEvent[], revision: bigint): number {
-  let [low, high] = [0, events.length]
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if ((events[middle]?.revision ?? 0n) <= revision) low = middle + 1
-    else high = middle
-  }
-  return low
+  return firstIndex(events.length, (index) => (events[index]?.revision ?? 0n) > revision)
 }

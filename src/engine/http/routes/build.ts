@@ -1,6 +1,7 @@
 /** `POST /build`, the classic protocol: a context archive in, JSON lines out (Engine API `ImageBuild`). */
 import { Fault } from '#base/fault.ts'
-import { parseJson, sendJson } from '#base/http.ts'
+import { sendJson } from '#base/http.ts'
+import { parseJson } from '#base/json.ts'
 import type { BuildMessage, BuildRequest } from '../backend.ts'
 import type { Exchange, Handler } from '../exchange.ts'
 import { JsonInput, queryBoolean, queryNumber } from '../json-input.ts'

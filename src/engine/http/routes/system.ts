@@ -1,6 +1,7 @@
 /** `_ping`, `version`, `info`, `events`, `system/df`, `auth`. */
 import { rfc3339Nano } from '#base/clock.ts'
-import { jsonText, sendBytes, sendEmpty, sendJson } from '#base/http.ts'
+import { sendBytes, sendEmpty, sendJson } from '#base/http.ts'
+import { jsonText } from '#base/json.ts'
 import type { EngineEvent } from '../../contract/events.ts'
 import { summaryJson } from '../container-json.ts'
 import { jsonBody, type Exchange, type Handler } from '../exchange.ts'
