@@ -1,6 +1,6 @@
 /** The SQLite store keeps the store's contract, and what was acknowledged survives a kill at any instant. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -42,6 +42,8 @@ test('sqlite: a folder in use is refused, and so is a format from the future or 
   database.exec('PRAGMA user_version=99')
   database.close()
   await assert.rejects(open(folder), (error) => isFault(error, 'unavailable') && /format 99/.test(error.message))
+  writeFileSync(join(folder, 'store.db'), 'this was a database once')
+  await assert.rejects(open(folder), (error) => isFault(error, 'dataLoss') && error.message.includes(folder) && /damaged/.test(error.message))
 })
 
 test('sqlite: more commits than the queue holds are refused, and compaction gives space back', async () => {

@@ -162,8 +162,11 @@ if (parentPort !== null) {
   try {
     serve(folder, (message) => port.postMessage(message), (handle) => port.on('message', handle))
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error)
-    port.postMessage({ type: 'refused', code: /malformed|not a database/.test(message) ? 'dataLoss' : 'unavailable', message })
+    const why = error instanceof Error ? error.message : String(error)
+    const damaged = /malformed|not a database/.test(why)
+    const remedy = damaged ? ': the file is damaged, restore a copy of the folder' : ''
+    const message = why.includes(folder) ? why : `the store in ${folder} cannot be opened: ${why}${remedy}`
+    port.postMessage({ type: 'refused', code: damaged ? 'dataLoss' : 'unavailable', message })
     port.close()
   }
 }
