@@ -52,3 +52,12 @@ test('a seed gives one sequence, and forks are independent of each other', () =>
   assert.deepEqual(a.fork('x').bytes(16), b.fork('x').bytes(16))
   assert.notDeepEqual(a.fork('x').bytes(16), a.fork('y').bytes(16))
 })
+
+test('two drivers take turns and time never goes back', async () => {
+  const clock = virtualClock(0)
+  const seen: number[] = []
+  for (let due = 10; due <= 100; due += 10) clock.after(due, () => seen.push(clock.nowMs()))
+  await Promise.all([clock.advance(50), clock.runUntil(() => clock.nowMs() >= 100, 1000)])
+  assert.deepEqual(seen, [10, 20, 30, 40, 50, 60, 70, 80, 90, 100])
+  assert.equal(clock.nowMs(), 100)
+})

@@ -53,8 +53,14 @@ export function virtualClock(startMs = simulatedEpochMs): VirtualClock {
     return undefined
   }
 
-  /** Fires the next timer when it is due by `limitMs`; false when there is none. */
-  const fireNext = async (limitMs: number): Promise<boolean> => {
+  /** Fires the next timer when it is due by `limitMs`; false when there is none. Several drivers take turns. */
+  let turn: Promise<unknown> = Promise.resolve()
+  const fireNext = (limitMs: number): Promise<boolean> => {
+    const mine = turn.then(() => fireOne(limitMs))
+    turn = mine
+    return mine
+  }
+  const fireOne = async (limitMs: number): Promise<boolean> => {
     const next = peek()
     if (next === undefined || next.dueMs > limitMs) return false
     popHeap(heap)
@@ -90,7 +96,7 @@ export function virtualClock(startMs = simulatedEpochMs): VirtualClock {
       const limitMs = nowMs + ms
       await settle()
       while (await fireNext(limitMs));
-      nowMs = limitMs
+      nowMs = Math.max(nowMs, limitMs)
     },
     async runUntilIdle(limitMs) {
       const startedMs = nowMs
@@ -105,7 +111,7 @@ export function virtualClock(startMs = simulatedEpochMs): VirtualClock {
       await settle()
       while (!condition()) {
         if (await fireNext(endMs)) continue
-        nowMs = endMs
+        nowMs = Math.max(nowMs, endMs)
         return condition()
       }
       return true

@@ -3,6 +3,7 @@
  * listens at the store, below the API server and all injected faults.
  */
 import type { Clock } from '#base/clock.ts'
+import { Fault } from '#base/fault.ts'
 import { isJsonObject, type JsonObject } from '#schema/json.ts'
 import { valueAt } from '#schema/selector.ts'
 import type { Store, StoreEvent, Write } from '#cluster/contract/store.ts'
@@ -85,8 +86,8 @@ export function recordHistory(raw: Store, clock: Clock): History {
     moment.commits += 1
     if (moment.commits > commitsPerMoment) {
       if (moment.commits === commitsPerMoment + 1) violations.push(`more than ${commitsPerMoment} commits in one moment, the last of ${writes.map(({ key }) => key).join(', ')}`)
-      // Whoever fights stops here, so that the run can end.
-      return new Promise(() => undefined)
+      // Whoever fights backs off, so that time can pass and the run end.
+      throw new Fault('unavailable', 'too many commits in one moment')
     }
     const { revision } = await raw.commit(writes)
     if (revision <= committed && writes.some(({ op }) => op === 'put')) violations.push(`the store gave revision ${revision} to a commit of ${writes.map(({ key }) => key).join(', ')}, after it had given ${committed}`)

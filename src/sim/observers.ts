@@ -121,10 +121,13 @@ export async function checkReplay(world: World, kind: AnyKind, report: Report): 
       refused = error
     }
   }
-  const following = follow()
+  let ended = false
+  void follow().finally(() => (ended = true))
   await clock.settle()
+  // The server may first have to catch up with where the watch begins.
+  await clock.runUntil(() => ended || server.api.revision() >= from, 5000)
   stop.abort()
-  await following
+  await clock.runUntil(() => ended, 10_000)
   if (refused !== undefined) {
     if (!isFault(refused, 'expired') || from >= server.loadedFrom) report(`a watch of ${kind.plural} from ${from} was refused at ${upTo}: ${refused instanceof Error ? refused.message : 'with no error'}`)
     return
@@ -176,5 +179,39 @@ export async function checkGet(world: World, kind: AnyKind, report: Report): Pro
   } catch (error) {
     const since = history.between(kind.kind, asked, history.store.revision())
     if (!isFault(error, 'notFound') || !since.some(({ name, object }) => name === key && object === undefined)) report(`a get of ${kind.kind} ${key} at ${asked} failed: ${String(error)}`)
+  }
+}
+
+/**
+ * Reads while a write is on its way: as soon as the store has it, a list and a get must show it, however far behind the
+ * server's caches are.
+ */
+export async function checkFreshness(world: World, report: Report): Promise<void> {
+  const { server, history, clock } = world
+  if (server === undefined) return
+  const before = history.store.revision()
+  const metadata = { namespace: 'default', name: 'probe' }
+  const data = { at: String(before) }
+  const writing = server.client.update(ConfigMap, { metadata, data }).catch((error: unknown) => {
+    if (!isFault(error, 'notFound')) throw error
+    return server.client.create(ConfigMap, { metadata, data })
+  })
+  await clock.runUntil(() => history.store.revision() > before, 2000)
+  await checkList(world, ConfigMap, report)
+  let written = false
+  void writing.then(() => (written = true))
+  if (!(await clock.runUntil(() => written, 10_000))) report('a write of the ConfigMap probe was not answered within 10 s')
+}
+
+/** At rest, what controllers and scheduler believe is what the store has. */
+export function checkCaches(world: World, report: Report): void {
+  const { history, informers } = world
+  for (const kind of observedKinds) {
+    const state = history.stateAt(kind.kind, history.store.revision())
+    for (const informer of informers.map((each) => each.of(kind)).filter(({ synced }) => synced)) {
+      const believed = new Map(informer.list().map((object: StoredObject) => [nameOf(object), object]))
+      for (const [name, object] of believed) if (state.get(name)?.revision !== revisionOf(object)) report(`a cache of ${kind.plural} has ${name} at ${object.metadata.resourceVersion}; the store has ${show(state.get(name))}`)
+      for (const name of state.keys()) if (!believed.has(name)) report(`a cache of ${kind.plural} lacks ${name}`)
+    }
   }
 }

@@ -10,7 +10,7 @@ import { Namespace } from '#cluster/api/core/v1/namespace.ts'
 import { Node } from '#cluster/api/core/v1/node.ts'
 import { Counter } from './counter.ts'
 import { checkMachines, quietProblems, watchInvariants } from './invariants.ts'
-import { checkGet, checkList, checkReplay, observedKinds, WatchObserver } from './observers.ts'
+import { checkCaches, checkFreshness, checkGet, checkList, checkReplay, observedKinds, WatchObserver } from './observers.ts'
 import { countingLinks, createDeployment, createService, isBroken, step } from './scenario.ts'
 import type { ScenarioState } from './scenario.ts'
 import { World } from './world.ts'
@@ -110,12 +110,15 @@ async function inspect({ world, random }: ScenarioState, observers: readonly Wat
   if (random.chance(0.5)) await checkReplay(world, kind, report)
   if (random.chance(0.5)) await checkList(world, kind, report)
   await checkGet(world, kind, report)
+  await checkFreshness(world, report)
 }
 
 /** Everything is healed; then all must come to rest within half an hour. */
 async function rest(state: ScenarioState, observers: readonly WatchObserver[], report: (violation: string) => void): Promise<void> {
   const { world, broken, log, released, counter } = state
   await world.heal()
+  // What was on its way while things were slow still arrives.
+  await world.clock.advance(5000)
   for (const observer of observers) observer.attach()
   for (const { metadata } of (await world.user.list(Node)).items) await world.user.patch(Node, { name: metadata.name }, { spec: { unschedulable: false } }, { type: 'merge' })
   log('everything is healed')
@@ -126,6 +129,7 @@ async function rest(state: ScenarioState, observers: readonly WatchObserver[], r
     await checkReplay(world, kind, report)
     await checkList(world, kind, report)
   }
+  checkCaches(world, report)
   const miscounted = await counter.problem(world.user)
   if (miscounted !== undefined) report(miscounted)
   for (const object of (await world.user.list(ConfigMap)).items.filter(({ metadata }) => metadata.deletionTimestamp !== undefined)) {

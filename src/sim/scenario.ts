@@ -239,6 +239,22 @@ const faults: readonly Action[] = [
     },
   },
   {
+    name: 'controllers or scheduler are cut off for a while', weight: 4,
+    async run({ world, random }) {
+      const link = random.pick(world.controlLinks)
+      const { weather } = link
+      link.partitioned = true
+      await world.clock.advance(random.int(20_000))
+      link.partitioned = false
+      const compacted = random.chance(0.5)
+      // What happened meanwhile is compacted: every watch has to begin with a new list.
+      if (compacted) link.weather = { ...weather, expireWatch: 1 }
+      await world.clock.advance(2000)
+      link.weather = weather
+      return compacted ? 'and find that what they missed is compacted' : ''
+    },
+  },
+  {
     name: 'the controllers restart', weight: 2,
     run({ world }) {
       world.killControllers()

@@ -46,6 +46,7 @@ interface Server {
 
 interface Process {
   readonly link: Link
+  readonly informers: Informers
   readonly close: () => Promise<void>
 }
 
@@ -131,7 +132,7 @@ export class World {
     if (this.#controllers !== undefined) return
     const link = this.#connect(this.random.fork(`controllers ${this.clock.nowMs()}`))
     const controllers = new Controllers({ client: link.client, clock: this.clock, log: this.#options.log, caBundle: simulatedCa })
-    this.#controllers = { link, close: () => controllers.close() }
+    this.#controllers = { link, informers: controllers.informers, close: () => controllers.close() }
   }
 
   killControllers(): void {
@@ -148,13 +149,23 @@ export class World {
     const link = this.#connect(random)
     const informers = new Informers({ client: link.client, clock, log })
     const scheduler = new Scheduler({ client: link.client, informers, clock, random, log })
-    this.#scheduler = { link, close: async () => void (await Promise.all([scheduler.close(), informers.close()])) }
+    this.#scheduler = { link, informers, close: async () => void (await Promise.all([scheduler.close(), informers.close()])) }
   }
 
   killScheduler(): void {
     this.#scheduler?.link.cut()
     void this.#scheduler?.close()
     this.#scheduler = undefined
+  }
+
+  /** The caches of the controllers and of the scheduler that are up now. */
+  get informers(): Informers[] {
+    return [this.#controllers?.informers, this.#scheduler?.informers].flatMap((informers) => informers ?? [])
+  }
+
+  /** The links of controllers and scheduler, as far as they are up. */
+  get controlLinks(): Link[] {
+    return [this.#controllers?.link, this.#scheduler?.link].flatMap((link) => link ?? [])
   }
 
   /** The links of everything that is up now. */
