@@ -163,7 +163,8 @@ test('beside a firewall that drops what it does not know, ours is let through an
   await iptables('-P', 'FORWARD', 'ACCEPT')
   await networks[Symbol.asyncDispose]()
   networks = await open()
-  assert.equal(await iptables('-S', 'DOCKER-USER'), '-N DOCKER-USER\n')
+  // Another suite's engine may have rules of its own there: the namespace is shared.
+  assert.doesNotMatch(await iptables('-S', 'DOCKER-USER'), /berth:berth_nettest/)
   await iptables('-F', 'FORWARD')
   await iptables('-X', 'DOCKER-USER')
 })
