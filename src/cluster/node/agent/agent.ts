@@ -89,7 +89,7 @@ class Agent implements NodeAgent {
   readonly #workers = new Map<string, PodWorker>()
 
   constructor(options: NodeAgentOptions) {
-    const { client, runtime, files, network, clock, random, log, node, folders, clusterDns } = options
+    const { client, runtime, files, network, clock, log, node, folders, clusterDns } = options
     this.#options = options
     this.#tasks = new TaskGroup((error) => log.error({ err: error }, 'a task of the node agent failed'))
     const onError = (error: unknown): void => log.warn({ err: error }, 'following the API failed, will be retried')
@@ -103,7 +103,6 @@ class Agent implements NodeAgent {
       files,
       network,
       clock,
-      random,
       log,
       recorder: new Recorder({ client, clock, log, host: node.name }),
       references: new References({ client, clock, log, onChange: (uid) => this.#workers.get(uid)?.referencesChanged() }),

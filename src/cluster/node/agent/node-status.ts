@@ -6,6 +6,8 @@ import type { Clock } from '#base/clock.ts'
 import { rfc3339Micro, rfc3339Seconds, sleep } from '#base/clock.ts'
 import { isFault } from '#base/fault.ts'
 import type { Logger } from '#base/log.ts'
+import type { Random } from '#base/random.ts'
+import { randomInt } from '#base/random.ts'
 import { Lease } from '../../api/coordination/v1/lease.ts'
 import { Namespace } from '../../api/core/v1/namespace.ts'
 import type { NodeCondition, NodeStatus } from '../../api/core/v1/node-status.ts'
@@ -31,6 +33,7 @@ export interface NodeFacts {
 export interface NodeStatusOptions {
   readonly client: Client
   readonly clock: Clock
+  readonly random: Random
   readonly log: Logger
   readonly runtime: PodRuntime
   readonly node: NodeFacts
@@ -41,6 +44,8 @@ export interface NodeStatusOptions {
 const leaseNamespace = 'kube-node-lease'
 const leaseSeconds = 40
 const renewMs = 10_000
+/** Heartbeats of many nodes that were started together drift apart. */
+const jitterMs = 400
 const reportMs = 300_000
 
 /** Creates the Node or brings its labels up to date, then writes its first status. Retries until `signal` aborts. */
@@ -103,7 +108,7 @@ export async function keepNodeAlive(options: NodeStatusOptions, signal: AbortSig
       if (isFault(error, 'notFound')) await registerNode(options, signal)
     }
     try {
-      await sleep(clock, renewMs, signal)
+      await sleep(clock, renewMs + randomInt(options.random, jitterMs), signal)
     } catch (error) {
       if (!isFault(error, 'canceled')) throw error
     }

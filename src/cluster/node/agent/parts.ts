@@ -1,7 +1,6 @@
 /** What the parts of the node agent share: ports, options, and the small services that are made once per agent. */
 import type { Clock } from '#base/clock.ts'
 import type { Logger } from '#base/log.ts'
-import type { Random } from '#base/random.ts'
 import type { Gate } from '#base/task.ts'
 import type { Pod } from '../../api/core/v1/pod.ts'
 import type { Service } from '../../api/core/v1/service.ts'
@@ -39,7 +38,6 @@ export interface Parts {
   readonly files: NodeFiles
   readonly network: NodeNetwork
   readonly clock: Clock
-  readonly random: Random
   readonly log: Logger
   readonly recorder: Recorder
   readonly references: References

@@ -22,10 +22,8 @@ const mostBuffered = 1024 * 1024
 
 /** Carries a session to its end, reports its exit code, closes the socket. Never rejects. */
 export async function serveSession(socket: WebSocket, open: () => Promise<Session>): Promise<void> {
-  // Messages may come before the command has started.
-  const early: Buffer[] = []
-  const keepEarly = (data: RawData): void => void early.push(toBuffer(data))
-  socket.on('message', keepEarly)
+  // Messages may come before the command has started: they wait in the connection.
+  socket.pause()
   const closed = new Promise<void>((resolve) => {
     socket.once('close', () => resolve())
     socket.once('error', () => resolve())
@@ -35,14 +33,13 @@ export async function serveSession(socket: WebSocket, open: () => Promise<Sessio
     session = await open()
   } catch (error) {
     send(socket, outcomeChannel, Buffer.from(JSON.stringify(failureStatus(asFault(error).message))))
+    socket.resume()
     socket.close(1000)
     return
   }
   void closed.then(() => session.close())
-  socket.off('message', keepEarly)
-  const receive = (message: Buffer): void => receiveMessage(socket, session, message)
-  for (const message of early) receive(message)
-  socket.on('message', (data: RawData) => receive(toBuffer(data)))
+  socket.on('message', (data: RawData) => receiveMessage(socket, session, toBuffer(data)))
+  socket.resume()
   session.stdin?.on('error', () => {
     // The process has closed its standard input: what still comes is dropped.
   })
