@@ -207,11 +207,12 @@ async function tour(context: string): Promise<void> {
     return 'back at v2'
   })
   await step('change the Secret and see it in the running pods', async () => {
-    const uids = (await pods()).map((pod) => pod.metadata.uid).sort().join()
+    const readyUids = async (): Promise<string> => (await pods()).filter(isReady).map((pod) => pod.metadata.uid).sort().join()
+    const uids = await readyUids()
     expect((await request('/cgi-bin/greeting')) === 'good morning', 'the Secret is not mounted')
     await must(['kube', 'apply', '-f', '-'], 'apiVersion: v1\nkind: Secret\nmetadata: {name: shop, namespace: shop}\nstringData: {greeting: good evening}\n')
     await until('the new Secret in the pods', async () => ((await request('/cgi-bin/greeting')) === 'good evening' ? true : undefined))
-    expect((await pods()).map((pod) => pod.metadata.uid).sort().join() === uids, 'pods were replaced')
+    expect((await readyUids()) === uids, 'pods were replaced')
     return 'no rebuild, no restart'
   })
 }

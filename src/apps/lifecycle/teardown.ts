@@ -10,6 +10,7 @@ import type { Kernel } from '#linux/contract/kernel.ts'
 import { openKernel } from '#linux/real/kernel.ts'
 import type { Config } from '../config/config.ts'
 import { nftTables } from '../config/names.ts'
+import { restoreSysctls } from './machine-sysctls.ts'
 
 const graceMs = 10_000
 const sigterm = 15
@@ -21,6 +22,7 @@ export async function tearDown(config: Config, clock: Clock): Promise<void> {
   for (const link of await kernel.links.list()) if (link.name.startsWith(config.instance.linkPrefix)) await kernel.links.deleteLink(link.name)
   for (const table of nftTables(config.instance)) await kernel.nftables.apply(`add table ${table}\ndelete table ${table}`)
   for (const destination of [config.podCidr, config.instance.clusterCidr, config.serviceCidr]) await kernel.links.deleteRoute({ destination, type: 'unreachable' })
+  await restoreSysctls(config, kernel.links)
   await kernel.cgroups.remove(config.instance.name)
   rmSync(config.paths.run, { recursive: true, force: true })
 }

@@ -9,6 +9,7 @@ import { print, type Terminal } from '#cli/terminal.ts'
 import { startDetached } from '#linux/real/detached.ts'
 import type { Config } from '../config/config.ts'
 import { down } from './down.ts'
+import { rememberSysctls } from './machine-sysctls.ts'
 import { isAlive, processNames, runningPid } from './processes.ts'
 import { waitReady } from './ready.ts'
 
@@ -73,8 +74,8 @@ Berth is up. Point the stock clients at it:
 
 Try:
   ${berth} status
-  ${berth} build -t hello ${join(home, 'examples/hello')}
-  ${berth} kube get pods --all-namespaces
+  ${berth} kube get nodes
+  ${environment}npm --prefix ${home} run tour
 `
 }
 
@@ -84,6 +85,7 @@ export async function up(config: Config, terminal: Terminal, options: { readonly
   const already = processNames.every((name) => runningPid(config.paths.run, name, 'process') !== undefined)
   if (!already) {
     makeDirectories(config)
+    rememberSysctls(config)
     await checkPorts(config)
   }
   const started = clock.monotonicMs()

@@ -7,7 +7,7 @@ const kinds: readonly (readonly [RegExp, RuntimeFailure['kind']])[] = [
   [/executable file [`'"]?[^`'"]*[`'"]? ?not found|executable file not found|exec: "[^"]*": stat [^:]*: no such file|open executable: no such file/i, 'executableNotFound'],
   [/\b(mount|mounting|rootfs)\b[^\n]*(fail|error|no such|not permitted|denied|invalid|busy)|error mounting/i, 'mount'],
   [/exec format error/i, 'notExecutable'],
-  [/executable[^\n]*(permission denied|not executable)|exec[^\n]*permission denied|open executable: (permission denied|operation not permitted)|is a directory/i, 'permissionDenied'],
+  [/executable[^\n]*(permission denied|not executable)|exec[^\n]*permission denied|open executable: (permission denied|operation not permitted)|is a directory|is not a regular file/i, 'permissionDenied'],
   [/exec[^\n]*no such file or directory/i, 'executableNotFound'],
 ]
 

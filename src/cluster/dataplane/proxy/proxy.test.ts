@@ -74,9 +74,9 @@ before(async () => {
   await kernel.links.setSysctl('net.ipv4.ip_forward', '1')
   await kernel.links.ensureBridge({ name: 'bt-pods', addresses: ['10.42.0.1/24'] })
   // The way out of the machine, where no packet for a service or pod may be seen.
-  // Packets on it are counted: the kernel's own (neighbour discovery) would be among them.
-  if (existsSync('/proc/sys/net/ipv6')) await kernel.links.setSysctl('net.ipv6.conf.default.disable_ipv6', '1')
   await kernel.links.ensureBridge({ name: 'bt-out', addresses: ['192.0.2.1/24'] })
+  // Packets on it are counted: the kernel's own (neighbour discovery) would be among them.
+  if (existsSync('/proc/sys/net/ipv6')) await kernel.links.setSysctl('net.ipv6.conf.bt-out.disable_ipv6', '1')
   await kernel.links.route({ destination: '10.0.0.0/8', gateway: '192.0.2.254', device: 'bt-out' })
   await Promise.all([addPod('a', '10.42.0.2'), addPod('b', '10.42.0.3')])
   const store = openMemoryStore()
