@@ -23,7 +23,10 @@ function openDatabase(folder: string): DatabaseSync {
   const database = new DatabaseSync(join(folder, 'store.db'), { timeout: 5_000 })
   database.exec('PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA journal_size_limit=67108864; PRAGMA cache_size=-8192')
   const found = Number(database.prepare('PRAGMA user_version').get()?.['user_version'])
-  if (found > formatVersion) throw new Error(`${folder}/store.db has format ${found}, this Berth knows up to ${formatVersion}: start the newer Berth that wrote it`)
+  if (found > formatVersion) {
+    database.close()
+    throw new Error(`${folder}/store.db has format ${found}, this Berth knows up to ${formatVersion}: start the newer Berth that wrote it`)
+  }
   if (found === 0) database.exec(`BEGIN IMMEDIATE; ${schemaSql}; PRAGMA user_version=${formatVersion}; COMMIT`)
   return database
 }
