@@ -28,6 +28,7 @@ export interface Listener {
 /** Idle keep-alive connections; clients of Kubernetes keep theirs for long. */
 const keepAliveMs = 180_000
 const headersMs = 30_000
+const keepAliveProbeMs = 30_000
 
 /** The session of an HTTP/2 request is one object per connection; of HTTP/1.1 the socket is. */
 function connectionOf(request: IncomingMessage): Connection {
@@ -61,6 +62,8 @@ function createServer({ server, authority, front }: ListenOptions, sockets: Set<
   made.on('connection', (socket: Socket) => {
     sockets.add(socket)
     socket.setNoDelay(true)
+    // A peer that is gone without a word would hold its watches for ever.
+    socket.setKeepAlive(true, keepAliveProbeMs)
     socket.once('close', () => sockets.delete(socket))
   })
   // Probes that hang up, scanners that speak no TLS: theirs to sort out.
