@@ -3,8 +3,8 @@
  * never a mixture (docs/CONVENTIONS.md, "Files").
  */
 import { randomUUID } from 'node:crypto'
-import { open, readFile, rename, unlink } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { open, readdir, readFile, rename, unlink } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { asFault, Fault, systemErrorCode } from './fault.ts'
 import { isRecord, jsonText, parseJson } from './json.ts'
 
@@ -27,6 +27,11 @@ export async function writeFileAtomically(path: string, content: Uint8Array | st
     throw error
   }
   if (options.durable !== false) await syncFolder(dirname(path))
+}
+
+/** Removes what writers that were killed have left beside the files of a folder. Only for a folder that nobody writes to now. */
+export async function sweepUnfinished(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) if (/\.[0-9a-f]{8}\.tmp$/.test(name)) await unlink(join(folder, name))
 }
 
 /** Brings a folder's entries to the disk, so that names made or removed in it survive a power cut. */

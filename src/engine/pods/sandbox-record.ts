@@ -6,7 +6,7 @@ import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { DnsConfig, HostPort, PodIdentity } from '#cluster/contract/runtime.ts'
 import { Fault } from '#base/fault.ts'
-import { readState, writeState } from '#base/files.ts'
+import { readState, sweepUnfinished, writeState } from '#base/files.ts'
 import { isRecord } from '#base/json.ts'
 
 export interface SandboxRecord {
@@ -51,6 +51,7 @@ export class SandboxRecords {
 
   async readAll(onBroken: (file: string, error: unknown) => void): Promise<SandboxRecord[]> {
     await mkdir(this.#folder, { recursive: true, mode: 0o700 })
+    await sweepUnfinished(this.#folder)
     const records: SandboxRecord[] = []
     for (const name of (await readdir(this.#folder)).filter((file) => file.endsWith('.json')).sort()) {
       const path = join(this.#folder, name)
