@@ -1,9 +1,13 @@
 /** The whole program as a user meets it: up, the tour, bad input through the command line, down; nothing is left behind. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { networkInterfaces } from 'node:os'
 import { join, resolve } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { resolveConfig } from '../src/apps/config/config.ts'
+import { nftTables } from '../src/apps/config/names.ts'
+import { openKernel } from '../src/linux/real/kernel.ts'
 import { type BerthInstance, createInstance } from './instance.ts'
 
 const repository = resolve(import.meta.dirname, '..')
@@ -84,5 +88,21 @@ describe('berth from up to down', () => {
     for (let attempt = 0; attempt < 100 && !/Insufficient cpu/.test(said); attempt += 1) said = instance.berth(['kube', 'get', 'pod', 'huge', '-o', 'json']).stdout
     assert.match(said, /0\/1 nodes are available: 1 Insufficient cpu/)
     assert.equal(instance.berth(['kube', 'delete', 'pod', 'huge']).status, 0)
+  })
+
+  test('down leaves no process, mount, link, nft table or cgroup; up again finds images and objects', async () => {
+    const { instance: names } = resolveConfig({}, instance.env).config
+    instance.down()
+    assert.deepEqual(readFileSync('/proc/self/mounts', 'utf8').split('\n').filter((line) => line.includes(instance.root)), [])
+    assert.deepEqual(Object.keys(networkInterfaces()).filter((name) => name.startsWith(names.linkPrefix)), [])
+    {
+      await using kernel = await openKernel()
+      for (const table of nftTables(names)) assert.deepEqual(await kernel.nftables.list(table), [], table)
+    }
+    const groups = ['', ...readdirSync('/sys/fs/cgroup')].map((controller) => join('/sys/fs/cgroup', controller, names.name))
+    assert.deepEqual(groups.filter((path) => existsSync(path)), [])
+    instance.up()
+    assert.match(instance.berth(['images']).stdout, /^base /m)
+    assert.equal(instance.berth(['kube', 'get', 'namespace', 'default']).status, 0)
   })
 })
