@@ -19,13 +19,23 @@ export interface PodInfo {
   readonly ports: readonly PortClaim[]
   /** The uid of its controller; '' without one. */
   readonly owner: string
+  /** It has required anti-affinity. */
+  readonly repels: boolean
 }
 
 export function podInfo(pod: Pod): PodInfo {
   const ports = pod.spec.containers.flatMap((container) => container.ports ?? []).flatMap(({ hostPort, hostIP, protocol }) =>
     hostPort === undefined || hostPort === 0 ? [] : [{ ip: hostIP === undefined || hostIP === '' ? '0.0.0.0' : hostIP, protocol: protocol ?? 'TCP', port: hostPort }],
   )
-  return { pod, key: `${pod.metadata.namespace}/${pod.metadata.name}`, uid: pod.metadata.uid, requests: podRequests(pod), ports, owner: pod.metadata.ownerReferences?.find(({ controller }) => controller === true)?.uid ?? '' }
+  return {
+    pod,
+    key: `${pod.metadata.namespace}/${pod.metadata.name}`,
+    uid: pod.metadata.uid,
+    requests: podRequests(pod),
+    ports,
+    owner: pod.metadata.ownerReferences?.find(({ controller }) => controller === true)?.uid ?? '',
+    repels: (pod.spec.affinity?.podAntiAffinity?.requiredDuringSchedulingIgnoredDuringExecution ?? []).length > 0,
+  }
 }
 
 export interface NodeInfo {
@@ -43,6 +53,8 @@ export class ClusterView {
   readonly #infos = new Map<string, NodeInfo>()
   /** Where each pod (by uid) sits. */
   readonly #places = new Map<string, string>()
+  /** Placed pods with required anti-affinity: they concern every pod that comes after them. */
+  readonly repelling = new Map<string, NodeInfo>()
   #schedulable: NodeInfo[] | undefined
 
   /** The nodes that exist, in a stable order. */
@@ -78,6 +90,7 @@ export class ClusterView {
     if (pod.owner !== '') info.owners.set(pod.owner, (info.owners.get(pod.owner) ?? 0) + 1)
     info.requested = plus(info.requested, pod.requests)
     this.#places.set(pod.uid, nodeName)
+    if (pod.repels) this.repelling.set(pod.uid, info)
   }
 
   /** Answers whether it was counted anywhere. */
@@ -92,6 +105,7 @@ export class ClusterView {
     else info.owners.delete(pod.owner)
     info.requested = minus(info.requested, pod.requests)
     this.#places.delete(uid)
+    this.repelling.delete(uid)
     if (info.node === undefined && info.pods.size === 0) this.#infos.delete(info.name)
     return true
   }

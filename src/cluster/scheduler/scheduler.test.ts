@@ -149,3 +149,45 @@ test('replicas of one workload spread, other workloads are packed', () =>
     const places = await Promise.all(['w0', 'w1', 'w2'].map((name) => placeOf(world, name)))
     assert.equal(new Set(places).size, 3)
   }))
+
+const zone = (name: string, where: string): SubmittedNode => node(name, { labels: { zone: where, 'kubernetes.io/hostname': name } })
+const labelled = (name: string, labels: Record<string, string>, spec: Partial<NonNullable<SubmittedPod['spec']>>): SubmittedPod => ({ ...pod(name, {}, spec), metadata: { namespace: 'default', name, labels } })
+
+test('anti-affinity keeps pods apart, also those that came before; affinity keeps them together', () =>
+  withScheduler([zone('a1', 'a'), zone('a2', 'a'), zone('b1', 'b')], async (world) => {
+    const apart = { podAntiAffinity: { requiredDuringSchedulingIgnoredDuringExecution: [{ topologyKey: 'zone', labelSelector: { matchLabels: { app: 'db' } } }] } }
+    for (const name of ['db0', 'db1', 'db2']) {
+      await world.client.create(Pod, labelled(name, { app: 'db' }, { affinity: apart }))
+      await world.clock.settle()
+    }
+    const zones = await Promise.all(['db0', 'db1'].map(async (name) => (await placeOf(world, name))[0]))
+    assert.deepEqual(zones.toSorted(), ['a', 'b'])
+    assert.match(await whyOf(world, 'db2'), /^0\/3 nodes are available: 3 node\(s\) didn't (satisfy existing pods anti-affinity rules|match pod anti-affinity rules)\.$/)
+    const together = { podAffinity: { requiredDuringSchedulingIgnoredDuringExecution: [{ topologyKey: 'kubernetes.io/hostname', labelSelector: { matchLabels: { app: 'cache' } } }] } }
+    await world.client.create(Pod, labelled('near', { app: 'web' }, { affinity: together }))
+    await world.clock.settle()
+    assert.equal(await whyOf(world, 'near'), "0/3 nodes are available: 3 node(s) didn't match pod affinity rules.")
+    await world.client.create(Pod, labelled('cache0', { app: 'cache' }, { affinity: together }))
+    await world.clock.advance(3000)
+    assert.equal(await placeOf(world, 'near'), await placeOf(world, 'cache0'))
+    assert.notEqual(await placeOf(world, 'near'), '')
+  }))
+
+test('a spread constraint bounds how uneven places may be', () =>
+  withScheduler([zone('a1', 'a'), zone('a2', 'a'), zone('b1', 'b'), node('bare')], async (world) => {
+    const spec = { topologySpreadConstraints: [{ maxSkew: 1, topologyKey: 'zone', whenUnsatisfiable: 'DoNotSchedule' as const, labelSelector: { matchLabels: { app: 'web' } } }] }
+    for (let i = 0; i < 4; i += 1) {
+      await world.client.create(Pod, labelled(`w${i}`, { app: 'web' }, spec))
+      await world.clock.settle()
+    }
+    const zones = await Promise.all([0, 1, 2, 3].map(async (i) => (await placeOf(world, `w${i}`))[0]))
+    assert.deepEqual(zones.toSorted(), ['a', 'a', 'b', 'b'])
+    await world.client.patch(Node, { name: 'b1' }, { spec: { unschedulable: true } }, { type: 'merge' })
+    await world.clock.settle()
+    await world.client.create(Pod, labelled('w4', { app: 'web' }, spec))
+    await world.clock.settle()
+    await world.client.create(Pod, labelled('w5', { app: 'web' }, spec))
+    await world.clock.settle()
+    assert.equal((await placeOf(world, 'w4'))[0], 'a')
+    assert.equal(await whyOf(world, 'w5'), "0/4 nodes are available: 1 node(s) didn't match pod topology spread constraints (missing required label), 1 node(s) were unschedulable, 2 node(s) didn't match pod topology spread constraints.")
+  }))

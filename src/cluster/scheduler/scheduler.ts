@@ -10,12 +10,14 @@ import { isFault } from '#base/fault.ts'
 import type { Logger } from '#base/log.ts'
 import type { Random } from '#base/random.ts'
 import { TaskGroup } from '#base/task.ts'
+import { Namespace } from '../api/core/v1/namespace.ts'
 import { Node } from '../api/core/v1/node.ts'
 import { Pod } from '../api/core/v1/pod.ts'
 import { createEventRecorder, type EventRecorder } from '../client/event-recorder.ts'
 import type { Change, Informer } from '../client/informer.ts'
 import type { Informers } from '../client/informers.ts'
 import type { Client } from '../contract/client.ts'
+import { looksAtNeighbours } from './neighbours.ts'
 import type { PodInfo } from './node-info.ts'
 import { ClusterView, podInfo } from './node-info.ts'
 import type { QueuedPod } from './pod-queue.ts'
@@ -51,6 +53,9 @@ export class Scheduler implements AsyncDisposable {
   readonly #tasks: TaskGroup
   readonly #pods: Informer<Pod>
   readonly #nodes: Informer<Node>
+  readonly #namespaces: Informer<Namespace>
+  /** Waiting pods whose place depends on where others are. */
+  readonly #lookingAround = new Set<string>()
   /** Chosen and not yet seen bound, by uid. */
   readonly #assumed = new Map<string, string>()
   /** Counts changes that may let a resting pod fit. */
@@ -69,11 +74,13 @@ export class Scheduler implements AsyncDisposable {
     this.#tasks = new TaskGroup((error) => log.error({ err: error }, 'the scheduler failed'))
     this.#nodes = options.informers.of(Node)
     this.#pods = options.informers.of(Pod)
+    this.#namespaces = options.informers.of(Namespace)
     this.#nodes.onChange((change) => this.#onNode(change))
     this.#pods.onChange((change) => this.#onPod(change))
     this.#tasks.spawn(async (signal) => {
       await this.#nodes.whenSynced(signal)
       await this.#pods.whenSynced(signal)
+      await this.#namespaces.whenSynced(signal)
       this.#started = true
       this.#pump()
     })
@@ -103,14 +110,20 @@ export class Scheduler implements AsyncDisposable {
 
   #onPod({ key, previous, current }: Change<Pod>): void {
     if (previous !== undefined && (current === undefined || current.metadata.uid !== previous.metadata.uid)) this.#forget(previous)
-    if (current === undefined) return this.#queue.remove(key)
+    if (current === undefined) {
+      if (previous !== undefined) this.#lookingAround.delete(previous.metadata.uid)
+      return this.#queue.remove(key)
+    }
     if (isFinished(current)) {
       this.#queue.remove(key)
       this.#forget(current)
     } else if (isAssigned(current)) {
       this.#queue.remove(key)
       this.#assumed.delete(current.metadata.uid)
+      this.#lookingAround.delete(current.metadata.uid)
       this.#view.place(podInfo(current), current.spec.nodeName ?? '')
+      const moved = previous === undefined || !isAssigned(previous) || JSON.stringify(previous.metadata.labels) !== JSON.stringify(current.metadata.labels)
+      if (moved && this.#lookingAround.size > 0) this.#somethingChanged()
     } else if (this.#isMine(current)) this.#enqueue(previous, current)
     else this.#queue.remove(key)
   }
@@ -178,8 +191,9 @@ export class Scheduler implements AsyncDisposable {
     }
     const info = podInfo(pod)
     const changes = this.#changes
-    const selection = this.#selector.select(info, this.#view.nodes)
+    const selection = this.#selector.select(info, { nodes: this.#view.nodes, repelling: this.#view.repelling, namespaceLabels: (name) => this.#namespaces.get({ name })?.metadata.labels ?? {} })
     if ('refused' in selection) {
+      if (looksAtNeighbours(pod)) this.#lookingAround.add(entry.uid)
       this.#recorder.event(pod, 'Warning', 'FailedScheduling', selection.refused)
       this.#queue.rest(entry, attempts, changes !== this.#changes)
       this.#spawn(() => this.#explain(pod, 'Unschedulable', selection.refused))

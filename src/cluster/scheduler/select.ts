@@ -2,6 +2,8 @@
 import type { Random } from '#base/random.ts'
 import { randomInt } from '#base/random.ts'
 import { explain, objections } from './filters.ts'
+import type { Neighbourhood } from './neighbours.ts'
+import { neighbourRule } from './neighbours.ts'
 import type { NodeInfo, PodInfo } from './node-info.ts'
 import { scores } from './scores.ts'
 
@@ -26,7 +28,9 @@ export class Selector {
     this.#random = random
   }
 
-  select(pod: PodInfo, nodes: readonly NodeInfo[]): Selection {
+  select(pod: PodInfo, around: Neighbourhood): Selection {
+    const { nodes } = around
+    const rule = neighbourRule(pod, around)
     const limit = enough(nodes.length)
     const fitting: NodeInfo[] = []
     const reasons = new Map<string, number>()
@@ -34,7 +38,8 @@ export class Selector {
     for (; looked < nodes.length && fitting.length < limit; looked += 1) {
       const info = nodes[(this.#next + looked) % nodes.length]
       if (info === undefined) continue
-      const found = objections(pod, info)
+      const own = objections(pod, info)
+      const found = own.length === 0 && rule !== undefined && info.node !== undefined ? rule(info.node) : own
       if (found.length === 0) fitting.push(info)
       else for (const reason of found) reasons.set(reason, (reasons.get(reason) ?? 0) + 1)
     }
