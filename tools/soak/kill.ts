@@ -143,7 +143,7 @@ async function readable(kube: KubeConnection): Promise<Set<string>> {
   return names
 }
 
-export async function soakKill(): Promise<void> {
+export async function run(): Promise<void> {
   enterNamespaces()
   using instance = createInstance()
   instance.up()
