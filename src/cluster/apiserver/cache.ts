@@ -86,12 +86,12 @@ export class ResourceCache {
   /** Takes over one object at start, without history. */
   load(entry: Entry): void {
     this.#entries.set(entry.key, entry)
+    if ((this.#keys.at(-1) ?? '') > entry.key) this.#unsorted = true
     this.#keys.push(entry.key)
-    this.#unsorted = true
   }
 
-  /** `stored`: the object's stored form, if it is not sealed. */
-  put(key: string, object: JsonObject, revision: bigint, stored?: Buffer): void {
+  /** `object`: as an Entry takes it. `stored`: the object's stored form, if it is not sealed. */
+  put(key: string, object: JsonObject | (() => JsonObject), revision: bigint, stored?: Buffer): void {
     const previous = this.#entries.get(key)
     const entry = new Entry(key, object, revision, stored)
     this.#entries.set(key, entry)
@@ -105,7 +105,7 @@ export class ResourceCache {
     this.#entries.delete(key)
     const at = lowerBound(this.#sortedKeys(), key)
     this.#keys.splice(at, 1)
-    this.#record({ type: 'delete', entry: new Entry(key, previous.object, revision), previous })
+    this.#record({ type: 'delete', entry: new Entry(key, () => previous.object, revision), previous })
   }
 
   /** All current entries whose key begins with `prefix`, in key order, from the first key greater than `after`. */
@@ -125,20 +125,41 @@ export class ResourceCache {
     return revision >= this.#horizon
   }
 
-  /** The entries below `prefix` as they were at `revision`, in key order. Throws `expired`. */
-  listAt(revision: bigint, prefix: string): Entry[] {
+  /** The entries below `prefix` as they were at `revision`, in key order, from the first key greater than `after`. Throws `expired`. */
+  *scanAt(revision: bigint, prefix: string, after: string): Generator<Entry> {
+    const undone = this.#changedSince(revision)
+    if (undone.size === 0) return yield* this.scan(prefix, after)
+    const former: Entry[] = []
+    for (const entry of undone.values()) if (entry !== undefined && entry.key > after && entry.key.startsWith(prefix)) former.push(entry)
+    former.sort((a, b) => (a.key < b.key ? -1 : 1))
+    let index = 0
+    for (const entry of this.scan(prefix, after)) {
+      if (undone.has(entry.key)) continue
+      for (let next = former[index]; next !== undefined && next.key < entry.key; next = former[(index += 1)]) yield next
+      yield entry
+    }
+    yield* former.slice(index)
+  }
+
+  /** How many entries `scanAt` would give, without going through them. */
+  countAt(revision: bigint, prefix: string, after: string): number {
+    const keys = this.#sortedKeys()
+    const counts = (key: string): boolean => key > after && key.startsWith(prefix)
+    let count = lowerBound(keys, `${prefix}\uffff`) - lowerBound(keys, after > prefix ? `${after}\0` : prefix)
+    for (const [key, former] of this.#changedSince(revision)) if (counts(key)) count += Number(former !== undefined) - Number(this.#entries.has(key))
+    return count
+  }
+
+  /** What was under each key that changed after `revision`. */
+  #changedSince(revision: bigint): ReadonlyMap<string, Entry | undefined> {
     if (!this.remembers(revision)) throw expiredVersion()
-    const undone = new Map<string, Entry | undefined>()
+    const former = new Map<string, Entry | undefined>()
     for (let index = this.#changes.length - 1; index >= 0; index -= 1) {
       const change = this.#changes[index]
       if (change === undefined || change.entry.revision <= revision) break
-      undone.set(change.entry.key, change.previous)
+      former.set(change.entry.key, change.previous)
     }
-    const current = [...this.scan(prefix)]
-    if (undone.size === 0) return current
-    const list = current.filter(({ key }) => !undone.has(key))
-    for (const entry of undone.values()) if (entry?.key.startsWith(prefix)) list.push(entry)
-    return list.sort((a, b) => (a.key < b.key ? -1 : 1))
+    return former
   }
 
   /** `at`: the revision up to which this cache is complete. Throws `expired`. */
@@ -231,7 +252,7 @@ function itemFor(change: Change, { prefix, selects }: CacheWatchOptions): WatchI
   const was = previous !== undefined && (selects === undefined || selects(previous.object))
   if (type === 'delete') return was ? { type: 'DELETED', entry } : undefined
   if (selects === undefined || selects(entry.object)) return { type: was ? 'MODIFIED' : 'ADDED', entry }
-  return was ? { type: 'DELETED', entry: new Entry(entry.key, previous.object, entry.revision) } : undefined
+  return was ? { type: 'DELETED', entry: new Entry(entry.key, () => previous.object, entry.revision) } : undefined
 }
 
 /** One watch: a bounded queue that its consumer empties. */

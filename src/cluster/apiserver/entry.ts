@@ -2,6 +2,7 @@
  * One version of one object as the API server holds it: frozen, with its place in history, and serialised at most once per
  * encoding, however many lists and watches send it.
  */
+import { present } from '#base/assert.ts'
 import { isJsonObject, type JsonObject } from '#schema/json.ts'
 import type { ObjectMeta } from '#schema/object-meta.ts'
 
@@ -43,20 +44,35 @@ function deepFreeze<T>(value: T): T {
 
 export class Entry {
   readonly key: string
-  readonly object: ApiObject
   /** The revision that wrote this version; that of the deletion on the last state of a deleted object. */
   readonly revision: bigint
+  /** How to read the object, until somebody has asked for it. */
+  #read: (() => JsonObject) | undefined
+  #object: ApiObject | undefined
   #json: Buffer | undefined
   /** The stored form, until the served one is made of it. */
   #stored: Buffer | undefined
   #encodings: Map<string, Buffer> | undefined
 
-  /** `object` is stamped with the revision as its resourceVersion, and frozen. 0: it is not stored (a dry run of a creation). `stored`: its `storedBytes`, if at hand. */
-  constructor(key: string, object: JsonObject, revision: bigint, stored?: Buffer) {
+  /**
+   * `object` is stamped with the revision as its resourceVersion, and frozen. 0: it is not stored (a dry run of a creation). A function
+   * is called when somebody first wants the object: a server that starts over many objects reads those that are asked for.
+   * `stored`: its `storedBytes`, if at hand.
+   */
+  constructor(key: string, object: JsonObject | (() => JsonObject), revision: bigint, stored?: Buffer) {
     this.key = key
     this.revision = revision
     this.#stored = stored
-    this.object = deepFreeze(withMeta(object, { resourceVersion: revision === 0n ? undefined : String(revision) }))
+    if (typeof object === 'function') this.#read = object
+    else this.#object = this.#stamped(object)
+  }
+
+  get object(): ApiObject {
+    if (this.#object === undefined) {
+      this.#object = this.#stamped(present(this.#read, 'how to read an entry')())
+      this.#read = undefined
+    }
+    return this.#object
   }
 
   get meta(): ObjectMeta {
@@ -69,6 +85,10 @@ export class Entry {
       this.#stored = undefined
     }
     return this.#json
+  }
+
+  #stamped(object: JsonObject): ApiObject {
+    return deepFreeze(withMeta(object, { resourceVersion: this.revision === 0n ? undefined : String(this.revision) }))
   }
 
   /** The object in another encoding, made on first use. */

@@ -15,11 +15,13 @@ export interface LocalClientOptions {
   readonly api: Api
   /** Whom the writes are recorded as. */
   readonly user?: UserInfo
+  /** Waited for between the pages of a list, so that the informers of this process do not hold the thread from the first to the last. */
+  readonly pause?: () => Promise<void>
 }
 
 const controllers: UserInfo = { name: 'system:apiserver', groups: ['system:masters', 'system:authenticated'] }
 
-export function localClient({ api, user = controllers }: LocalClientOptions): Client {
+export function localClient({ api, user = controllers, pause }: LocalClientOptions): Client {
   const target = (kind: ClientKind, ref: ObjectRef): Target => ({ resource: api.resources.need(kind), ref: { namespace: ref.namespace ?? '', name: ref.name } })
   const context = (options: WriteOptions = {}): WriteContext => ({
     user,
@@ -38,6 +40,7 @@ export function localClient({ api, user = controllers }: LocalClientOptions): Cl
       return typed<typeof kind>(await api.get(target(kind, ref), options?.resourceVersion))
     },
     async list(kind, options = {}) {
+      if (options.continue !== undefined && options.continue !== '') await pause?.()
       const list = await api.list(api.resources.need(kind), { ...options, namespace: options.namespace ?? '' })
       return { items: list.entries.map((entry) => typed<typeof kind>(entry)), resourceVersion: list.resourceVersion, continue: list.continue, remainingItemCount: list.remainingItemCount }
     },

@@ -126,14 +126,11 @@ export async function listEntries(state: State, resource: Resource, request: Lis
   }
   const limit = request.limit === undefined || request.limit === 0 ? Number.POSITIVE_INFINITY : request.limit
   const entries: Entry[] = []
-  let [more, remaining, last] = [false, 0, after]
-  for (const entry of cache.listAt(revision, prefix)) {
-    if (entry.key <= after) continue
+  let [more, last] = [false, after]
+  for (const entry of cache.scanAt(revision, prefix, after)) {
     if (entries.length >= limit) {
       more = true
-      remaining += 1
-      if (selects !== undefined) break
-      continue
+      break
     }
     if (selects !== undefined && !selects(entry.object)) continue
     entries.push(entry)
@@ -144,7 +141,7 @@ export async function listEntries(state: State, resource: Resource, request: Lis
     resourceVersion: String(revision),
     continue: more ? encodeContinue({ revision, after: last }) : undefined,
     // With a selector the rest is not counted, as upstream.
-    remainingItemCount: more && selects === undefined ? remaining : undefined,
+    remainingItemCount: more && selects === undefined ? cache.countAt(revision, prefix, last) : undefined,
   }
 }
 

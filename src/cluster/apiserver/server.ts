@@ -11,7 +11,7 @@
  * await server.close()
  * ```
  */
-import type { Clock } from '#base/clock.ts'
+import { sleep, type Clock } from '#base/clock.ts'
 import type { Logger } from '#base/log.ts'
 import type { Random } from '#base/random.ts'
 import type { AnyKind } from '#schema/kind.ts'
@@ -114,7 +114,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const listeners = [await start(options.listen)]
   return {
     api,
-    client: localClient({ api }),
+    client: localClient({ api, pause: () => sleep(clock, 0) }),
     addresses: listeners.flatMap(({ addresses }) => addresses),
     async listen(address) {
       listeners.push(await start([address]))

@@ -117,7 +117,7 @@ export class State implements AsyncDisposable {
     for (const { key, value, modRevision } of items) {
       const resource = this.resources.ofKey(key)
       if (resource === undefined) continue
-      this.cache(resource).load(new Entry(key, this.#read(resource, key, value), modRevision))
+      this.cache(resource).load(new Entry(key, this.#source(resource, key, value), modRevision, this.#plain(resource, value)))
     }
   }
 
@@ -199,8 +199,14 @@ export class State implements AsyncDisposable {
     return resource.strategy.sealed === true ? this.#sealer : undefined
   }
 
-  #read(resource: Resource, key: string, value: Buffer): JsonObject {
-    return this.#written.get(value) ?? parseStored(this.#seals(resource)?.open(key, value) ?? value)
+  /** What a value holds: known when it was written here, else read when somebody asks. */
+  #source(resource: Resource, key: string, value: Buffer): JsonObject | (() => JsonObject) {
+    return this.#written.get(value) ?? (() => parseStored(this.#seals(resource)?.open(key, value) ?? value))
+  }
+
+  /** The stored form, unless it is sealed. */
+  #plain(resource: Resource, value: Buffer): Buffer | undefined {
+    return this.#seals(resource) === undefined ? value : undefined
   }
 
   #apply(events: readonly StoreEvent[]): void {
@@ -208,7 +214,7 @@ export class State implements AsyncDisposable {
       const resource = this.resources.ofKey(event.key)
       if (resource === undefined) continue
       if (event.type === 'delete') this.cache(resource).delete(event.key, event.revision)
-      else this.cache(resource).put(event.key, this.#read(resource, event.key, event.value), event.revision, this.#seals(resource) === undefined ? event.value : undefined)
+      else this.cache(resource).put(event.key, this.#source(resource, event.key, event.value), event.revision, this.#plain(resource, event.value))
     }
     this.#applied = present(events.at(-1), 'an event of a batch').revision
     const ready = this.#waiters.filter(({ revision }) => revision <= this.#applied)
