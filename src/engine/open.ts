@@ -16,7 +16,9 @@ import type { Random } from '#base/random.ts'
 import type { Kernel, KernelFacts } from '#linux/contract/kernel.ts'
 import { BlobLeases, type BlobRoots } from '#oci/blobs/collect.ts'
 import type { Blobs } from '#oci/blobs/contract.ts'
+import { parseDigest } from '#oci/digest.ts'
 import { openBuilder } from './build/builder.ts'
+import { openBuildCache } from './build/cache.ts'
 import { createCommitter } from './containers/commit.ts'
 import { readHostFacts, type HostFacts } from './containers/host.ts'
 import { openContainers } from './containers/manager.ts'
@@ -112,7 +114,9 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   opened.use(snapshots)
   opened.use(runtime)
   opened.use(networks)
-  const images = await openImages({ root: `${paths.state}/images`, blobs, leases, snapshots, otherRoots: options.otherBlobRoots ?? [], insecureRegistries: options.insecureRegistries ?? [], ...(options.localRegistry === undefined ? {} : { localRegistry: options.localRegistry }), clock, logger: log.child({ room: 'images' }) })
+  // The builder needs images, and images spare what the builder's cache holds: it is opened first, and asked only when something is collected.
+  const buildCache = await openBuildCache(`${paths.state}/build`, clock)
+  const images = await openImages({ root: `${paths.state}/images`, blobs, leases, snapshots, otherRoots: [...(options.otherBlobRoots ?? []), () => buildCache.diffIds().map((diffId) => parseDigest(diffId))], otherChains: () => buildCache.chainIds(), insecureRegistries: options.insecureRegistries ?? [], ...(options.localRegistry === undefined ? {} : { localRegistry: options.localRegistry }), clock, logger: log.child({ room: 'images' }) })
   const containers = await openContainers({
     runtime, images, snapshots, networks, volumes, events, clock, random, host, cgroupRoot, log: log.child({ room: 'containers' }),
     stateDir: paths.state, runDir: paths.run, initPath: await findInit(), ps: (args) => listProcesses(kernel, args),
@@ -120,7 +124,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   opened.use(containers)
   const builder = await openBuilder({
     images, snapshots, runtime, networks, host, cgroupRoot, clock, random, log: log.child({ room: 'build' }), confined: kernel.confined, processes: kernel.processes, mounts: kernel.mounts,
-    stateDir: `${paths.state}/build`, platform: `linux/${host.architecture}`,
+    cache: buildCache, stateDir: `${paths.state}/build`, platform: `linux/${host.architecture}`,
   })
   const committer = createCommitter({ containers, images, snapshots, events, clock })
   const system = await systemOf(options, facts, host, runtime)

@@ -20,6 +20,7 @@ import { openNetworks, type BridgeNetworks } from '../networks/networks.ts'
 import { openRuntime } from '../runtime/conmon-runtime.ts'
 import { chainIdOf } from '../snapshots/chain.ts'
 import { openOverlaySnapshots, type OverlaySnapshots } from '../snapshots/overlay-snapshots.ts'
+import { openBuildCache } from './cache.ts'
 import { openBuilder, type Builder, type BuilderOptions } from './builder.ts'
 
 export interface Built {
@@ -110,6 +111,7 @@ export async function openBuildLaboratory(kernel: Kernel, folder: string, name =
     clock: systemClock,
     random: systemRandom,
     log: silentLogger,
+    cache: await openBuildCache(join(folder, 'build'), systemClock),
     stateDir: join(folder, 'build'),
     platform: 'linux/amd64',
   }
@@ -161,6 +163,7 @@ export async function openBuildLaboratory(kernel: Kernel, folder: string, name =
 function memoryImages(): BuilderOptions['images'] {
   const images = new Map<string, Image>()
   return {
+    collect: async () => 0,
     resolve: async (name) => images.get(name) ?? Promise.reject(new Fault('notFound', `No such image: ${name}`)),
     pull: async (name) => Promise.reject(new Fault('notFound', `pull access denied for ${name}`)),
     tag: async (id, name) => void images.set(name, images.get(id) ?? (await Promise.reject(new Fault('notFound', id)))),

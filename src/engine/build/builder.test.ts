@@ -252,3 +252,25 @@ test('a full disk is said so, and the builder works again when there is room', a
     await kernel.mounts.unmount(small)
   }
 })
+
+test('cached layers are roots for the collectors until they are pruned, the least used first', async () => {
+  const { builder, options } = laboratory
+  const dockerfile = `${withShell}RUN echo kept > /pruned\n`
+  const { image } = await build(dockerfile, shell)
+  assert.ok(options.cache.chainIds().includes(image.topLayer ?? ''))
+  assert.ok(options.cache.diffIds().includes(image.config.rootfs.diff_ids.at(-1) ?? ''))
+  await laboratory.snapshots.collect((chainId) => options.cache.chainIds().includes(chainId))
+  const before = laboratory.commandsRun()
+  await build(dockerfile, shell)
+  assert.equal(laboratory.commandsRun(), before)
+  const { sizeBytes } = options.cache.usage()
+  await builder.prune({ keepBytes: sizeBytes - 1 })
+  assert.ok(options.cache.usage().sizeBytes < sizeBytes)
+  await build(dockerfile, shell)
+  assert.equal(laboratory.commandsRun(), before)
+  assert.ok((await builder.prune({ keepBytes: 0 })).deleted.length > 0)
+  assert.deepEqual(options.cache.usage(), { records: 0, sizeBytes: 0 })
+  assert.deepEqual(options.cache.chainIds(), [])
+  await build(dockerfile, shell)
+  assert.equal(laboratory.commandsRun(), before + 1)
+})

@@ -17,8 +17,8 @@ import type { Mounts } from '#linux/contract/mounts.ts'
 import type { Processes } from '#linux/contract/processes.ts'
 import type { ContainerDefaults, Image, ImageBuilderStore, ImageConfig, ImageResolver, ImageTagger, ImageTransfer } from '../contract/images.ts'
 import type { SnapshotCommitter, SnapshotMounter, SnapshotReader } from '../contract/snapshots.ts'
-import type { BuildRequest, ImageBuilder } from '../http/backend.ts'
-import { BuildCache, cacheKey } from './cache.ts'
+import type { BuildPruneOptions, BuildRequest, ImageBuilder } from '../http/backend.ts'
+import { cacheKey, type BuildCache } from './cache.ts'
 import { decompressed } from './decompress.ts'
 import { maxDockerfileBytes } from './dockerfile/lines.ts'
 import { planStages, type Stage, type StagePlan } from './dockerfile/stages.ts'
@@ -31,20 +31,31 @@ import { predefinedArgs, type StageState } from './stage-state.ts'
 import { fromBytePath, toBytePath, type FileTree } from './tree.ts'
 
 export interface BuilderOptions extends CommandRunnerOptions {
-  readonly images: ImageResolver & Pick<ImageTagger, 'tag'> & Pick<ImageTransfer, 'pull'> & ImageBuilderStore
+  readonly images: ImageResolver & Pick<ImageTagger, 'tag'> & Pick<ImageTransfer, 'pull'> & ImageBuilderStore & LayerCollector
   readonly snapshots: SnapshotReader & SnapshotMounter & Pick<SnapshotCommitter, 'diff' | 'commit'>
   readonly processes: Processes
   readonly mounts: Mounts
   readonly clock: Clock
   readonly random: Random
   readonly log: Logger
-  /** Cache records, cache mounts and work in progress, e.g. `/var/lib/berth/build`. */
+  readonly cache: BuildCache
+  /** Cache mounts and work in progress, e.g. `/var/lib/berth/build`. */
   readonly stateDir: string
   /** The machine's, e.g. `linux/amd64`. */
   readonly platform: string
   /** Steps that run at the same time, over all builds. */
   readonly parallelSteps?: number
+  /** Bytes of layers that the cache keeps; 10 GiB by default. */
+  readonly maxCacheBytes?: number
 }
+
+/** Frees layers that neither an image nor the cache needs; answers the bytes. */
+export interface LayerCollector {
+  collect(): Promise<number>
+}
+
+/** What the cache may hold before the least used of it goes. */
+const defaultCacheBytes = 10 * 1024 ** 3
 
 /** Files above this size are no `.dockerignore`. */
 const maxIgnoreBytes = 1024 * 1024
@@ -63,14 +74,13 @@ export class Builder implements ImageBuilder {
 
   constructor(options: BuilderOptions) {
     this.#options = options
-    this.cache = new BuildCache(join(options.stateDir, 'cache'))
+    this.cache = options.cache
     this.#steps = new Gate(options.parallelSteps ?? 4)
   }
 
   async open(): Promise<void> {
     await mkdir(this.#workFolder(), { recursive: true, mode: 0o711 })
     await this.#sweep()
-    await this.cache.open()
   }
 
   #workFolder(): string {
@@ -102,6 +112,7 @@ export class Builder implements ImageBuilder {
     const folder = join(this.#workFolder(), id)
     await mkdir(folder, { mode: 0o711 })
     const failed = new AbortController()
+    using lease = this.cache.lease()
     const signal = AbortSignal.any([request.signal, failed.signal])
     try {
       await using spool = await Spool.open(folder, this.#options.confined)
@@ -110,7 +121,7 @@ export class Builder implements ImageBuilder {
       const dockerfile = await readDockerfile(everything, spool, request.dockerfile)
       const context = withoutIgnored(everything, await readIgnoreFile(everything, spool, request.dockerfile))
       const plan = planStages(dockerfile, this.#planOptions(request))
-      const shared: BuildShared = { id, folder, request, plan, spool, context, signal, options: this.#options, cache: this.cache, steps: this.#steps, keys: this.#keys }
+      const shared: BuildShared = { id, folder, request, plan, spool, context, signal, options: this.#options, cache: this.cache, lease, steps: this.#steps, keys: this.#keys }
       const image = await this.#buildPlan(shared, failed)
       for (const tag of request.tags) {
         await this.#options.images.tag(image.id, tag)
@@ -121,7 +132,18 @@ export class Builder implements ImageBuilder {
       return { imageId: image.id }
     } finally {
       await rm(folder, { recursive: true, force: true })
+      await this.#keepWithinBounds()
     }
+  }
+
+  async #keepWithinBounds(): Promise<void> {
+    const gone = await this.cache.prune({ keepBytes: this.#options.maxCacheBytes ?? defaultCacheBytes })
+    if (gone.length > 0) await this.#options.images.collect()
+  }
+
+  async prune(options: BuildPruneOptions): Promise<{ readonly deleted: readonly string[]; readonly reclaimedBytes: number }> {
+    const deleted = await this.cache.prune({ keepBytes: options.keepBytes, ...(options.unusedForMs === undefined ? {} : { usedBeforeMs: this.#options.clock.nowMs() - options.unusedForMs }) })
+    return { deleted, reclaimedBytes: deleted.length === 0 ? 0 : await this.#options.images.collect() }
   }
 
   #planOptions(request: BuildRequest): Parameters<typeof planStages>[1] {
@@ -177,6 +199,7 @@ export class Builder implements ImageBuilder {
     const known = request.noCache ? undefined : this.cache.get(key, 'image')
     const created = known?.created ?? rfc3339Nano(options.clock.nowNs())
     if (known === undefined) await this.cache.put(key, { kind: 'image', created })
+    else await this.cache.touch(key)
     const image: ImageConfig = {
       created,
       ...(state.author === undefined ? {} : { author: state.author }),

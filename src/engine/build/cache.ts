@@ -4,8 +4,10 @@
  * counts as none, so nothing here needs a sync.
  */
 import { createHash } from 'node:crypto'
-import { mkdir, readdir, rm } from 'node:fs/promises'
+import { mkdir, readdir, rm, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Clock } from '#base/clock.ts'
+import { systemErrorCode } from '#base/fault.ts'
 import { readTextIfThere, writeState } from '#base/files.ts'
 import { isRecord } from '#base/json.ts'
 import type { ChainId, DiffId } from '../contract/images.ts'
@@ -14,18 +16,44 @@ const formatVersion = 1
 
 export type CacheRecord =
   /** A step's layer; without `layer` the step changed nothing. */
-  | { readonly kind: 'step'; readonly created: string; readonly layer?: { readonly diffId: DiffId; readonly chainId: ChainId } }
+  | { readonly kind: 'step'; readonly created: string; readonly layer?: CachedLayer }
   /** The content digest of files of a layer stack. */
   | { readonly kind: 'content'; readonly digest: string }
   /** When an image of this configuration was first built: building it again gives the same image. */
   | { readonly kind: 'image'; readonly created: string }
 
+export interface CachedLayer {
+  readonly diffId: DiffId
+  readonly chainId: ChainId
+  /** Of the layer's archive. */
+  readonly sizeBytes: number
+}
+
+export interface BuildLease {
+  readonly chainIds: Set<ChainId>
+  readonly diffIds: Set<DiffId>
+}
+
+export interface CacheUsage {
+  readonly records: number
+  readonly sizeBytes: number
+}
+
+interface Kept {
+  readonly record: CacheRecord
+  /** Kept as the file's modification time. */
+  usedAtMs: number
+}
+
 export class BuildCache {
   readonly #folder: string
-  readonly #known = new Map<string, CacheRecord>()
+  readonly #clock: Clock
+  readonly #known = new Map<string, Kept>()
+  readonly #leases = new Set<BuildLease>()
 
-  constructor(folder: string) {
+  constructor(folder: string, clock: Clock) {
     this.#folder = folder
+    this.#clock = clock
   }
 
   async open(): Promise<void> {
@@ -34,7 +62,7 @@ export class BuildCache {
       if (!/^[0-9a-f]{64}$/.test(name)) await rm(join(this.#folder, name), { force: true, recursive: true })
       else {
         const record = await this.#read(name)
-        if (record !== undefined) this.#known.set(name, record)
+        if (record !== undefined) this.#known.set(name, { record, usedAtMs: (await stat(join(this.#folder, name))).mtimeMs })
       }
     }
   }
@@ -45,25 +73,66 @@ export class BuildCache {
   }
 
   get<K extends CacheRecord['kind']>(key: string, kind: K): Extract<CacheRecord, { kind: K }> | undefined {
-    const record = this.#known.get(key)
+    const record = this.#known.get(key)?.record
     return record !== undefined && isKind(record, kind) ? record : undefined
   }
 
+  /** Says that a record was of use, so that it is among the last to go. */
+  async touch(key: string): Promise<void> {
+    const kept = this.#known.get(key)
+    if (kept === undefined) return
+    kept.usedAtMs = this.#clock.nowMs()
+    try {
+      await utimes(join(this.#folder, key), kept.usedAtMs / 1000, kept.usedAtMs / 1000)
+    } catch (error) {
+      // Pruned meanwhile.
+      if (systemErrorCode(error) !== 'ENOENT') throw error
+    }
+  }
+
   async put(key: string, record: CacheRecord): Promise<void> {
-    this.#known.set(key, record)
+    this.#known.set(key, { record, usedAtMs: this.#clock.nowMs() })
     await writeState(join(this.#folder, key), { formatVersion, ...record }, { durable: false })
   }
 
-  /** Layer stacks that records need: roots for the collector of snapshots. */
-  chainIds(): ReadonlySet<ChainId> {
-    return new Set([...this.#known.values()].flatMap((record) => (record.kind === 'step' && record.layer !== undefined ? [record.layer.chainId] : [])))
+  #layers(): CachedLayer[] {
+    return [...this.#known.values()].flatMap(({ record }) => (record.kind === 'step' && record.layer !== undefined ? [record.layer] : []))
   }
 
-  /** Forgets everything; the layers are then the collector's. */
-  async clear(): Promise<void> {
-    const keys = [...this.#known.keys()]
-    this.#known.clear()
-    for (const key of keys) await rm(join(this.#folder, key), { force: true })
+  /** Layer stacks that records need: roots for the collector of snapshots. */
+  chainIds(): readonly ChainId[] {
+    return [...this.#layers().map(({ chainId }) => chainId), ...[...this.#leases].flatMap((lease) => [...lease.chainIds])]
+  }
+
+  /** Layers whose archives records need: roots for the collector of blobs. */
+  diffIds(): readonly DiffId[] {
+    return [...this.#layers().map(({ diffId }) => diffId), ...[...this.#leases].flatMap((lease) => [...lease.diffIds])]
+  }
+
+  /** Keeps the layers of a build under way from the collectors, until it is disposed. */
+  lease(): BuildLease & Disposable {
+    const lease: BuildLease = { chainIds: new Set(), diffIds: new Set() }
+    this.#leases.add(lease)
+    return { ...lease, [Symbol.dispose]: () => void this.#leases.delete(lease) }
+  }
+
+  usage(): CacheUsage {
+    return { records: this.#known.size, sizeBytes: this.#layers().reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) }
+  }
+
+  /** Forgets what was not used for longest, until what is kept has at most `keepBytes`. Answers the keys; the layers are then the collectors'. */
+  async prune(options: { readonly keepBytes: number; readonly usedBeforeMs?: number }): Promise<readonly string[]> {
+    let { sizeBytes } = this.usage()
+    const gone: string[] = []
+    for (const [key, { record, usedAtMs }] of [...this.#known].sort(([, a], [, b]) => a.usedAtMs - b.usedAtMs)) {
+      if (options.keepBytes > 0 && sizeBytes <= options.keepBytes) break
+      if (options.usedBeforeMs !== undefined && usedAtMs >= options.usedBeforeMs) break
+      if (record.kind === 'step') sizeBytes -= record.layer?.sizeBytes ?? 0
+      this.#known.delete(key)
+      await rm(join(this.#folder, key), { force: true })
+      gone.push(key)
+    }
+    return gone
   }
 }
 
@@ -88,7 +157,15 @@ function parseRecord(text: string): CacheRecord | undefined {
   if (layer === undefined) return { kind: 'step', created: value.created }
   if (typeof layer !== 'object' || layer === null || !('diffId' in layer) || !('chainId' in layer)) return undefined
   const { diffId, chainId } = layer
-  return typeof diffId === 'string' && typeof chainId === 'string' ? { kind: 'step', created: value.created, layer: { diffId, chainId } } : undefined
+  const sizeBytes = 'sizeBytes' in layer ? layer.sizeBytes : undefined
+  return typeof diffId === 'string' && typeof chainId === 'string' && typeof sizeBytes === 'number' ? { kind: 'step', created: value.created, layer: { diffId, chainId, sizeBytes } } : undefined
+}
+
+/** The cache below a builder's state folder. */
+export async function openBuildCache(stateDir: string, clock: Clock): Promise<BuildCache> {
+  const cache = new BuildCache(join(stateDir, 'cache'), clock)
+  await cache.open()
+  return cache
 }
 
 /** The key of anything that JSON can say. Objects are written with sorted keys. */

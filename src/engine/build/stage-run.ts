@@ -9,11 +9,11 @@ import { Fault, isFault } from '#base/fault.ts'
 import { randomHex } from '#base/random.ts'
 import type { Gate, KeyedSerial } from '#base/task.ts'
 import type { ResolvedMount } from '../contract/containers.ts'
-import type { ChainId, Image } from '../contract/images.ts'
+import type { ChainId, DiffId, Image } from '../contract/images.ts'
 import { resolveInRoot } from '../containers/identity.ts'
 import type { BuildRequest } from '../http/backend.ts'
 import type { BuilderOptions } from './builder.ts'
-import { cacheKey, type BuildCache } from './cache.ts'
+import { cacheKey, type BuildCache, type BuildLease } from './cache.ts'
 import { copyInputs, type CopySource, type PreparedCopy } from './copy-step.ts'
 import { syntaxFault } from './dockerfile/fault.ts'
 import { parseInstruction, type CopyInstruction, type Instruction, type RunInstruction } from './dockerfile/instructions.ts'
@@ -41,6 +41,7 @@ export interface BuildShared {
   readonly signal: AbortSignal
   readonly options: BuilderOptions
   readonly cache: BuildCache
+  readonly lease: BuildLease
   readonly steps: Gate
   readonly keys: KeyedSerial<string>
 }
@@ -123,6 +124,7 @@ export class StageRun {
       case 'image': {
         const { config, topLayer } = await this.#image(base.reference)
         const { os, architecture, variant } = config
+        if (topLayer !== undefined) this.#keep(topLayer)
         return this.#begin({
           config: config.config ?? {},
           author: config.author,
@@ -221,13 +223,22 @@ export class StageRun {
       const known = request.noCache ? undefined : cache.get(key, 'step')
       if (known !== undefined && (known.layer === undefined || (await this.#shared.options.snapshots.has(known.layer.chainId)))) {
         this.#run.channel.text(' ---> Using cache\n')
+        if (known.layer !== undefined) this.#keep(known.layer.chainId, known.layer.diffId)
+        await cache.touch(key)
         return known
       }
       const layer = await steps.run(() => this.#makeLayer(parent, act))
+      if (layer !== undefined) this.#keep(layer.chainId, layer.diffId)
       const result: StepResult = { created: rfc3339Nano(this.#shared.options.clock.nowNs()), ...(layer === undefined ? {} : { layer }) }
       await cache.put(key, { kind: 'step', ...result })
       return result
     })
+  }
+
+  #keep(chainId: ChainId, diffId?: DiffId): void {
+    const { lease } = this.#shared
+    lease.chainIds.add(chainId)
+    if (diffId !== undefined) lease.diffIds.add(diffId)
   }
 
   async #makeLayer(parent: ChainId | undefined, act: (rootfs: string) => Promise<void>): Promise<StepResult['layer']> {
@@ -246,7 +257,7 @@ export class StageRun {
       const layer = await snapshots.diff(key, { signal: this.#shared.signal })
       // Folders that were only looked into make a small archive, too; a large one needs no second look.
       if (layer.sizeBytes <= smallLayerBytes && (await snapshots.changes(key)).length === 0) return undefined
-      return { diffId: layer.diffId, chainId: await snapshots.commit(key, layer) }
+      return { diffId: layer.diffId, chainId: await snapshots.commit(key, layer), sizeBytes: layer.sizeBytes }
     } finally {
       await snapshots.remove(key)
     }

@@ -6,6 +6,7 @@
 import { posix } from 'node:path'
 import { unreachable } from '#base/assert.ts'
 import type { ChainId, ContainerDefaults, DiffId, HealthcheckConfig, ImageHistory } from '../contract/images.ts'
+import type { CachedLayer } from './cache.ts'
 import { syntaxFault, type Place } from './dockerfile/fault.ts'
 import type { CommandForm, HealthcheckSpec, Instruction, Pair } from './dockerfile/instructions.ts'
 import type { EscapeCharacter } from './dockerfile/lines.ts'
@@ -139,7 +140,7 @@ export function withLayer(state: StageState, step: StepResult, said: string): St
 export interface StepResult {
   /** RFC 3339: when the step really ran, maybe long ago. */
   readonly created: string
-  readonly layer?: { readonly diffId: DiffId; readonly chainId: ChainId }
+  readonly layer?: CachedLayer
 }
 
 function applyArgs(state: StageState, instruction: Extract<Instruction, { kind: 'arg' }>, context: StepContext): StageState {

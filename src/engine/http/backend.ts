@@ -53,6 +53,15 @@ export interface ImageBuilder {
    * Fault whose message names `Dockerfile:line` where there is one. Answers the built image's id.
    */
   build(request: BuildRequest): Promise<{ readonly imageId: string }>
+  /** `docker builder prune`: forgets cached steps, the least used first, and frees their layers where no image has them. */
+  prune(options: BuildPruneOptions): Promise<{ readonly deleted: readonly string[]; readonly reclaimedBytes: number }>
+}
+
+export interface BuildPruneOptions {
+  /** 0: everything goes. */
+  readonly keepBytes: number
+  /** Only what was of no use for so long. */
+  readonly unusedForMs?: number
 }
 
 export interface BuildRequest {

@@ -14,7 +14,7 @@ import type { Digest } from '#oci/digest.ts'
 import { parseImageConfig } from '#oci/image-config.ts'
 import { canonicalReference, familiarReference, parseReference, withDefaultTag } from '#oci/reference.ts'
 import type { Reference } from '#oci/reference.ts'
-import type { Image, ImageConfig, ImageId, ImageRemoval, ImageUser } from '../contract/images.ts'
+import type { ChainId, Image, ImageConfig, ImageId, ImageRemoval, ImageUser } from '../contract/images.ts'
 import type { SnapshotCommitter, SnapshotReader } from '../contract/snapshots.ts'
 import { chainIdOf, topChainId } from '../snapshots/chain.ts'
 import type { LayerUnpacker } from '../snapshots/overlay-snapshots.ts'
@@ -27,6 +27,8 @@ export interface ImageStoreParts {
   readonly snapshots: SnapshotReader & Pick<SnapshotCommitter, 'collect'> & LayerUnpacker
   /** Blobs that others need (the registry's manifests and links). */
   readonly otherRoots: readonly BlobRoots[]
+  /** Layer stacks that others need (the build cache). */
+  readonly otherChains?: () => Iterable<ChainId>
   /** Blobs younger than this survive a collection even when nothing names them yet. */
   readonly graceMs: number
   readonly clock: Clock
@@ -323,7 +325,7 @@ export class ImageStore {
 
   /** Frees layers and blobs that nothing needs. Answers the bytes. */
   async collect(): Promise<number> {
-    const needed = new Set(this.parts.records.all().flatMap(({ config }) => chainIdsOf(config)))
+    const needed = new Set([...this.parts.records.all().flatMap(({ config }) => chainIdsOf(config)), ...(this.parts.otherChains?.() ?? [])])
     const layers = await this.parts.snapshots.collect((chainId) => needed.has(chainId))
     const blobs = await collectBlobs({
       blobs: this.parts.blobs,

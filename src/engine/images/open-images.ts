@@ -12,7 +12,7 @@ import type { RegistryCredentials } from '#oci/client/registry-client.ts'
 import type { Digest } from '#oci/digest.ts'
 import { hostPlatform, parsePlatform } from '#oci/platform.ts'
 import { canonicalReference, familiarReference, parseReference, withDefaultTag } from '#oci/reference.ts'
-import type { Images, RegistryAuth } from '../contract/images.ts'
+import type { ChainId, Images, RegistryAuth } from '../contract/images.ts'
 import type { SnapshotCommitter, SnapshotReader } from '../contract/snapshots.ts'
 import type { LayerUnpacker } from '../snapshots/overlay-snapshots.ts'
 import { ImageRecords } from './image-records.ts'
@@ -34,6 +34,8 @@ export interface OpenImagesOptions {
   readonly insecureRegistries?: readonly string[]
   /** Blobs that others need, so that the collector spares them: the registry's `roots`. */
   readonly otherRoots?: readonly BlobRoots[]
+  /** Layer stacks that others need, so that the collector spares them: the build cache's. */
+  readonly otherChains?: () => Iterable<ChainId>
   /** Shared with whoever else stores blobs before naming them. */
   readonly leases?: BlobLeases
   /** How long a blob that nothing names is spared. Default one minute. */
@@ -55,7 +57,7 @@ const parallelLayers = 4
 export async function openImages(options: OpenImagesOptions): Promise<OpenedImages> {
   const { root, blobs, snapshots, logger, clock = systemClock } = options
   const records = await ImageRecords.open({ root, blobs, logger })
-  const store = new ImageStore({ records, blobs, snapshots, logger, clock, leases: options.leases ?? new BlobLeases(), otherRoots: options.otherRoots ?? [], graceMs: options.graceMs ?? 60_000 })
+  const store = new ImageStore({ records, blobs, snapshots, logger, clock, leases: options.leases ?? new BlobLeases(), otherRoots: options.otherRoots ?? [], ...(options.otherChains === undefined ? {} : { otherChains: options.otherChains }), graceMs: options.graceMs ?? 60_000 })
   const gate = new Gate(parallelLayers)
   const downloads = new KeyedSerial<Digest>()
   const isLocal = (registry: string): boolean => options.localRegistry?.hosts.includes(registry) === true

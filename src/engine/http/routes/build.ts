@@ -84,8 +84,9 @@ async function build(exchange: Exchange): Promise<void> {
   out.end()
 }
 
-async function pruneBuilds({ res }: Exchange): Promise<void> {
-  sendJson(res, { CachesDeleted: null, SpaceReclaimed: 0 })
+async function pruneBuilds({ res, query, backend }: Exchange): Promise<void> {
+  const pruned = await backend.builder?.prune({ keepBytes: queryNumber(query, 'keep-storage') || 0 })
+  sendJson(res, { CachesDeleted: pruned === undefined || pruned.deleted.length === 0 ? null : pruned.deleted, SpaceReclaimed: pruned?.reclaimedBytes ?? 0 })
 }
 
 export const buildRoutes: readonly (readonly [string, string, Handler])[] = [
