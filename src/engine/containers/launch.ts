@@ -71,7 +71,8 @@ export class Launcher {
     const logPath = logPathOf(paths, record)
     const { pid } = await runtime.create({
       id,
-      stdin: spec.process?.stdin ?? 'none',
+      // A terminal has no end of input; it stays for whoever attaches next, also when we are restarted.
+      stdin: spec.process?.stdin === 'once' && effective.tty ? 'open' : (spec.process?.stdin ?? 'none'),
       logPath,
       spec: runtimeSpecOf({
         spec,

@@ -157,6 +157,36 @@ test('a restarted engine adopts what runs and settles what ended or vanished', a
   await second.containers.stop('runs')
 })
 
+test('a client that detaches from a terminal leaves its input open for the next one', async () => {
+  await using w = await world()
+  const { id } = await w.containers.create({ ...spec(['cat']), process: { command: ['cat'], tty: true, stdin: 'once' } })
+  const all = { stdin: true, stdout: true, stderr: true, stream: true, logs: false }
+  const first = await w.containers.attach(id, all)
+  await w.containers.start(id)
+  first.close()
+  const second = await w.containers.attach(id, all)
+  second.stdin?.write('again')
+  for await (const { data } of second.output) {
+    assert.equal(data.toString(), 'again')
+    break
+  }
+  assert.equal((await w.containers.inspect(id)).state.status, 'running')
+  await w.containers.kill(id, 'KILL')
+})
+
+test('who is told of an exit has had the output', async () => {
+  await using w = await world()
+  const { id } = await w.containers.create(spec(['echo', 'first']))
+  const session = await w.containers.attach(id, { stdin: false, stdout: true, stderr: true, stream: true, logs: false })
+  const order: string[] = []
+  const reading = textOf(session).then((text) => order.push(text))
+  const { result } = await w.containers.wait(id, 'next-exit')
+  await w.containers.start(id)
+  await result.then(() => order.push('exit'))
+  await reading
+  assert.deepEqual(order, ['first\n', 'exit'])
+})
+
 test('exec: streams, exit code, and the words for what is not there', async () => {
   await using w = await world()
   const { id } = await w.containers.create(spec(['wait']))

@@ -168,7 +168,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
       id: record.id,
       record,
       effective: effectiveOfRecord(record, host),
-      hub: new StreamHub({ clock, runtime, id: record.id, hasStdin: stdin !== 'none', endStdinWithClient: stdin === 'once', onStdinError: (error) => log.debug({ container: record.id, error: error.message }, 'the container closed its input') }),
+      hub: new StreamHub({ clock, runtime, id: record.id, hasStdin: stdin !== 'none', endStdinWithClient: stdin === 'once' && record.spec.process?.tty !== true, onStdinError: (error) => log.debug({ container: record.id, error: error.message }, 'the container closed its input') }),
       execIds: new Set(),
       endpoints: [],
       netnsPath: undefined,

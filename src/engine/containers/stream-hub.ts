@@ -5,7 +5,7 @@
 import { PassThrough, type Writable } from 'node:stream'
 import type { Clock } from '#base/clock.ts'
 import type { StreamSession } from '../contract/containers.ts'
-import type { Attachment, OutputChannel, OutputSink, Runtime } from '../contract/runtime.ts'
+import type { Attachment, OutputChannel, Runtime } from '../contract/runtime.ts'
 import { OutputQueue } from './output-queue.ts'
 
 export interface HubOptions {
@@ -18,7 +18,7 @@ export interface HubOptions {
   readonly onStdinError: (error: Error) => void
 }
 
-export class StreamHub implements OutputSink {
+export class StreamHub {
   readonly #options: HubOptions
   readonly #sessions = new Set<{ readonly queue: OutputQueue; readonly stdin: PassThrough | undefined }>()
   #attachment: Promise<Attachment> | undefined
@@ -56,7 +56,8 @@ export class StreamHub implements OutputSink {
       await this.#attachment
       return
     }
-    const attaching = this.#options.runtime.attach(this.#options.id, this)
+    // An attachment that is being left may still deliver what the next one delivers too.
+    const attaching: Promise<Attachment> = this.#options.runtime.attach(this.#options.id, { write: (channel, data) => (this.#attachment === attaching ? this.#spread(channel, data) : undefined) })
     this.#attachment = attaching
     try {
       const attachment = await attaching
@@ -79,7 +80,7 @@ export class StreamHub implements OutputSink {
     await Promise.race([attaching.then(({ closed }) => closed), late.promise])
   }
 
-  write(channel: OutputChannel, data: Buffer): void | Promise<void> {
+  #spread(channel: OutputChannel, data: Buffer): void | Promise<void> {
     const pending: Promise<void>[] = []
     for (const { queue } of this.#sessions) {
       const held = queue.write(channel, data)
