@@ -274,3 +274,30 @@ test('cached layers are roots for the collectors until they are pruned, the leas
   await build(dockerfile, shell)
   assert.equal(laboratory.commandsRun(), before + 1)
 })
+
+test('RUN --mount lends files and caches without leaving a trace in the image', async () => {
+  const dockerfile = (n: number): string =>
+    `${withShell}RUN busybox mkdir /made && echo stage > /made/f\nFROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/busybox\n` +
+    `RUN --mount=type=cache,target=/cache --mount=type=bind,source=src,target=/src --mount=type=bind,from=0,source=/made,target=/stage --mount=type=tmpfs,target=/tmpfs ` +
+    `busybox cat /src/a /stage/f > /seen && echo ${n} >> /cache/count && busybox cat /cache/count > /counted && echo x > /tmpfs/x\n`
+  const files = (content: string): Sample[] => [...shell, { path: 'src', type: 'directory' }, { path: 'src/a', content }]
+  const first = await build(dockerfile(1), files('a\n'))
+  assert.equal(await fileOf(first.image, 'seen'), 'a\nstage\n')
+  const second = await build(dockerfile(2), files('a\n'))
+  assert.equal(await fileOf(second.image, 'counted'), '1\n2\n')
+  assert.deepEqual(await treeOf(second.image), ['f 644 0:0 ./counted', 'f 644 0:0 ./seen'])
+  const before = laboratory.commandsRun()
+  await build(dockerfile(2), files('a\n'))
+  assert.equal(laboratory.commandsRun(), before)
+  await build(dockerfile(2), files('changed\n'))
+  assert.equal(laboratory.commandsRun(), before + 1)
+  await assert.rejects(build('FROM scratch\nRUN --mount=type=bind,target=/x,source=nope true\n'), /^Fault: Dockerfile:2: RUN --mount: nope is not in the build context$/)
+})
+
+test('a client that goes takes its command along', async () => {
+  const controller = new AbortController()
+  const gone = build(`${withShell}RUN busybox sleep 600\n`, shell, { signal: controller.signal, onMessage: (message) => message.kind === 'stream' && message.text.includes('Running in') && controller.abort() })
+  await assert.rejects(gone, (error) => isFault(error, 'canceled'))
+  assert.deepEqual(await readdir(join(folder, 'build', 'work')), [])
+  assert.deepEqual(await laboratory.snapshots.keys(), [])
+})
