@@ -58,5 +58,5 @@ export async function benchPull(): Promise<void> {
     }))
     await compare(name === 'large' ? 'pull of one layer of about 360 MB' : 'pull of one layer of 20,000 files', pulling, { pairs: 10, warmups: 1 })
   }
-  rmSync(folder, { recursive: true })
+  rmSync(folder, { recursive: true, force: true })
 }

@@ -353,7 +353,7 @@ interface Deletion {
   readonly removals: ImageRemoval[]
 }
 
-function chainIdsOf(config: ImageConfig): readonly string[] {
+export function chainIdsOf(config: ImageConfig): readonly string[] {
   const chains: string[] = []
   for (const diffId of config.rootfs.diff_ids) chains.push(chainIdOf(chains.at(-1), diffId))
   return chains

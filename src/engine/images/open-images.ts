@@ -16,7 +16,7 @@ import type { ChainId, Images, RegistryAuth } from '../contract/images.ts'
 import type { SnapshotCommitter, SnapshotReader } from '../contract/snapshots.ts'
 import type { LayerUnpacker } from '../snapshots/overlay-snapshots.ts'
 import { ImageRecords } from './image-records.ts'
-import { ImageStore } from './image-store.ts'
+import { chainIdsOf, ImageStore } from './image-store.ts'
 import { importRoot } from './import-root.ts'
 import { loadArchive } from './load.ts'
 import { pullImage } from './pull.ts'
@@ -58,6 +58,7 @@ export async function openImages(options: OpenImagesOptions): Promise<OpenedImag
   const { root, blobs, snapshots, logger, clock = systemClock } = options
   const records = await ImageRecords.open({ root, blobs, logger })
   const store = new ImageStore({ records, blobs, snapshots, logger, clock, leases: options.leases ?? new BlobLeases(), otherRoots: options.otherRoots ?? [], ...(options.otherChains === undefined ? {} : { otherChains: options.otherChains }), graceMs: options.graceMs ?? 60_000 })
+  await unpackLost(store)
   const gate = new Gate(parallelLayers)
   const downloads = new KeyedSerial<Digest>()
   const isLocal = (registry: string): boolean => options.localRegistry?.hosts.includes(registry) === true
@@ -113,6 +114,18 @@ export async function openImages(options: OpenImagesOptions): Promise<OpenedImag
       }
       return {}
     },
+  }
+}
+
+/** Layers that a power cut took are unpacked again before a container asks for them. */
+async function unpackLost(store: ImageStore): Promise<void> {
+  for (const known of store.parts.records.all()) {
+    try {
+      await store.ensureUnpacked(known)
+      store.parts.snapshots.claim(chainIdsOf(known.config))
+    } catch (error) {
+      store.parts.logger.error({ image: known.record.id, error }, 'an image cannot be unpacked again: pull or load it anew')
+    }
   }
 }
 

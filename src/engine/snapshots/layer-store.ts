@@ -9,8 +9,9 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir, readdir, readFile, rename, rm, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Fault, systemErrorCode } from '#base/fault.ts'
+import { Fault, isFault, systemErrorCode } from '#base/fault.ts'
 import { readState, writeState } from '#base/files.ts'
+import type { Clock, Timer } from '#base/clock.ts'
 import type { Logger } from '#base/log.ts'
 import { KeyedSerial, TaskGroup } from '#base/task.ts'
 import type { ConfinedJobs } from '#linux/contract/confined.ts'
@@ -40,7 +41,14 @@ export interface LayerStoreOptions {
   readonly root: string
   readonly confined: ConfinedJobs
   readonly logger: Logger
+  readonly clock: Clock
 }
+
+/**
+ * How long after a layer was unpacked its file system is synced. The kernel writes back by itself within half a minute; a sync
+ * at once would compete with the transfer that is still going on.
+ */
+const syncAfterMs = 60_000
 
 export class LayerStore implements AsyncDisposable {
   readonly #root: string
@@ -51,11 +59,14 @@ export class LayerStore implements AsyncDisposable {
   readonly #chains = new Map<ChainId, Chain>()
   readonly #background: TaskGroup
   readonly #adopting = new KeyedSerial<DiffId>()
+  readonly #clock: Clock
+  #syncTimer: Timer | undefined
 
   private constructor(options: LayerStoreOptions, bootId: string) {
     this.#root = options.root
     this.#confined = options.confined
     this.#logger = options.logger
+    this.#clock = options.clock
     this.#bootId = bootId
     this.#background = new TaskGroup((error) => this.#logger.error({ error }, 'a snapshot task failed'))
   }
@@ -72,7 +83,7 @@ export class LayerStore implements AsyncDisposable {
     const present = await readdir(join(this.#root, 'l'))
     const folders = new Set(present.filter((name) => /^[0-9a-f]{16}$/.test(name)))
     for (const name of present.filter((file) => file.endsWith('.json'))) {
-      const record = parseLayer(await readState(join(this.#root, 'l', name), formatVersion), this.#bootId)
+      const record = parseLayer(await this.#readRecord(join(this.#root, 'l', name)), this.#bootId)
       const stem = name.slice(0, -'.json'.length)
       if (record !== undefined && folders.has(stem)) {
         this.#layers.set(record.diffId, { ...record, folder: join(this.#root, 'l', stem) })
@@ -82,12 +93,26 @@ export class LayerStore implements AsyncDisposable {
     for (const orphan of folders) await this.discard(join(this.#root, 'l', orphan))
     const chains = new Map<ChainId, Chain>()
     for (const name of await readdir(join(this.#root, 'c'))) {
-      const chain = name.endsWith('.json') ? parseChain(await readState(join(this.#root, 'c', name), formatVersion)) : undefined
+      const chain = name.endsWith('.json') ? parseChain(await this.#readRecord(join(this.#root, 'c', name))) : undefined
       if (chain !== undefined) chains.set(chain.chainId, chain)
     }
-    for (const chainId of chains.keys()) if (!isComplete(chainId, chains, this.#layers)) await rm(this.#chainPath(chainId), { force: true })
-      else this.#chains.set(chainId, { parent: chains.get(chainId)?.parent, diffId: chains.get(chainId)?.diffId ?? '' })
+    for (const [chainId, { parent, diffId }] of chains) {
+      if (isComplete(chainId, chains, this.#layers)) this.#chains.set(chainId, { parent, diffId })
+      else await rm(this.#chainPath(chainId), { force: true })
+    }
     for (const leftover of await readdir(join(this.#root, 't'))) this.#removeLater(join(this.#root, 't', leftover))
+    if ([...this.#layers.values()].some((layer) => !layer.synced)) this.#syncLater()
+  }
+
+  /** Records are not synced one by one: after a power cut one may be empty, and then its layer is unpacked again. */
+  async #readRecord(path: string): Promise<Readonly<Record<string, unknown>> | undefined> {
+    try {
+      return await readState(path, formatVersion)
+    } catch (error) {
+      if (!isFault(error, 'invalidArgument') && !isFault(error, 'dataLoss')) throw error
+      this.#logger.warn({ path, error }, 'a snapshot record is damaged and dropped')
+      return undefined
+    }
   }
 
   layer(diffId: DiffId): Layer | undefined {
@@ -138,22 +163,33 @@ export class LayerStore implements AsyncDisposable {
     const record: LayerRecord = { ...layer, folder: place, synced: false }
     await this.#writeLayer(record)
     this.#layers.set(layer.diffId, record)
-    this.#background.spawn(async () => this.#sync(layer.diffId))
+    this.#syncLater()
     return record
   }
 
-  async #sync(diffId: DiffId): Promise<void> {
+  #syncLater(): void {
+    this.#syncTimer ??= this.#clock.after(syncAfterMs, () => {
+      this.#syncTimer = undefined
+      if (!this.#background.signal.aborted) this.#background.spawn(() => this.#sync())
+    }, { background: true })
+  }
+
+  /** One syncfs for all layers that wait for it. */
+  async #sync(): Promise<void> {
+    const waiting = [...this.#layers.values()].filter((layer) => !layer.synced)
     await this.#confined.run<undefined, void>(join(this.#root, 'l'), syncJob, undefined)
-    const record = this.#layers.get(diffId)
-    if (record === undefined) return
-    const synced = { ...record, synced: true }
-    this.#layers.set(diffId, synced)
-    await this.#writeLayer(synced)
+    for (const { diffId } of waiting) {
+      const record = this.#layers.get(diffId)
+      if (record === undefined) continue
+      const synced = { ...record, synced: true }
+      this.#layers.set(diffId, synced)
+      await this.#writeLayer(synced)
+    }
   }
 
   async #writeLayer(record: LayerRecord): Promise<void> {
     const { folder, ...plain } = record
-    await writeState(`${folder}.json`, { formatVersion, ...plain, bootId: this.#bootId })
+    await writeState(`${folder}.json`, { formatVersion, ...plain, bootId: this.#bootId }, { durable: false })
   }
 
   /** Records that `chainId` is `chain.diffId` on `chain.parent`; both must be here. */
@@ -161,7 +197,7 @@ export class LayerStore implements AsyncDisposable {
     if (this.#chains.has(chainId)) return
     if (!this.#layers.has(chain.diffId)) throw new Fault('notFound', `layer ${chain.diffId} is not unpacked here`)
     if (chain.parent !== undefined && !this.#chains.has(chain.parent)) throw new Fault('notFound', `snapshot ${chain.parent} is not unpacked here`)
-    await writeState(this.#chainPath(chainId), { formatVersion, chainId, ...chain })
+    await writeState(this.#chainPath(chainId), { formatVersion, chainId, ...chain }, { durable: false })
     this.#chains.set(chainId, chain)
   }
 
@@ -211,6 +247,7 @@ export class LayerStore implements AsyncDisposable {
 
   /** Waits for deletions and syncs that are under way. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#syncTimer?.cancel()
     await this.#background.close()
   }
 }

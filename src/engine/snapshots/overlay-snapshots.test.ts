@@ -266,3 +266,22 @@ test('docker cp reads and writes inside the root only', async () => {
   await store.snapshots.remove('c')
   assert.deepEqual(readdirSync(join(store.root, 's/m')), [])
 })
+
+test('layers that had not reached the disk when the machine went down, and damaged records, are dropped; synced ones stay', async () => {
+  await using store = await openStore()
+  const kept = await store.layer(undefined, [{ path: 'kept', content: '1' }])
+  const lost = await store.layer(kept, [{ path: 'lost', content: '1' }])
+  const damaged = await store.layer(kept, [{ path: 'damaged', content: '1' }])
+  const records = readdirSync(join(store.root, 's/l')).filter((name) => name.endsWith('.json')).map((name) => join(store.root, 's/l', name))
+  const edit = (chain: string, change: (text: string) => string): void => {
+    const diffId: string = JSON.parse(readFileSync(join(store.root, 's/c', `${chain.replace(':', '-')}.json`), 'utf8')).diffId
+    const path = present(records.find((record) => readFileSync(record, 'utf8').includes(diffId)), 'record')
+    writeFileSync(path, change(readFileSync(path, 'utf8')))
+  }
+  edit(kept, (text) => text.replace('"synced":false', '"synced":true').replace(/"bootId":"[^"]*"/, '"bootId":"an earlier one"'))
+  edit(lost, (text) => text.replace(/"bootId":"[^"]*"/, '"bootId":"an earlier one"'))
+  edit(damaged, () => '')
+  await store.reopen()
+  assert.deepEqual([await store.snapshots.has(kept), await store.snapshots.has(lost), await store.snapshots.has(damaged)], [true, false, false])
+  assert.equal(await store.layer(kept, [{ path: 'lost', content: '1' }]), lost)
+})

@@ -7,6 +7,8 @@ import { mkdir, readdir, rmdir } from 'node:fs/promises'
 import { join, posix } from 'node:path'
 import type { Readable } from 'node:stream'
 import { Fault, isFault } from '#base/fault.ts'
+import { systemClock } from '#base/clock.ts'
+import type { Clock } from '#base/clock.ts'
 import type { Logger } from '#base/log.ts'
 import { KeyedSerial } from '#base/task.ts'
 import type { ConfinedJobs } from '#linux/contract/confined.ts'
@@ -35,6 +37,7 @@ export interface OverlaySnapshotsOptions {
   /** Where `diff` stores layers. */
   readonly blobs: BlobIngester
   readonly logger: Logger
+  readonly clock?: Clock
 }
 
 export interface LayerToUnpack {
@@ -59,7 +62,7 @@ export type OverlaySnapshots = Snapshots & LayerUnpacker & AsyncDisposable
 
 /** Opens the store below `root` and throws away what a crash left half-made. */
 export async function openOverlaySnapshots(options: OverlaySnapshotsOptions): Promise<OverlaySnapshots> {
-  const layers = await LayerStore.open(options)
+  const layers = await LayerStore.open({ ...options, clock: options.clock ?? systemClock })
   const actives = await ActiveStore.open(options.root, (folder) => layers.discard(folder))
   for (const folder of ['e', 'm']) await mkdir(join(options.root, folder), { recursive: true, mode: 0o755 })
   for (const leftover of await readdir(join(options.root, 'm'))) {
