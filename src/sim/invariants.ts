@@ -89,7 +89,7 @@ export async function checkMachines(world: World, report: Report): Promise<void>
 const isReady = ({ status }: Pod): boolean => status.conditions?.some(({ type, status: value }) => type === 'Ready' && value === 'True') === true
 const ownedBy = (object: Pod | ReplicaSet, uid: string): boolean => object.metadata.ownerReferences?.some((owner) => owner.controller === true && owner.uid === uid) === true
 
-/** Empty when the cluster has come to rest as it should. `broken`: Deployments whose newest image never gets ready. */
+/** Empty when the cluster has come to rest as it should. `broken`: `namespace/name` of Deployments whose newest image never gets ready. */
 export async function quietProblems(world: World, broken: ReadonlySet<string>): Promise<string[]> {
   const { history } = world
   const problems: string[] = []
@@ -103,7 +103,7 @@ export async function quietProblems(world: World, broken: ReadonlySet<string>): 
   for (const { metadata, status } of history.current('Namespace').map(typed<Deployment>)) {
     if (metadata.deletionTimestamp !== undefined) problems.push(`namespace ${metadata.name} is still being deleted: ${JSON.stringify(status)}`)
   }
-  for (const deployment of deployments) problems.push(...deploymentProblems(deployment, sets, broken.has(deployment.metadata.name)))
+  for (const deployment of deployments) problems.push(...deploymentProblems(deployment, sets, broken.has(`${deployment.metadata.namespace}/${deployment.metadata.name}`)))
   for (const set of sets) problems.push(...setProblems(set, pods, deployments))
   for (const pod of pods) problems.push(...podProblems(pod, sets))
   problems.push(...endpointProblems(world, pods))

@@ -22,9 +22,8 @@ export interface ScenarioState {
   readonly counting: readonly Link[]
   /** Names of objects whose finalizer is being taken off. */
   readonly released: Set<string>
-  /** Deployments whose newest image never gets ready. */
+  /** `namespace/name` of Deployments whose newest image never gets ready. */
   readonly broken: Set<string>
-  /** Down since some step. */
   readonly log: (line: string) => void
   held: number
 }
@@ -71,8 +70,8 @@ async function roll(state: ScenarioState, image: string): Promise<string | void>
   const { namespace, name } = deployment.metadata
   const [container] = deployment.spec.template.spec.containers
   await state.world.user.patch(Deployment, { namespace, name }, { spec: { template: { spec: { containers: [{ ...container, image }] } } } }, { type: 'merge' })
-  if (isBroken(image)) state.broken.add(name)
-  else state.broken.delete(name)
+  if (isBroken(image)) state.broken.add(`${namespace}/${name}`)
+  else state.broken.delete(`${namespace}/${name}`)
   return `${name} to ${image}`
 }
 
@@ -108,7 +107,7 @@ const user: readonly Action[] = [
       const { namespace, name } = deployment.metadata
       const propagationPolicy = state.random.pick(['Background', 'Foreground'] as const)
       await state.world.user.delete(Deployment, { namespace, name }, { propagationPolicy })
-      state.broken.delete(name)
+      state.broken.delete(`${namespace}/${name}`)
       const next = `${name.split('-')[0]}-${state.random.int(1000)}`
       await createDeployment(state.world.user, { namespace, name: next }, { replicas: state.random.between(1, 5), cpu: '300m', surge: 1 })
       return `${name} (${propagationPolicy}), then ${next}`
