@@ -1,6 +1,7 @@
 /** The server process: store, API server, controllers, scheduler. Wiring only. */
 import { join } from 'node:path'
 import { sleep, systemClock } from '#base/clock.ts'
+import { saveCompiledSoon } from '#base/compile-cache.ts'
 import { isFault } from '#base/fault.ts'
 import { createLogger } from '#base/log.ts'
 import { systemRandom } from '#base/random.ts'
@@ -63,6 +64,7 @@ const controllers = new Controllers({
 })
 const scheduler = new Scheduler({ client: server.client, informers: controllers.informers, clock, random, log: log.child({ part: 'scheduler' }) })
 log.info({ api: server.addresses, advertised }, 'the server is up')
+saveCompiledSoon(clock)
 
 await terminated
 await tasks.close()

@@ -1,6 +1,7 @@
 /** A kernel worker: takes one call after the other and answers each. It never unshares for good; see `operations/`. */
 import { parentPort } from 'node:worker_threads'
 import { present } from '#base/assert.ts'
+import { saveCompiled } from '#base/compile-cache.ts'
 import { type FaultMessage, toFaultMessage } from './faultMessage.ts'
 import { type OperationName, operations } from './operations/table.ts'
 
@@ -28,3 +29,5 @@ port.on('message', ({ id, name, request }: CallMessage) => {
   }
   port.postMessage(answer)
 })
+
+saveCompiled()

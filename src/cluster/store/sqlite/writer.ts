@@ -6,6 +6,7 @@
 import { join } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { parentPort, workerData } from 'node:worker_threads'
+import { saveCompiled } from '#base/compile-cache.ts'
 import { formatVersion, revisionOf, rowId, schemaSql, type CommitResult, type FromWriter, type ToWriter, type WriteMessage, type WriteResult } from './protocol.ts'
 
 const compactionRows = 500
@@ -164,6 +165,7 @@ if (parentPort !== null) {
   const { folder }: { folder: string } = workerData
   try {
     serve(folder, (message) => port.postMessage(message), (handle) => port.on('message', handle))
+    saveCompiled()
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error)
     const damaged = /malformed|not a database/.test(why)

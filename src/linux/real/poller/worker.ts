@@ -4,6 +4,7 @@
  */
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { present, unreachable } from '#base/assert.ts'
+import { saveCompiled } from '#base/compile-cache.ts'
 import { toFaultMessage } from '../faultMessage.ts'
 import { check, libc, O_CLOEXEC, O_NONBLOCK } from '../libc.ts'
 import { Bridge } from './bridge.ts'
@@ -64,5 +65,6 @@ epoll.add(wakeFd, EPOLLIN, () => {
 })
 
 post({ kind: 'ready', wakeFd })
+saveCompiled()
 while (running && Atomics.load(ending, 0) === 0) epoll.wait()
 port.close()
