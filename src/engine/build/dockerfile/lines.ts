@@ -89,7 +89,8 @@ class LineReader {
     this.#lines = lines
     this.#file = file
     this.#escape = escape
-    this.#continuation = escape === '\\' ? /\\[ \t]*$/ : /`[ \t]*$/
+    // An escaped escape character at the end of a line continues nothing.
+    this.#continuation = escape === '\\' ? /(?<!\\)\\[ \t]*$/ : /(?<!`)`[ \t]*$/
   }
 
   next(): SourceInstruction | undefined {

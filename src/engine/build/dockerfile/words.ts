@@ -55,7 +55,7 @@ export function rawWords(text: string, escape: EscapeCharacter): string[] | unde
 
 const nameStart = /[A-Za-z_]/
 const namePart = /[A-Za-z0-9_]/
-const specialNames = '@*#?-$!0123456789'
+const specialNames = '@*#?-$!'
 
 /** Collects the text twice: as one string, and split into words. */
 class Words {
@@ -124,8 +124,8 @@ class Lexer {
       else if (char === '$') words.plain(this.#dollar())
       else if (char === this.#syntax.escape) {
         this.#take()
+        // An escape character at the very end escapes nothing and goes.
         if (this.#index < this.#text.length) words.quoted(this.#take())
-        else words.plain(char)
       } else words.plain(this.#take())
     }
     if (stop !== '') throw new WordError(`'${this.#text}' has an unfinished \${…}; expected ${stop}`)
@@ -170,6 +170,11 @@ class Lexer {
 
   #name(): string {
     const first = this.#peek()
+    if (/[0-9]/.test(first)) {
+      let digits = ''
+      while (/[0-9]/.test(this.#peek())) digits += this.#take()
+      return digits
+    }
     if (first !== '' && specialNames.includes(first)) return this.#take()
     if (!nameStart.test(first)) return ''
     let name = ''
