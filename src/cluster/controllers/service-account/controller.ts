@@ -21,18 +21,31 @@ export function serviceAccountController(context: ControllerContext, { caBundle 
   const accounts = informers.of(ServiceAccount)
   const configMaps = informers.of(ConfigMap)
 
+  /** The cache may lag behind our own write, or behind a write whose answer was lost: what is there already is fine. */
+  const unlessThere = async (creating: Promise<unknown>): Promise<void> => {
+    try {
+      await creating
+    } catch (error) {
+      if (!isFault(error, 'alreadyExists')) throw error
+    }
+  }
+
+  const ensureRootCa = async (namespace: string): Promise<void> => {
+    const data = { 'ca.crt': caBundle }
+    const found = configMaps.get({ namespace, name: rootCaName })
+    const annotations = { 'kubernetes.io/description': description }
+    if (found === undefined) await unlessThere(client.create(ConfigMap, { metadata: { namespace, name: rootCaName, annotations }, data }))
+    else if (found.data?.['ca.crt'] !== caBundle) await client.update(ConfigMap, { ...found, data })
+  }
+
   const reconcile = async (namespace: string): Promise<Outcome> => {
     const found = namespaces.getKey(namespace)
     if (found === undefined || found.metadata.deletionTimestamp !== undefined) return {}
     try {
-      if (accounts.get({ namespace, name: accountName }) === undefined) await client.create(ServiceAccount, { metadata: { namespace, name: accountName } })
-      const data = { 'ca.crt': caBundle }
-      const rootCa = configMaps.get({ namespace, name: rootCaName })
-      if (rootCa === undefined) await client.create(ConfigMap, { metadata: { namespace, name: rootCaName, annotations: { 'kubernetes.io/description': description } }, data })
-      else if (rootCa.data?.['ca.crt'] !== caBundle) await client.update(ConfigMap, { ...rootCa, data })
+      if (accounts.get({ namespace, name: accountName }) === undefined) await unlessThere(client.create(ServiceAccount, { metadata: { namespace, name: accountName } }))
+      await ensureRootCa(namespace)
     } catch (error) {
-      // The cache lags behind our own write, or the namespace began to go away meanwhile.
-      if (isFault(error, 'alreadyExists') || isFault(error, 'notFound')) return {}
+      // The namespace began to go away meanwhile; should it be a newer one of that name, its creation brings us back.
       if (isFault(error, 'permissionDenied') && /being terminated/.test(error.message)) return {}
       throw error
     }
