@@ -109,7 +109,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
       stateDir: `${paths.state}/networks`, runDir: `${paths.run}/net`, table: names.table,
       defaultBridge: { name: names.bridge, subnet: options.networks.bridgeSubnet }, addressPools: options.networks.addressPools ?? defaultPools,
     }),
-    openVolumes({ mounts: kernel.mounts, processes: kernel.processes, clock, random, events, root: `${paths.state}/volumes` }),
+    openVolumes({ mounts: kernel.mounts, processes: kernel.processes, clock, random, events, log: log.child({ room: 'volumes' }), root: `${paths.state}/volumes` }),
   ])
   opened.use(snapshots)
   opened.use(runtime)

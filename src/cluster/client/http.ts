@@ -13,6 +13,7 @@ import { Agent, request } from 'node:https'
 import type { Clock } from '#base/clock.ts'
 import { sleep } from '#base/clock.ts'
 import { Fault, isFault } from '#base/fault.ts'
+import { readBody } from '#base/http.ts'
 import type { Stored, StoredObject, SubmittedObject } from '#schema/kind.ts'
 import type { CallOptions, Client, ClientKind, ListResult, WatchEvent } from '../contract/client.ts'
 import { collectionPath, deleteBody, getQuery, listQuery, objectPath, watchQuery, writeQuery } from './paths.ts'
@@ -185,9 +186,7 @@ class Wire {
     try {
       const response = await this.#send(call, this.#watchAgent, signal)
       if (response.statusCode !== 200) {
-        const chunks: Buffer[] = []
-        for await (const chunk of response as AsyncIterable<Buffer>) chunks.push(chunk)
-        throw faultOfStatus(parseBody(Buffer.concat(chunks), response.headers['content-type']), response.statusCode ?? 0, `GET ${path}`)
+        throw faultOfStatus(parseBody(await readBody(response, { maxBytes: longestLineBytes, what: 'refusal of a watch' }), response.headers['content-type']), response.statusCode ?? 0, `GET ${path}`)
       }
       for await (const line of linesOf(response)) {
         idle[Symbol.dispose]()

@@ -44,7 +44,7 @@ export class StreamHub {
     }
     this.#sessions.add(session)
     const attached = this.#attachment
-    if (attached !== undefined) void attached.then((attachment) => this.#pipeStdin(attachment, stdin))
+    if (attached !== undefined) void attached.then((attachment) => this.#pipeStdin(attachment, stdin), toldElsewhere)
     else if (running) await this.connect()
     const close = (): void => session.queue.discard()
     return { output: session.queue, stdin, close, [Symbol.dispose]: close }
@@ -120,6 +120,11 @@ export class StreamHub {
     if (this.#sessions.size > 0 || this.#attachment === undefined) return
     const leaving = this.#attachment
     this.#attachment = undefined
-    void leaving.then((attachment) => attachment.close())
+    void leaving.then((attachment) => attachment.close(), toldElsewhere)
   }
+}
+
+/** An attachment that fails rejects `connect`, which ends every session. */
+function toldElsewhere(): void {
+  return undefined
 }

@@ -25,6 +25,7 @@ export interface NameServerOptions {
 const upstreamTimeoutMs = 2000
 const maxUdpBytes = 512
 const maxTcpBytes = 65_535
+const mostTcpConnections = 250
 const serverFailure = 2
 
 export class NameServer implements AsyncDisposable {
@@ -41,7 +42,7 @@ export class NameServer implements AsyncDisposable {
     this.#udp = udp
     this.#tcp = tcp
     this.port = udp.address().port
-    udp.on('message', (message, from) => void this.#overUdp(message, from.address, from.port))
+    udp.on('message', (message, from) => this.#kept(this.#overUdp(message, from.address, from.port)))
     tcp.on('connection', (socket) => this.#overTcp(socket))
     udp.on('error', (error) => options.logger.warn({ error: String(error) }, 'DNS socket'))
   }
@@ -72,6 +73,10 @@ export class NameServer implements AsyncDisposable {
   }
 
   #overTcp(socket: Socket): void {
+    if (this.#connections.size >= mostTcpConnections) {
+      socket.destroy()
+      return
+    }
     this.#connections.add(socket)
     socket.unref()
     let pending = Buffer.alloc(0)
@@ -83,15 +88,23 @@ export class NameServer implements AsyncDisposable {
         const end = 2 + pending.readUInt16BE(0)
         const message = pending.subarray(2, end)
         pending = pending.subarray(end)
-        void this.#reply(message, socket.remoteAddress ?? '').then((reply) => {
-          if (reply === undefined || reply.length > maxTcpBytes || socket.destroyed) return
-          const length = Buffer.alloc(2)
-          length.writeUInt16BE(reply.length)
-          socket.write(Buffer.concat([length, reply]))
-        })
+        this.#kept(this.#answerOverTcp(socket, message))
       }
       if (pending.length > maxTcpBytes + 2) socket.destroy()
     })
+  }
+
+  async #answerOverTcp(socket: Socket, message: Buffer): Promise<void> {
+    const reply = await this.#reply(message, socket.remoteAddress ?? '')
+    if (reply === undefined || reply.length > maxTcpBytes || socket.destroyed) return
+    const length = Buffer.alloc(2)
+    length.writeUInt16BE(reply.length)
+    socket.write(Buffer.concat([length, reply]))
+  }
+
+  /** A question that cannot be answered ends neither us nor the others. */
+  #kept(answering: Promise<void>): void {
+    answering.catch((error: unknown) => this.#options.logger.debug({ error: String(error) }, 'a DNS question could not be answered'))
   }
 
   /** Undefined for what deserves no answer: no question, or nobody we know. */

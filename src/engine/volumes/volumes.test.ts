@@ -1,11 +1,12 @@
 /** Local volumes: catalogue, references, options, restart, and paths that try to leave an image. */
 import assert from 'node:assert/strict'
-import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { systemClock } from '#base/clock.ts'
 import { isFault } from '#base/fault.ts'
+import { silentLogger } from '#base/log.ts'
 import { systemRandom } from '#base/random.ts'
 import type { MountRequest, Mounts } from '#linux/contract/mounts.ts'
 import type { Processes } from '#linux/contract/processes.ts'
@@ -39,7 +40,7 @@ const noProcesses: Processes = {
 }
 
 const open = (name: string, mounts: Mounts = recordingMounts()) =>
-  openVolumes({ root: join(folder, name), mounts, processes: noProcesses, clock: systemClock, random: systemRandom })
+  openVolumes({ root: join(folder, name), mounts, processes: noProcesses, clock: systemClock, random: systemRandom, log: silentLogger })
 
 test('a volume is made once, found again after a restart, and removed with its data', async () => {
   const volumes = await open('a')
@@ -94,6 +95,17 @@ test('what a crash left half made is gone after the next start', async () => {
   await mkdir(join(folder, 'e', '.removed-y', '_data'), { recursive: true })
   assert.deepEqual(await (await open('e')).list(), [])
   assert.deepEqual(await readdir(join(folder, 'e')), [])
+})
+
+test('a damaged volume keeps nobody else from being found, and its data stays', async () => {
+  const volumes = await open('f')
+  const { mountpoint } = await volumes.create({ name: 'torn' })
+  await volumes.create({ name: 'whole' })
+  await writeFile(join(mountpoint, '..', 'volume.json'), '{"formatVersion":1,"vol')
+  assert.deepEqual((await (await open('f')).list()).map(({ name }) => name), ['whole'])
+  assert.ok((await stat(mountpoint)).isDirectory())
+  await writeFile(join(mountpoint, '..', 'volume.json'), '{"formatVersion":99}')
+  await assert.rejects(open('f'), (error) => isFault(error, 'preconditionFailed'))
 })
 
 test('a path inside an image never leads out of it', async () => {

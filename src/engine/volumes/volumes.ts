@@ -2,10 +2,13 @@
  * The `local` volume driver. A volume is a folder `NAME` below the root with `volume.json` and the data in `_data`, made under
  * another name and renamed, so that a crash leaves a whole volume or one that the next start removes.
  */
-import { lstat, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '#base/clock.ts'
-import { Fault, systemErrorCode } from '#base/fault.ts'
+import { Fault, isFault, systemErrorCode } from '#base/fault.ts'
+import { readState } from '#base/files.ts'
+import { isRecord } from '#base/json.ts'
+import type { Logger } from '#base/log.ts'
 import { randomHex, type Random } from '#base/random.ts'
 import { KeyedSerial } from '#base/task.ts'
 import type { Mounts } from '#linux/contract/mounts.ts'
@@ -23,6 +26,7 @@ export interface VolumesOptions {
   readonly clock: Clock
   readonly random: Random
   readonly events?: EventPublisher
+  readonly log: Logger
   /** e.g. `/var/lib/berth/volumes`. */
   readonly root: string
 }
@@ -33,6 +37,13 @@ interface LiveVolume {
   readonly mountedFor: Set<string>
 }
 
+function isVolume(value: unknown): value is Volume {
+  return (
+    isRecord(value) && typeof value['name'] === 'string' && value['driver'] === 'local' && typeof value['createdAtMs'] === 'number' && typeof value['anonymous'] === 'boolean' && isRecord(value['labels']) && isRecord(value['options'])
+  )
+}
+
+/** `preconditionFailed` when a newer Berth has written one of the volumes. */
 export async function openVolumes(options: VolumesOptions): Promise<LocalVolumes> {
   const volumes = new LocalVolumes(options)
   await volumes.open()
@@ -53,15 +64,25 @@ class LocalVolumes implements Volumes {
     await mkdir(root, { recursive: true, mode: 0o711 })
     for (const name of await readdir(root)) {
       if (name.startsWith('.')) await rm(join(root, name), { recursive: true, force: true })
-      else this.#volumes.set(name, { volume: await this.#read(name), references: new Set(), mountedFor: new Set() })
+      else await this.#adopt(name)
+    }
+  }
+
+  /** One volume that a power cut damaged must not keep the engine down: it is reported and left where it is. */
+  async #adopt(name: string): Promise<void> {
+    try {
+      this.#volumes.set(name, { volume: await this.#read(name), references: new Set(), mountedFor: new Set() })
+    } catch (error) {
+      if (!isFault(error, 'dataLoss')) throw error
+      this.#options.log.error({ volume: name, error: error.message }, 'a volume cannot be read; its data is left alone')
     }
   }
 
   async #read(name: string): Promise<Volume> {
     const path = join(this.#options.root, name, 'volume.json')
-    const stored = JSON.parse(await readFile(path, 'utf8')) as { readonly formatVersion: number; readonly volume: Volume }
-    if (stored.formatVersion !== formatVersion) throw new Fault('dataLoss', `${path} has format ${stored.formatVersion}; this Berth knows format ${formatVersion}: start the version that wrote it`)
-    return { ...stored.volume, mountpoint: this.#dataPath(name) }
+    const stored = (await readState(path, formatVersion))?.['volume']
+    if (!isVolume(stored)) throw new Fault('dataLoss', `${path} describes no volume`)
+    return { ...stored, mountpoint: this.#dataPath(name) }
   }
 
   #dataPath(name: string): string {

@@ -5,6 +5,7 @@
  */
 import { createHmac } from 'node:crypto'
 import type { Clock } from '#base/clock.ts'
+import { isRecord } from '#base/json.ts'
 import { isRepository } from '#oci/reference.ts'
 import { equalSecrets } from './htpasswd.ts'
 
@@ -42,14 +43,21 @@ export class Tokens {
     const [body, signature, more] = text.split('.')
     if (body === undefined || signature === undefined || more !== undefined || !equalSecrets(signature, this.#sign(body))) return undefined
     const value: unknown = JSON.parse(Buffer.from(body, 'base64url').toString('utf8'))
-    // Signed by us: the shape is what `issue` wrote.
-    const token = value as Token & { readonly expiresAtMs: number }
-    return token.expiresAtMs > this.#clock.nowMs() ? { subject: token.subject, access: token.access } : undefined
+    // Signed by us, though perhaps by an older version: another shape is as good as no token.
+    return isIssued(value) && value.expiresAtMs > this.#clock.nowMs() ? { subject: value.subject, access: value.access } : undefined
   }
 
   #sign(body: string): string {
     return createHmac('sha256', this.#key).update(body).digest('base64url')
   }
+}
+
+function isIssued(value: unknown): value is Token & { readonly expiresAtMs: number } {
+  return isRecord(value) && typeof value['expiresAtMs'] === 'number' && typeof value['subject'] === 'string' && Array.isArray(value['access']) && value['access'].every(isAccess)
+}
+
+function isAccess(value: unknown): value is Access {
+  return isRecord(value) && typeof value['repository'] === 'string' && Array.isArray(value['actions'])
 }
 
 /** Parses `repository:NAME:ACTION[,ACTION…]` scopes; what is no repository scope is left out. */

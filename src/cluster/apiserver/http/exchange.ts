@@ -1,6 +1,7 @@
 /** One HTTP exchange, HTTP/1.1 or HTTP/2 alike (node's compatibility API): reading bounded bodies, writing with back-pressure. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Fault } from '#base/fault.ts'
+import { readBody } from '#base/http.ts'
 
 export interface Exchange {
   readonly request: IncomingMessage
@@ -15,21 +16,10 @@ export const maxBodyBytes = 3 * 1_048_576
 
 export async function readBytes({ request, signal }: Exchange): Promise<Buffer> {
   const declared = Number(request.headers['content-length'] ?? 0)
-  if (declared > maxBodyBytes) throw tooLarge()
-  const chunks: Buffer[] = []
-  let bytes = 0
-  for await (const chunk of request) {
-    if (!Buffer.isBuffer(chunk)) throw new TypeError('the body is read as bytes')
-    bytes += chunk.length
-    if (bytes > maxBodyBytes) throw tooLarge()
-    chunks.push(chunk)
-  }
+  if (declared > maxBodyBytes) throw new Fault('tooLarge', `the request is too large: a body may have at most ${maxBodyBytes} bytes`)
+  const bytes = await readBody(request, { maxBytes: maxBodyBytes })
   if (signal.aborted) throw new Fault('canceled', 'the client went away')
-  return Buffer.concat(chunks)
-}
-
-function tooLarge(): Fault {
-  return new Fault('tooLarge', `the request is too large: a body may have at most ${maxBodyBytes} bytes`)
+  return bytes
 }
 
 export function header({ request }: Exchange, name: string): string | undefined {

@@ -8,7 +8,7 @@ import { createServer, request as httpsRequest } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { TLSSocket } from 'node:tls'
+import { connect as tlsConnect, TLSSocket } from 'node:tls'
 import { after, before, test } from 'node:test'
 import * as k8s from '@kubernetes/client-node'
 import { systemClock } from '#base/clock.ts'
@@ -110,6 +110,19 @@ test('strangers may see that the server lives, and nothing else', async () => {
     assert.equal(answer.json['reason'], 'Forbidden')
   }
   assert.match((await ask(configMaps, { as: 'nobody' })).text, /configmaps is forbidden: User \\"system:anonymous\\" cannot list resource \\"configmaps\\" in API group \\"\\" in the namespace \\"default\\"/)
+})
+
+test('a request target that is no path is answered, and harms nobody', async () => {
+  const { port } = server.addresses[0] ?? { port: 0 }
+  for (const target of ['//', '//evil/api', 'http://[', '*', '/%zz', '/api/v1/namespaces/%ff/pods', '/apis/%2f//x', 'x']) {
+    const socket = tlsConnect({ host: '127.0.0.1', port, ca: pki.authority.certificate })
+    socket.write(`GET ${target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n`)
+    socket.setEncoding('utf8').setTimeout(5_000, () => socket.destroy(new Error(`no answer to ${target}`)))
+    let answer = ''
+    for await (const chunk of socket) answer += String(chunk)
+    assert.match(answer, /^HTTP\/1\.1 4\d\d /, target)
+  }
+  assert.equal((await ask('/healthz', { as: 'nobody' })).status, 200)
 })
 
 test('credentials of somebody else are refused, not ignored', async () => {

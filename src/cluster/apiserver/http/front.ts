@@ -4,6 +4,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { asFault, Fault } from '#base/fault.ts'
+import { parseTarget } from '#base/http.ts'
 import type { Logger } from '#base/log.ts'
 import { Gate } from '#base/task.ts'
 import type { AnyKind } from '#schema/kind.ts'
@@ -176,11 +177,11 @@ export function createFront(options: FrontOptions): Front {
         controller.abort()
       })
       metrics.inFlight += 1
-      const url = new URL(request.url ?? '/', 'https://berth')
+      const url = urlOf(request)
       void serve({ request, response, url, signal: controller.signal }, connection)
     },
     upgrade(request, socket, head, connection) {
-      const url = new URL(request.url ?? '/', 'https://berth')
+      const url = urlOf(request)
       const info = requestInfo(request.method ?? 'GET', url)
       const run = async (): Promise<void> => {
         admit(request, url, info, connection)
@@ -191,6 +192,15 @@ export function createFront(options: FrontOptions): Front {
       run().catch((error: unknown) => refuseUpgrade(socket, asFault(error)))
     },
   }
+}
+
+/** A target that is no path of ours (`//`, an absolute form) must neither name a host nor throw. */
+function urlOf({ url: target = '/' }: IncomingMessage): URL {
+  const { path, query } = parseTarget(target)
+  const url = new URL('https://berth/')
+  url.pathname = path
+  url.search = query.toString()
+  return url
 }
 
 function labels(info: ResourceInfo, api: Api): { readonly verb: string; readonly group: string; readonly version: string; readonly resource: string; readonly subresource: string } {

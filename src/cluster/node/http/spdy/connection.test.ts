@@ -4,7 +4,9 @@ import { once } from 'node:events'
 import { createServer, connect } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import { test } from 'node:test'
+import { deflateSync } from 'node:zlib'
 import fc from 'fast-check'
+import { isFault } from '#base/fault.ts'
 import { headerDictionary } from './dictionary.ts'
 import { formatHeaders, HeaderReader, HeaderWriter, parseHeaders } from './headers.ts'
 import type { SpdyStream } from './connection.ts'
@@ -33,6 +35,13 @@ test('property: header blocks are read as they were written; broken ones are ref
   const headers = fc.dictionary(fc.stringMatching(/^[a-z-]{1,10}$/), fc.string()).map((each) => new Map(Object.entries(each)))
   fc.assert(fc.property(headers, (each) => assert.deepEqual(parseHeaders(formatHeaders(each)), each)))
   assert.throws(() => parseHeaders(Buffer.from('00000001000000ff', 'hex')), /ends too early/)
+})
+
+test('a block that unpacks to more than a block may have is refused before it fills the memory', async () => {
+  using reader = new HeaderReader()
+  const bomb = deflateSync(Buffer.alloc(64 * 1024 * 1024), { dictionary: headerDictionary })
+  assert.ok(bomb.length < 100_000)
+  await assert.rejects(reader.read(bomb), (error) => isFault(error, 'tooLarge'))
 })
 
 interface Peer {

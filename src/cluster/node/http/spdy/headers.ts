@@ -1,27 +1,30 @@
 /** Header blocks of SPDY/3: name-value pairs, compressed in one context per direction for the life of the connection. */
 import type { Deflate, Inflate } from 'node:zlib'
 import { constants, createDeflate, createInflate } from 'node:zlib'
-import { Fault } from '#base/fault.ts'
+import { Fault, isFault } from '#base/fault.ts'
 import { headerDictionary } from './dictionary.ts'
 
 export type SpdyHeaders = ReadonlyMap<string, string>
 
 const longestBlock = 64 * 1024
 
-/** Blocks must be decoded in their order, one after the other: the context is shared. */
+/** Blocks must be decoded in their order, one after the other: the context is shared. After a block that is refused there is no other. */
 export class HeaderReader implements Disposable {
   readonly #inflate: Inflate = createInflate({ dictionary: headerDictionary })
   readonly #output = outputOf(this.#inflate)
+  readonly #broken: Promise<never>
+
+  constructor() {
+    const broken = Promise.withResolvers<never>()
+    this.#broken = broken.promise
+    // Those who read are told; between blocks there is nobody to tell.
+    this.#broken.catch((error: unknown) => error)
+    this.#inflate.once('error', (error) => broken.reject(isFault(error) ? error : new Fault('invalidArgument', `a SPDY header block cannot be decompressed: ${error.message}`, { cause: error })))
+  }
 
   async read(block: Buffer): Promise<SpdyHeaders> {
-    await new Promise<void>((resolve, reject) => {
-      const fail = (error: Error): void => reject(new Fault('invalidArgument', `a SPDY header block cannot be decompressed: ${error.message}`, { cause: error }))
-      this.#inflate.once('error', fail)
-      this.#inflate.write(block, () => {
-        this.#inflate.off('error', fail)
-        resolve()
-      })
-    })
+    const written = new Promise<void>((resolve) => this.#inflate.write(block, (error) => (error === null || error === undefined ? resolve() : undefined)))
+    await Promise.race([written, this.#broken])
     return parseHeaders(this.#output())
   }
 
@@ -49,12 +52,25 @@ export class HeaderWriter implements Disposable {
 /** Collects what a compressor puts out; the function answers it and begins anew. */
 function outputOf(stream: Inflate | Deflate): () => Buffer {
   const chunks: Buffer[] = []
-  stream.on('data', (chunk: Buffer) => chunks.push(chunk))
-  return () => Buffer.concat(chunks.splice(0))
+  let length = 0
+  stream.on('data', (chunk: Buffer) => {
+    length += chunk.length
+    if (length > longestBlock) stream.destroy(tooLong())
+    else chunks.push(chunk)
+  })
+  return () => {
+    if (length > longestBlock) throw tooLong()
+    length = 0
+    return Buffer.concat(chunks.splice(0))
+  }
+}
+
+function tooLong(): Fault {
+  return new Fault('tooLarge', `a SPDY header block may have at most ${longestBlock} bytes`)
 }
 
 export function parseHeaders(plain: Buffer): SpdyHeaders {
-  if (plain.length > longestBlock) throw new Fault('tooLarge', `a SPDY header block has ${plain.length} bytes, at most ${longestBlock} are allowed`)
+  if (plain.length > longestBlock) throw tooLong()
   const headers = new Map<string, string>()
   let at = 0
   const number = (): number => {
