@@ -117,7 +117,8 @@ test('a request target that is no path is answered, and harms nobody', async () 
   for (const target of ['//', '//evil/api', 'http://[', '*', '/%zz', '/api/v1/namespaces/%ff/pods', '/apis/%2f//x', 'x']) {
     const socket = tlsConnect({ host: '127.0.0.1', port, ca: pki.authority.certificate })
     socket.write(`GET ${target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n`)
-    socket.setEncoding('utf8').setTimeout(5_000, () => socket.destroy(new Error(`no answer to ${target}`)))
+    socket.setEncoding('utf8')
+    using _deadline = systemClock.after(5_000, () => socket.destroy(new Error(`no answer to ${target}`)))
     let answer = ''
     for await (const chunk of socket) answer += String(chunk)
     assert.match(answer, /^HTTP\/1\.1 4\d\d /, target)
