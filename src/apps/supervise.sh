@@ -23,7 +23,10 @@ while [ "$stopping" = false ]; do
   while kill -0 "$child" 2>/dev/null; do wait "$child"; done
   [ "$stopping" = true ] && break
   # A process that lived a second comes back at once; one that dies at its start waits longer and longer, to 3.2 s.
-  if [ $(($(date +%s%N) - started)) -ge 1000000000 ]; then pause=0.05; fi
+  if [ $(($(date +%s%N) - started)) -ge 1000000000 ]; then
+    pause=0.05
+    continue
+  fi
   sleep "$pause"
   case $pause in 0.05) pause=0.1 ;; 0.1) pause=0.2 ;; 0.2) pause=0.4 ;; 0.4) pause=0.8 ;; 0.8) pause=1.6 ;; *) pause=3.2 ;; esac
 done

@@ -52,19 +52,19 @@ pin=$run/ns/mnt
 case $verb in
 enter)
   [ $# -ge 1 ] || fail "enter needs a command"
+  # After a restart all is there, and it was made below the shared mounts: a process that comes back takes no second look.
+  if held "$pin"; then exec nsenter --mount="$pin" -- "$@"; fi
   share "$state"
   share "$run"
   if [ ! -f /sys/fs/cgroup/unified/cgroup.controllers ]; then
     exec "$@"
   fi
-  if ! held "$pin"; then
-    mkdir -p "$run/ns"
-    # A mount namespace can only be held below a private mount.
-    mountpoint -q "$run/ns" || mount --bind "$run/ns" "$run/ns"
-    mount --make-private "$run/ns"
-    : >"$pin"
-    make_held || fail "the run-time mount namespace cannot be made at $pin"
-  fi
+  mkdir -p "$run/ns"
+  # A mount namespace can only be held below a private mount.
+  mountpoint -q "$run/ns" || mount --bind "$run/ns" "$run/ns"
+  mount --make-private "$run/ns"
+  : >"$pin"
+  make_held || fail "the run-time mount namespace cannot be made at $pin"
   exec nsenter --mount="$pin" -- "$@"
   ;;
 leave)
