@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable, Writable } from 'node:stream'
 import { test } from 'node:test'
+import { humanDuration, humanSize } from '#base/human.ts'
 import { collect } from './docker/connection.ts'
 import { packContext } from './docker/context.ts'
 import { demultiplex } from './docker/streams.ts'
@@ -13,14 +14,14 @@ import { parseMemory, parsePublish } from './docker/run.ts'
 import { ExitError } from './exit.ts'
 import { parseTargets, pathOf, type Resource } from './kube/resources.ts'
 import { renderBar } from './progress.ts'
-import { duration, humanSize, renderTable } from './table.ts'
+import { renderTable } from './table.ts'
 
 test('sizes and ages read as docker prints them', () => {
   assert.equal(humanSize(1_982_256), '1.98MB')
   assert.equal(humanSize(999), '999B')
-  assert.equal(duration(500), 'Less than a second')
-  assert.equal(duration(65_000), 'About a minute')
-  assert.equal(duration(3 * 3_600_000), '3 hours')
+  assert.equal(humanDuration(500), 'Less than a second')
+  assert.equal(humanDuration(65_000), 'About a minute')
+  assert.equal(humanDuration(3 * 3_600_000), '3 hours')
 })
 
 test('columns are as wide as their widest cell', () => {

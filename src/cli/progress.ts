@@ -2,7 +2,7 @@
  * Progress of long work. On a terminal one line per part (a layer, a build step) is redrawn in place with a bar; elsewhere
  * each change of status is one plain line, so that logs stay readable.
  */
-import { humanSize } from './table.ts'
+import { humanSize } from '#base/human.ts'
 import { print, type Terminal } from './terminal.ts'
 
 export interface Progress {

@@ -1,9 +1,10 @@
 /** `berth images|pull|push|rmi|tag|load`: tables, and progress bars while something long goes on. */
 import { createReadStream, existsSync, readFileSync } from 'node:fs'
+import { humanSize } from '#base/human.ts'
 import { ExitError } from '../exit.ts'
 import { listAt, listOf, numberAt, objectAt, parseJson, textAt } from '../json.ts'
 import { ProgressBoard } from '../progress.ts'
-import { ago, humanSize, renderTable } from '../table.ts'
+import { ago, renderTable } from '../table.ts'
 import { print, type Terminal } from '../terminal.ts'
 import { type DockerConnection, jsonLines } from './connection.ts'
 

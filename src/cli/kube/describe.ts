@@ -1,6 +1,7 @@
 /** `berth kube describe`: an object's fields as an outline, then what happened to it (its events, newest last). */
+import { humanDuration } from '#base/human.ts'
 import { listAt, objectAt, objectOf, textAt } from '../json.ts'
-import { duration, renderTable } from '../table.ts'
+import { renderTable } from '../table.ts'
 import { print, type Terminal } from '../terminal.ts'
 import type { KubeConnection } from './connection.ts'
 import type { Scope } from './objects.ts'
@@ -36,7 +37,7 @@ async function eventsOf(kube: KubeConnection, terminal: Terminal, object: unknow
   if (events.length === 0) return 'Events: <none>\n'
   const age = (event: unknown): string => {
     const at = textAt(event, 'lastTimestamp') || textAt(event, 'eventTime') || textAt(objectAt(event, 'metadata'), 'creationTimestamp')
-    return duration(terminal.clock.nowMs() - Date.parse(at))
+    return humanDuration(terminal.clock.nowMs() - Date.parse(at))
   }
   const rows = events.map((event) => [
     `  ${textAt(event, 'type')}`,

@@ -3,7 +3,7 @@ import { rfc3339Nano } from '#base/clock.ts'
 import type { Container, ResolvedMount } from '../contract/containers.ts'
 import type { Endpoint, PortBinding } from '../contract/networks.ts'
 import { defaultMaskedPaths, defaultReadonlyPaths } from '../containers/spec.ts'
-import { humanDuration } from './durations.ts'
+import { humanDuration } from '#base/human.ts'
 
 const zeroTime = '0001-01-01T00:00:00Z'
 

@@ -1,6 +1,7 @@
 /** Docker's JSON progress stream: one object a line; a failure in mid-stream is a line with `errorDetail` in a 200 response. */
 import type { ServerResponse } from 'node:http'
 import { asFault } from '#base/fault.ts'
+import { humanSize } from '#base/human.ts'
 import { sendJson } from '#base/http.ts'
 import { jsonText } from '#base/json.ts'
 
@@ -46,18 +47,7 @@ export class ProgressStream {
 
 /** `[====>      ]  12.3MB/45MB`, as clients that do not draw themselves print it. */
 function progressText(current: number, total: number | undefined): string {
-  if (total === undefined || total <= 0) return sizeText(current)
+  if (total === undefined || total <= 0) return humanSize(current, 4)
   const filled = Math.min(50, Math.floor((current / total) * 50))
-  return `[${'='.repeat(filled)}${filled < 50 ? '>' : ''}${' '.repeat(Math.max(0, 50 - filled - 1))}]  ${sizeText(current)}/${sizeText(total)}`
-}
-
-function sizeText(bytes: number): string {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB']
-  let value = bytes
-  let unit = 0
-  while (value >= 1000 && unit < units.length - 1) {
-    value /= 1000
-    unit += 1
-  }
-  return `${Number(value.toPrecision(4))}${units[unit] ?? ''}`
+  return `[${'='.repeat(filled)}${filled < 50 ? '>' : ''}${' '.repeat(Math.max(0, 50 - filled - 1))}]  ${humanSize(current, 4)}/${humanSize(total, 4)}`
 }

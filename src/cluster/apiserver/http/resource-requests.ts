@@ -53,7 +53,7 @@ function defaultManager(exchange: Exchange): string {
 
 /** A Warning header per message; the quoted text must stay within HTTP's alphabet. */
 function warn(exchange: Exchange, message: string): void {
-  const safe = message.replace(/[^\x20-\x7e]/g, '?').replace(/["\\]/g, '\\$&').slice(0, 256)
+  const safe = message.slice(0, 256).replace(/[^\x20-\x7e]/g, '?').replace(/["\\]/g, '\\$&')
   exchange.response.appendHeader('warning', `299 - "${safe}"`)
 }
 

@@ -1,4 +1,4 @@
-/** Durations as the docker CLI's users read them (`Up 5 minutes`), and image and container dates. */
+/** Durations and sizes as users of docker read them (`Up 5 minutes`, `1.98MB`): the engine and the `berth` command print the same. */
 
 /** Rounds down like a person would: `About a minute`, `3 hours`, `2 weeks`. */
 export function humanDuration(ms: number): string {
@@ -16,4 +16,16 @@ export function humanDuration(ms: number): string {
   if (hours < 24 * 30 * 2) return `${Math.floor(hours / 24 / 7)} weeks`
   if (hours < 24 * 365 * 2) return `${Math.floor(hours / 24 / 30)} months`
   return `${Math.floor(hours / 24 / 365)} years`
+}
+
+/** Decimal units: `1.98MB` with three significant digits. */
+export function humanSize(bytes: number, digits = 3): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB']
+  let value = bytes
+  let unit = 0
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000
+    unit += 1
+  }
+  return `${Number(value.toPrecision(digits))}${units[unit] ?? ''}`
 }
