@@ -1,6 +1,7 @@
 /** `docker commit`: what a container changed becomes a layer on its image. */
 import type { Clock } from '#base/clock.ts'
 import { rfc3339Nano } from '#base/clock.ts'
+import { isFault } from '#base/fault.ts'
 import type { Containers, Container } from '../contract/containers.ts'
 import type { EventPublisher } from '../contract/events.ts'
 import type { ContainerDefaults, ImageBuilderStore, ImageConfig, ImageResolver } from '../contract/images.ts'
@@ -17,13 +18,23 @@ export interface CommitterOptions {
 }
 
 export function createCommitter({ containers, images, snapshots, events, clock }: CommitterOptions): ContainerCommitter {
+  /** False: it ended meanwhile, and changes nothing any more. */
+  async function pauseIfRunning(id: string): Promise<boolean> {
+    try {
+      await containers.pause(id)
+      return true
+    } catch (error) {
+      if (isFault(error, 'conflict')) return false
+      throw error
+    }
+  }
+
   async function layerOf(container: Container, pause: boolean): ReturnType<SnapshotCommitter['diff']> {
-    const running = container.state.status === 'running'
-    if (running && pause) await containers.pause(container.id)
+    const paused = pause && container.state.status === 'running' && (await pauseIfRunning(container.id))
     try {
       return await snapshots.diff(container.id)
     } finally {
-      if (running && pause) await containers.unpause(container.id)
+      if (paused) await containers.unpause(container.id)
     }
   }
 

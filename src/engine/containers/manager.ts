@@ -24,6 +24,7 @@ import { isLive, newLifecycle, onLost, step, type Command, type Effect, type Lif
 import { checkedName, inventName } from './names.ts'
 import type { ContainersOptions } from './options.ts'
 import { joinNetwork, leaveNetwork } from './network-membership.ts'
+import { withoutMountPoints } from './own-changes.ts'
 import { psArguments, selectProcesses } from './process-table.ts'
 import { RecordFiles, type ContainerRecord } from './record.ts'
 import { resolveMounts, releaseVolumes } from './resolve-mounts.ts'
@@ -222,7 +223,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
         entry.restartTimer = undefined
         return undefined
       case 'settleExit':
-        this.#waits.settle(entry.id, { exitCode: effect.exitCode, ...(effect.error === undefined ? {} : { error: effect.error }) }, effect.running ? ['next-exit'] : ['next-exit', 'not-running'])
+        this.#waits.settle(entry.id, { exitCode: effect.exitCode, ...(effect.error === undefined ? {} : { error: effect.error }) }, ['next-exit', 'not-running'])
         return undefined
       case 'publish':
         this.#publish(entry, effect.action, effect.attributes)
@@ -646,8 +647,8 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     return selectProcesses(output, new Set(pids))
   }
 
-  changes(ref: string): Promise<readonly SnapshotChange[]> {
-    return this.#options.snapshots.changes(this.#find(ref).id)
+  async changes(ref: string): Promise<readonly SnapshotChange[]> {
+    return withoutMountPoints(await this.#options.snapshots.changes(this.#find(ref).id))
   }
 
   async sizes(ref: string): Promise<{ readonly writableBytes: number; readonly totalBytes: number }> {

@@ -138,7 +138,7 @@ function configJson(container: Container): object {
     Tty: effective.tty,
     OpenStdin: config['OpenStdin'] ?? false,
     StdinOnce: config['StdinOnce'] ?? false,
-    Env: effective.env,
+    Env: shownEnv(container),
     Cmd: container.effective.command,
     ...(config['Healthcheck'] === undefined ? {} : { Healthcheck: config['Healthcheck'] }),
     Image: spec.image,
@@ -150,6 +150,12 @@ function configJson(container: Container): object {
     ...(effective.stopSignal === 'SIGTERM' && !spec.stopSignal ? {} : { StopSignal: effective.stopSignal }),
     ...(spec.stopTimeoutSeconds === undefined ? {} : { StopTimeout: spec.stopTimeoutSeconds }),
   }
+}
+
+/** With the bare names that remove a variable of the image's. */
+function shownEnv({ spec, effective }: Container): readonly string[] {
+  const own = spec.process?.env ?? []
+  return [...own, ...effective.env.filter((entry) => !own.includes(entry))]
 }
 
 function published({ spec }: Container): string[] {
@@ -182,6 +188,12 @@ function endpointFields(endpoint: Endpoint): typeof noEndpoint {
   }
 }
 
+/** Before 1.45 the short id stands among the aliases, once the container has joined. */
+function aliasesJson({ id }: Container, { aliases, joined, minorVersion }: { readonly aliases: readonly string[]; readonly joined: boolean; readonly minorVersion: number }): readonly string[] | null {
+  const shown = joined && minorVersion < 45 ? [...aliases, id.slice(0, 12)] : aliases
+  return shown.length === 0 ? null : shown
+}
+
 function networksJson(container: Container, minorVersion: number): object {
   const wanted = container.spec.network ?? { mode: 'networks', endpoints: [{ network: 'bridge' }] }
   if (wanted.mode === 'host' || wanted.mode === 'none') return { [wanted.mode]: { IPAMConfig: null, Links: null, Aliases: null, NetworkID: '', ...noEndpoint, DriverOpts: null } }
@@ -196,9 +208,9 @@ function networksJson(container: Container, minorVersion: number): object {
     networks[name] = {
       IPAMConfig: ipam,
       Links: null,
-      Aliases: aliases.length === 0 && (!userDefined || minorVersion >= 45) ? null : minorVersion >= 45 ? aliases : [...aliases, container.id.slice(0, 12)],
+      Aliases: aliasesJson(container, { aliases, joined: endpoint !== undefined && userDefined, minorVersion }),
       NetworkID: endpoint?.networkId ?? '',
-      ...(endpoint === undefined ? noEndpoint : endpointFields(endpoint)),
+      ...(endpoint === undefined ? { ...noEndpoint, MacAddress: spec?.macAddress ?? '' } : endpointFields(endpoint)),
       DriverOpts: null,
       ...(minorVersion >= 44 ? { DNSNames: userDefined ? [...new Set([container.name, ...aliases, container.id.slice(0, 12), ...(container.effective.hostname === container.id.slice(0, 12) ? [] : [container.effective.hostname])])] : null } : {}),
     }

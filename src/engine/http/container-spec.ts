@@ -16,7 +16,7 @@ export interface CreateInput {
 }
 
 /** `volumesFrom` is left to the caller, who knows the other containers. */
-export function containerSpecOf({ body, name, platform, minorVersion }: CreateInput): { readonly spec: ContainerSpec; readonly volumesFrom: readonly string[] } {
+export function containerSpecOf({ body, name, platform, minorVersion }: CreateInput): { readonly spec: ContainerSpec; readonly volumesFrom: readonly string[]; readonly unfulfilled: readonly string[] } {
   const config = JsonInput.of(body, '')
   if (!config.keys().some((key) => key !== 'HostConfig' && key !== 'NetworkingConfig')) throw new Fault('invalidArgument', 'Config cannot be empty in order to create a container')
   const host = config.object('HostConfig')
@@ -57,7 +57,19 @@ export function containerSpecOf({ body, name, platform, minorVersion }: CreateIn
     extension: { docker: { config: withoutKeys(body, ['HostConfig', 'NetworkingConfig']), hostConfig: { ...withoutKeys(config.raw('HostConfig'), []), NetworkMode: networkMode } } },
   }
   if (spec.autoRemove === true && spec.restart?.name !== 'no') throw new Fault('invalidArgument', "can't create 'AutoRemove' container with restart policy")
-  return { spec, volumesFrom: host.strings('VolumesFrom') ?? [] }
+  return { spec, volumesFrom: host.strings('VolumesFrom') ?? [], unfulfilled: unfulfilledOf(host) }
+}
+
+/** What was asked for and will not be: said, not passed over. */
+function unfulfilledOf(host: JsonInput): string[] {
+  const lists: Readonly<Record<string, string>> = {
+    Links: 'Links between containers are not supported; containers on a user-defined network find each other by name.',
+    DeviceRequests: 'Device requests (--gpus) are not supported.',
+    DeviceCgroupRules: 'Device cgroup rules are not supported.',
+    BlkioDeviceReadBps: 'Block device rates are not supported.',
+    BlkioDeviceWriteBps: 'Block device rates are not supported.',
+  }
+  return [...new Set(Object.entries(lists).flatMap(([field, warning]) => ((host.array(field) ?? []).length > 0 ? [warning] : [])))]
 }
 
 function withoutKeys(value: unknown, keys: readonly string[]): Record<string, unknown> {
@@ -191,10 +203,16 @@ function networkOf(mode: string, config: JsonInput, host: JsonInput): ContainerN
   const others = endpoints.keys().filter((name) => !primaryKeys.includes(name))
   return {
     mode: 'networks',
-    endpoints: [{ network: primary, spec: own === undefined ? {} : endpointOf(own) }, ...others.map((network) => ({ network, spec: endpointOf(endpoints.object(network)) }))],
+    endpoints: [{ network: primary, spec: { ...macAddressOf(config), ...(own === undefined ? {} : endpointOf(own)) } }, ...others.map((network) => ({ network, spec: endpointOf(endpoints.object(network)) }))],
     ports: portBindingsOf(host),
     publishAll: host.boolean('PublishAllPorts') ?? false,
   }
+}
+
+/** Where clients up to 1.43 write it. */
+function macAddressOf(config: JsonInput): EndpointSpec {
+  const macAddress = config.string('MacAddress')
+  return macAddress ? { macAddress } : {}
 }
 
 export function endpointOf(input: JsonInput): EndpointSpec {

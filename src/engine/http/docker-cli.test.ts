@@ -163,8 +163,10 @@ suite('the docker CLI against a real engine', { skip }, () => {
       assert.equal(waited.stdout, '4\n')
       await docker('rm', 'waits')
       await docker('run', '-d', '--name', 'again', '--restart', 'on-failure:1', 'bb:1', 'false')
-      const { result } = await world.engine.containers.wait('again', 'not-running')
-      await result
+      while ((await world.engine.containers.inspect('again')).state.status !== 'exited') {
+        const { result } = await world.engine.containers.wait('again', 'next-exit', AbortSignal.timeout(10_000))
+        await result
+      }
       await expect(['inspect', '-f', '{{.RestartCount}} {{.State.Status}}', 'again'], { stdout: '1 exited\n' })
       await docker('rm', 'again')
     })

@@ -30,6 +30,12 @@ export class ProgressStream {
     this.line({ status, ...(id === undefined ? {} : { progressDetail: detail, ...(currentBytes === undefined ? {} : { progress: progressText(currentBytes, totalBytes) }), id }) })
   }
 
+  /** For `load`, whose failures clients look for in the stream only. */
+  failInStream(error: unknown): void {
+    const { message } = asFault(error)
+    this.line({ errorDetail: { message }, error: message })
+  }
+
   /** Before the first line a failure is an ordinary error answer. */
   fail(error: unknown): void {
     const { message, httpStatus, details } = asFault(error)

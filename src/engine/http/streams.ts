@@ -5,6 +5,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex, Writable } from 'node:stream'
+import { sleep, type Clock } from '#base/clock.ts'
 import type { Logger } from '#base/log.ts'
 import type { OutputChunk, StreamSession } from '../contract/containers.ts'
 
@@ -54,6 +55,14 @@ export interface HijackTarget {
   readonly req: IncomingMessage
   readonly socket: Duplex
   readonly head: Buffer
+}
+
+/** The Python SDK reads the answer's head through a buffer and then the bare socket: output in the same read would be lost to it. */
+const headReadMs = 30
+
+/** To be awaited between the head and the first output. At once for clients that keep what they have buffered. */
+export async function headRead({ req }: HijackTarget, clock: Clock): Promise<void> {
+  if (/^docker-(sdk-python|py)/.test(req.headers['user-agent'] ?? '')) await sleep(clock, headReadMs)
 }
 
 /** Answers an upgrade request: from here on the socket is the stream. */

@@ -9,7 +9,7 @@ import type { PathStat } from '../../contract/snapshots.ts'
 import { param, type Exchange, type Handler } from '../exchange.ts'
 import { queryBoolean, queryNumber, queryTimeNs } from '../json-input.ts'
 import { statsJson } from '../stats-json.ts'
-import { acceptUpgrade, frame, parseDetachKeys, serveResponse, serveSession, streamMediaType, writeAll } from '../streams.ts'
+import { acceptUpgrade, frame, headRead, parseDetachKeys, serveResponse, serveSession, streamMediaType, writeAll } from '../streams.ts'
 
 async function attach(exchange: Exchange): Promise<void> {
   const { backend, query, hijack, res, req, minorVersion } = exchange
@@ -30,6 +30,7 @@ async function attach(exchange: Exchange): Promise<void> {
     return
   }
   acceptUpgrade(hijack, mediaType)
+  await headRead(hijack, backend.clock)
   await serveSession(hijack, session, { tty, log: backend.log, detachKeys })
 }
 

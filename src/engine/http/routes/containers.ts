@@ -10,11 +10,11 @@ import { JsonInput, queryBoolean, queryNumber } from '../json-input.ts'
 
 async function create(exchange: Exchange): Promise<void> {
   const { backend, query, res, minorVersion } = exchange
-  const { spec, volumesFrom } = containerSpecOf({ body: await jsonBody(exchange), name: query.get('name') ?? undefined, platform: query.get('platform') ?? undefined, minorVersion })
+  const { spec, volumesFrom, unfulfilled } = containerSpecOf({ body: await jsonBody(exchange), name: query.get('name') ?? undefined, platform: query.get('platform') ?? undefined, minorVersion })
   const borrowed = await mountsOfOthers(exchange, volumesFrom, spec.mounts ?? [])
   try {
     const { id, warnings } = await backend.containers.create({ ...spec, mounts: [...(spec.mounts ?? []), ...borrowed] })
-    sendJson(res, { Id: id, Warnings: warnings }, { status: 201 })
+    sendJson(res, { Id: id, Warnings: [...warnings, ...unfulfilled] }, { status: 201 })
   } catch (error) {
     throw imageWords(error, spec.image)
   }

@@ -4,7 +4,7 @@ import { sendEmpty, sendJson } from '#base/http.ts'
 import type { ExecSpec, StreamSession } from '../../contract/containers.ts'
 import { jsonBody, param, type Exchange, type Handler } from '../exchange.ts'
 import { JsonInput } from '../json-input.ts'
-import { acceptUpgrade, parseDetachKeys, serveResponse, serveSession, streamMediaType } from '../streams.ts'
+import { acceptUpgrade, headRead, parseDetachKeys, serveResponse, serveSession, streamMediaType } from '../streams.ts'
 import { sizeOf } from './container-streams.ts'
 
 async function create(exchange: Exchange): Promise<void> {
@@ -39,7 +39,10 @@ async function start(exchange: Exchange): Promise<void> {
   if (rows && columns) await backend.containers.resizeExec(execId, { rows, columns })
   const tty = spec.tty ?? false
   const mediaType = streamMediaType(tty, minorVersion)
-  if (hijack !== undefined) acceptUpgrade(hijack, mediaType)
+  if (hijack !== undefined) {
+    acceptUpgrade(hijack, mediaType)
+    await headRead(hijack, backend.clock)
+  }
   const session = await sessionOrWords(exchange, execId)
   if (hijack === undefined) await serveResponse(res, session, { tty, mediaType, log: backend.log, input: req })
   else await serveSession(hijack, session, { tty, log: backend.log, detachKeys: parseDetachKeys(null) })

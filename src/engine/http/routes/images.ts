@@ -257,7 +257,7 @@ async function load({ backend, query, req, res, signal }: Exchange): Promise<voi
       },
     })
   } catch (error) {
-    out.fail(error)
+    out.failInStream(error)
   }
   out.end()
 }

@@ -165,7 +165,7 @@ async function df({ res, backend, minorVersion }: Exchange): Promise<void> {
 
 /** No swarm here; clients ask all the same. */
 async function noSwarm({ res }: Exchange): Promise<void> {
-  sendJson(res, { message: 'This node is not a swarm manager. Berth schedules with Kubernetes: use kubectl.' }, { status: 503 })
+  sendJson(res, { message: 'This node is not part of a swarm. Berth schedules with Kubernetes: use kubectl.' }, { status: 503 })
 }
 
 async function noPlugins({ res }: Exchange): Promise<void> {
@@ -187,6 +187,15 @@ export const systemRoutes: readonly (readonly [string, string, Handler])[] = [
   ['GET', '/swarm', noSwarm],
   ['GET', '/services', noSwarm],
   ['GET', '/nodes', noSwarm],
+  ['GET', '/tasks', noSwarm],
+  ['GET', '/secrets', noSwarm],
+  ['GET', '/configs', noSwarm],
+  ['POST', '/swarm/init', noSwarm],
+  ['POST', '/swarm/join', noSwarm],
+  ['POST', '/swarm/leave', noSwarm],
+  ['POST', '/services/create', noSwarm],
+  ['POST', '/secrets/create', noSwarm],
+  ['POST', '/configs/create', noSwarm],
   ['GET', '/plugins', noPlugins],
   ['POST', '/session', noSession],
 ]
