@@ -23,7 +23,7 @@ test('an event names its object and counts up when it repeats', () =>
     recorder.event(about, 'Warning', 'Failed', 'it failed')
     await recorder.flush()
     const found = await events()
-    assert.deepEqual(found.map(({ type, reason, message, count }) => [type, reason, message, count]).toSorted(), [['Normal', 'Pulled', 'it was pulled', 3], ['Warning', 'Failed', 'it failed', 1]])
+    assert.deepEqual(found.map(({ type, reason, message, count }) => `${type} ${reason} ${count}: ${message}`).toSorted((a, b) => a.localeCompare(b)), ['Normal Pulled 3: it was pulled', 'Warning Failed 1: it failed'])
     const [first] = found
     assert.deepEqual([first?.involvedObject.kind, first?.involvedObject.name, first?.involvedObject.uid, first?.source?.component], ['ConfigMap', 'subject', about.metadata.uid, 'test-controller'])
     assert.match(first?.metadata.name ?? '', /^subject\.[0-9a-f]+$/)
