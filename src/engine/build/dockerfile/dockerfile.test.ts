@@ -25,6 +25,10 @@ test('continuation lines are joined; comments and empty lines between them vanis
   assert.equal(source.warnings.length, 1)
 })
 
+test('an escaped backslash at the end of a line continues nothing', () => {
+  assert.deepEqual(readLines('FROM a\nENV C trailing\\\\\nENV D x').instructions.map(({ keyword }) => keyword), ['FROM', 'ENV', 'ENV'])
+})
+
 test('the escape directive changes the continuation character, and only before everything else', () => {
   assert.equal(readLines('# escape=`\nFROM a\nRUN dir C:\\`\n x').instructions[1]?.args, 'dir C:\\ x')
   assert.equal(readLines('# hello\n# escape=`\nFROM a\nRUN x `').instructions[1]?.args, 'x `')
@@ -60,7 +64,7 @@ const cases: readonly [string, string][] = [
   ['${set:+other}', 'other'], ['${empty:+other}', ''], ['${empty+other}', 'other'], ['${unset+other}', ''],
   ['${unset:-$set}', 'value'], ['${unset:-${set}x}', 'valuex'], ['${set:?needed}', 'value'],
   ['\\$set', '$set'], ["'$set'", '$set'], ['"$set"', 'value'], ['"\\$set"', '$set'], ['a\\ b', 'a b'], ['"a\\b"', 'a\\b'],
-  ['$', '$'], ['$$', ''], ['a$', 'a$'], ['$.', '$.'], ['$1x', 'x'], ["it's'", 'its'],
+  ['$', '$'], ['$$', ''], ['a$', 'a$'], ['$.', '$.'], ['$1x', 'x'], ['$12x', 'x'], ['${12:-y}', 'y'], ['a\\', 'a'], ["it's'", 'its'],
   ['${path#*/}', 'usr/lib/x.tar.gz'], ['${path##*/}', 'x.tar.gz'], ['${path%.*}', '/usr/lib/x.tar'], ['${path%%.*}', '/usr/lib/x'],
   ['${path/usr/opt}', '/opt/lib/x.tar.gz'], ['${path//\\//-}', '-usr-lib-x.tar.gz'], ['${set/?/X}', 'Xalue'],
 ]
