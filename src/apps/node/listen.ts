@@ -1,6 +1,7 @@
 /** Listening sockets of the node process: the Docker API's unix socket, and the registry's port. */
 import { chmodSync, chownSync, readFileSync, rmSync } from 'node:fs'
-import { createServer, type RequestListener, type Server } from 'node:http'
+import type { RequestListener, Server } from 'node:http'
+import { createServer } from '#base/http-module.ts'
 import type { Duplex } from 'node:stream'
 import type { IncomingMessage } from 'node:http'
 import { systemErrorCode } from '#base/fault.ts'

@@ -3,7 +3,8 @@
  * `routes/`. Every error is `{"message": …}` with the status of its Fault code; messages are part of the API, because the docker CLI reads
  * them.
  */
-import { ServerResponse, type IncomingMessage } from 'node:http'
+import type { IncomingMessage } from 'node:http'
+import { ServerResponse } from '#base/http-module.ts'
 import type { Duplex } from 'node:stream'
 import { asFault, Fault, isFault } from '#base/fault.ts'
 import { parseTarget, RouteTable, sendJson, signalOf } from '#base/http.ts'

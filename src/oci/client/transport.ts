@@ -2,7 +2,7 @@
  * HTTP requests to registries: one exchange at a time over kept connections, redirects followed without taking the
  * credentials along, plain HTTP only where it was allowed.
  */
-import { Agent as HttpAgent, request as httpRequest } from 'node:http'
+import { Agent as HttpAgent, request as httpRequest } from '#base/http-module.ts'
 import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import type { Readable } from 'node:stream'

@@ -3,7 +3,8 @@
  * (https://kubernetes.io/docs/tasks/access-application-cluster/access-cluster-services/#manually-constructing-apiserver-proxy-urls).
  * The object is named `[scheme:]name[:port]`. Connections are not upgraded here.
  */
-import { request as httpRequest, type IncomingMessage } from 'node:http'
+import type { IncomingMessage } from 'node:http'
+import { request as httpRequest } from '#base/http-module.ts'
 import { request as httpsRequest, type RequestOptions } from 'node:https'
 import { pipeline } from 'node:stream/promises'
 import { Fault } from '#base/fault.ts'

@@ -1,6 +1,6 @@
 /** `NodeNetwork` on the machine: probes and hooks over real sockets, each bounded in time and size. */
 import { connect as connectHttp2 } from 'node:http2'
-import { request as requestHttp } from 'node:http'
+import { request as requestHttp } from '#base/http-module.ts'
 import type { IncomingMessage } from 'node:http'
 import { request as requestHttps } from 'node:https'
 import { connect as connectTcp } from 'node:net'
