@@ -49,6 +49,8 @@ command crun crun runs containers (fast OCI runtime)
 command runc runc runs containers where crun cannot
 command conmon conmon holds each container, so that it outlives Berth
 library libnftables.so.1 libnftables1 services, published ports and address translation
+library libseccomp.so.2 libseccomp2 system-call filters, compiled once for all containers
+command ps procps the processes of a container (docker top)
 command unshare util-linux private namespaces
 command nsenter util-linux private namespaces
 command ip iproute2 private networks of the tests and benchmarks
