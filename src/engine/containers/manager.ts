@@ -12,6 +12,7 @@ import type { Image } from '../contract/images.ts'
 import type { Endpoint, EndpointSpec } from '../contract/networks.ts'
 import type { ContainerExit, RecoveredContainer, RuntimeStats, TerminalSize } from '../contract/runtime.ts'
 import type { PathStat, SnapshotArchives, SnapshotChange } from '../contract/snapshots.ts'
+import { archiveViewOf, missingPath } from './archive-view.ts'
 import { sessionOf } from './attach-session.ts'
 import { readCriLog } from './cri-log.ts'
 import { requireCommand, wantedMounts } from './effective.ts'
@@ -663,7 +664,9 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
 
   async statPath(ref: string, path: string): Promise<PathStat> {
     try {
-      return await this.#options.snapshots.statPath(this.#find(ref).id, path)
+      const entry = this.#find(ref)
+      const view = await archiveViewOf(entry, path, { writing: false })
+      return await this.#options.snapshots.statPath(entry.id, view.path, view)
     } catch (error) {
       throw missingPath(error, ref, path)
     }
@@ -673,7 +676,8 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     const entry = this.#find(ref)
     this.#publish(entry, 'archive-path')
     try {
-      return await this.#options.snapshots.readArchive(entry.id, path, options)
+      const view = await archiveViewOf(entry, path, { writing: false })
+      return await this.#options.snapshots.readArchive(entry.id, view.path, { ...options, ...view })
     } catch (error) {
       throw missingPath(error, ref, path)
     }
@@ -681,7 +685,8 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
 
   async writeArchive(ref: string, path: string, tar: Parameters<SnapshotArchives['writeArchive']>[2], options?: { readonly noOverwriteDirNonDir?: boolean; readonly signal?: AbortSignal }): Promise<void> {
     const entry = this.#find(ref)
-    await this.#options.snapshots.writeArchive(entry.id, path, tar, options)
+    const view = await archiveViewOf(entry, path, { writing: true })
+    await this.#options.snapshots.writeArchive(entry.id, view.path, tar, { ...options, ...view })
     this.#publish(entry, 'extract-to-dir')
   }
 
@@ -690,8 +695,4 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     this.#publish(entry, 'export')
     return this.#options.snapshots.exportRoot(entry.id, options)
   }
-}
-
-function missingPath(error: unknown, ref: string, path: string): unknown {
-  return isFault(error, 'notFound') && !/No such container/.test(error.message) ? new Fault('notFound', `Could not find the file ${path} in container ${ref}`, { cause: error }) : error
 }

@@ -75,13 +75,20 @@ export interface SnapshotCommitter {
   collect(inUse: (chainId: ChainId) => boolean): Promise<number>
 }
 
+/** Where to look instead of the snapshot's own root: a running container's (`/proc/PID/root`, with all its mounts), or a volume. */
+export interface ArchiveTree {
+  readonly root: string
+  /** What the tree's own root is called in the archive and the stat. */
+  readonly name?: string
+}
+
 export interface SnapshotArchives {
   /**
    * `docker cp` out of an active snapshot, mounted or not: a tar of `path` (its base name is the first entry). Links are
    * resolved inside the root. `stat` describes the path for the `X-Docker-Container-Path-Stat` header.
    */
-  readArchive(key: SnapshotKey, path: string, options?: { readonly signal?: AbortSignal }): Promise<{ readonly stat: PathStat; readonly tar: Readable }>
-  statPath(key: SnapshotKey, path: string): Promise<PathStat>
+  readArchive(key: SnapshotKey, path: string, options?: { readonly signal?: AbortSignal; readonly tree?: ArchiveTree }): Promise<{ readonly stat: PathStat; readonly tar: Readable }>
+  statPath(key: SnapshotKey, path: string, options?: { readonly tree?: ArchiveTree }): Promise<PathStat>
   /**
    * `docker cp` in, COPY and ADD: unpacks a tar (gzip, zstd or not) below the folder `path`. `noOverwriteDirNonDir`: a file may not
    * replace a folder or the other way round. `owner` is given to every entry; `makeFolder` makes `path` where it is missing.
@@ -92,6 +99,7 @@ export interface SnapshotArchives {
 }
 
 export interface ArchiveWriteOptions {
+  readonly tree?: ArchiveTree
   readonly noOverwriteDirNonDir?: boolean
   readonly owner?: { readonly uid: number; readonly gid: number }
   readonly makeFolder?: boolean

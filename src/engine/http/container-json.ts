@@ -117,6 +117,7 @@ function hostConfigJson(container: Container): object {
     CpusetMems: resources.cpusetMems ?? '',
     PidsLimit: resources.pidsLimit ?? null,
     ShmSize: spec.shmSizeBytes ?? hostConfigDefaults.ShmSize,
+    LogConfig: { Type: spec.log?.driver ?? 'json-file', Config: spec.log?.options ?? {} },
     IpcMode: given['IpcMode'] || 'private',
     Runtime: given['Runtime'] || 'runc',
     CgroupnsMode: given['CgroupnsMode'] || 'host',

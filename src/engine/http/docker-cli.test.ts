@@ -184,6 +184,12 @@ suite('the docker CLI against a real engine', { skip }, () => {
       await expect(['exec', 'web', 'cat', '/etc/copied'], { stdout: /bob:x:1000/ })
       await expect(['run', '--rm', '--network', 'container:web', 'bb:1', 'wget', '-q', '-O-', 'http://127.0.0.1/copied'], { stdout: /bob:x:1000/ })
       await expect(['rm', '-f', 'web'], {})
+      await docker('create', '--name', 'holds', '-v', '/data', '--tmpfs', '/scratch', 'bb:1', 'sleep', '1000')
+      await expect(['cp', join(world.root, 'copied'), 'holds:/data/in-volume'], {})
+      await docker('start', 'holds')
+      await expect(['cp', join(world.root, 'copied'), 'holds:/scratch/in-tmpfs'], {})
+      await expect(['exec', 'holds', 'cat', '/data/in-volume', '/scratch/in-tmpfs'], { stdout: /bob:x:1000.*bob:x:1000/s })
+      await expect(['rm', '-f', '-v', 'holds'], {})
     })
 
     test(`${client}: images are tagged, saved, loaded, committed and removed`, async () => {

@@ -21,7 +21,7 @@ import type { Digest } from '#oci/digest.ts'
 import { listJob, packJob, statJob, unpackJob } from '#oci/layer/jobs.ts'
 import type { ListedEntry, PackArgs, PackResult, StatResult, UnpackArgs, UnpackResult } from '#oci/layer/jobs.ts'
 import type { ChainId, DiffId } from '../contract/images.ts'
-import type { ArchiveWriteOptions, LayerDescriptor, PathStat, SnapshotChange, SnapshotKey, Snapshots } from '../contract/snapshots.ts'
+import type { ArchiveTree, ArchiveWriteOptions, LayerDescriptor, PathStat, SnapshotChange, SnapshotKey, Snapshots } from '../contract/snapshots.ts'
 import { ActiveStore, clearVolatileMark } from './active-store.ts'
 import type { Active } from './active-store.ts'
 import { chainIdOf } from './chain.ts'
@@ -291,24 +291,24 @@ class OverlayDriver implements OverlaySnapshots {
 
   // ---- archives ----
 
-  async statPath(key: SnapshotKey, path: string): Promise<PathStat> {
-    return await this.#withRoot(key, async (root) => asPathStat(await this.#stat(root, path)))
+  async statPath(key: SnapshotKey, path: string, { tree }: { readonly tree?: ArchiveTree } = {}): Promise<PathStat> {
+    return await this.#withRoot(key, tree, async (root) => asPathStat(await this.#stat(root, path), tree))
   }
 
   async #stat(root: string, path: string): Promise<StatResult> {
     return await this.#options.confined.run<{ readonly path: string }, StatResult>(root, statJob, { path: posix.join('/', path) })
   }
 
-  async readArchive(key: SnapshotKey, path: string, options: { readonly signal?: AbortSignal } = {}): Promise<{ readonly stat: PathStat; readonly tar: Readable }> {
+  async readArchive(key: SnapshotKey, path: string, options: { readonly signal?: AbortSignal; readonly tree?: ArchiveTree } = {}): Promise<{ readonly stat: PathStat; readonly tar: Readable }> {
     const wanted = posix.join('/', path)
-    const root = await this.#openRoot(key)
+    const root = await this.#openTree(key, options.tree)
     try {
       const found = await this.#stat(root.path, wanted)
       const contentOnly = /\/\.$/.test(path)
       const source = wanted.endsWith('/') || contentOnly ? (found.resolved?.path ?? wanted) : wanted
-      const name = contentOnly ? '.' : found.name === '/' ? '' : found.name
+      const name = contentOnly ? '.' : found.name === '/' ? (options.tree?.name ?? '') : found.name
       const tar = this.#pack(root, { kind: 'tree', path: source, name }, options)
-      return { stat: asPathStat(found), tar }
+      return { stat: asPathStat(found, options.tree), tar }
     } catch (error) {
       await root.close()
       throw error
@@ -337,7 +337,7 @@ class OverlayDriver implements OverlaySnapshots {
   }
 
   async writeArchive(key: SnapshotKey, path: string, tar: Readable, options: ArchiveWriteOptions = {}): Promise<void> {
-    await this.#withRoot(key, async (root) => {
+    await this.#withRoot(key, options.tree, async (root) => {
       const base = await this.#unpackBase(root, posix.join('/', path), options.makeFolder === true)
       const args: UnpackArgs = {
         kind: 'tree', compression: 'detect', base, makeBase: options.makeFolder === true,
@@ -359,8 +359,12 @@ class OverlayDriver implements OverlaySnapshots {
     }
   }
 
-  async #withRoot<T>(key: SnapshotKey, task: (root: string) => Promise<T>): Promise<T> {
-    const root = await this.#openRoot(key)
+  async #openTree(key: SnapshotKey, tree: ArchiveTree | undefined): Promise<OpenRoot> {
+    return tree === undefined ? await this.#openRoot(key) : { path: tree.root, close: async () => {} }
+  }
+
+  async #withRoot<T>(key: SnapshotKey, tree: ArchiveTree | undefined, task: (root: string) => Promise<T>): Promise<T> {
+    const root = await this.#openTree(key, tree)
     try {
       return await task(root.path)
     } finally {
@@ -440,6 +444,6 @@ interface OpenRoot {
   close(): Promise<void>
 }
 
-function asPathStat(found: StatResult): PathStat {
-  return { name: found.name, sizeBytes: found.sizeBytes, goMode: goMode(found), modifiedAtNs: found.modifiedNs, linkTarget: found.linkTarget }
+function asPathStat(found: StatResult, tree: ArchiveTree | undefined): PathStat {
+  return { name: found.name === '/' ? (tree?.name ?? found.name) : found.name, sizeBytes: found.sizeBytes, goMode: goMode(found), modifiedAtNs: found.modifiedNs, linkTarget: found.linkTarget }
 }

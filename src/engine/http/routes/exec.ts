@@ -29,7 +29,7 @@ async function start(exchange: Exchange): Promise<void> {
   const { backend, hijack, res, req, minorVersion } = exchange
   const execId = param(exchange, 'id')
   const input = JsonInput.of(await jsonBody(exchange), '')
-  const { spec } = backend.containers.requireStartableExec(execId)
+  backend.containers.requireStartableExec(execId)
   if (input.boolean('Detach') === true) {
     await backend.containers.startExec(execId)
     sendEmpty(res)
@@ -37,7 +37,8 @@ async function start(exchange: Exchange): Promise<void> {
   }
   const [rows, columns] = (input.array('ConsoleSize') ?? []).map(Number)
   if (rows && columns) await backend.containers.resizeExec(execId, { rows, columns })
-  const tty = spec.tty ?? false
+  // Whether the stream is framed is told here; whether there is a terminal was told when the exec was made.
+  const tty = input.boolean('Tty') ?? false
   const mediaType = streamMediaType(tty, minorVersion)
   if (hijack !== undefined) {
     acceptUpgrade(hijack, mediaType)
