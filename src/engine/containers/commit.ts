@@ -19,22 +19,14 @@ export interface CommitterOptions {
 
 export function createCommitter({ containers, images, snapshots, events, clock }: CommitterOptions): ContainerCommitter {
   /** False: it ended meanwhile, and changes nothing any more. */
-  async function pauseIfRunning(id: string): Promise<boolean> {
-    try {
-      await containers.pause(id)
-      return true
-    } catch (error) {
-      if (isFault(error, 'conflict')) return false
-      throw error
-    }
-  }
+  const pauseIfRunning = (id: string): Promise<boolean> => ignoringConflict(containers.pause(id))
 
   async function layerOf(container: Container, pause: boolean): ReturnType<SnapshotCommitter['diff']> {
     const paused = pause && container.state.status === 'running' && (await pauseIfRunning(container.id))
     try {
       return await snapshots.diff(container.id)
     } finally {
-      if (paused) await containers.unpause(container.id)
+      if (paused) await ignoringConflict(containers.unpause(container.id))
     }
   }
 
@@ -56,6 +48,17 @@ export function createCommitter({ containers, images, snapshots, events, clock }
       events.publish({ type: 'container', action: 'commit', actor: { id: container.id, attributes: { comment, imageID: image.id, ...(name === undefined ? {} : { imageRef: name }) } } })
       return { imageId: image.id }
     },
+  }
+}
+
+/** False: the container was not in the state for it any more. */
+async function ignoringConflict(change: Promise<void>): Promise<boolean> {
+  try {
+    await change
+    return true
+  } catch (error) {
+    if (isFault(error, 'conflict')) return false
+    throw error
   }
 }
 

@@ -92,6 +92,8 @@ export interface EndpointSpec {
   readonly ipv4Address?: string
   readonly ipv6Address?: string
   readonly macAddress?: string
+  /** Kept and shown; the bridge driver knows none of its own per endpoint. */
+  readonly driverOptions?: Readonly<Record<string, string>>
   /** Published on the host. One transaction: either all are published or the connect fails. */
   readonly ports?: readonly PortBinding[]
 }

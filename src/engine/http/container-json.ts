@@ -212,7 +212,7 @@ function networksJson(container: Container, minorVersion: number): object {
       Aliases: aliasesJson(container, { aliases, joined: endpoint !== undefined && userDefined, minorVersion }),
       NetworkID: endpoint?.networkId ?? '',
       ...(endpoint === undefined ? { ...noEndpoint, MacAddress: spec?.macAddress ?? '' } : endpointFields(endpoint)),
-      DriverOpts: null,
+      DriverOpts: spec?.driverOptions ?? null,
       ...(minorVersion >= 44 ? { DNSNames: userDefined ? [...new Set([container.name, ...aliases, container.id.slice(0, 12), ...(container.effective.hostname === container.id.slice(0, 12) ? [] : [container.effective.hostname])])] : null } : {}),
     }
   }

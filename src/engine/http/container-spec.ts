@@ -218,7 +218,7 @@ function macAddressOf(config: JsonInput): EndpointSpec {
 export function endpointOf(input: JsonInput): EndpointSpec {
   const ipam = input.object('IPAMConfig')
   const [ipv4, ipv6, mac] = [ipam.string('IPv4Address'), ipam.string('IPv6Address'), input.string('MacAddress')]
-  return { aliases: input.strings('Aliases') ?? [], ...(ipv4 ? { ipv4Address: ipv4 } : {}), ...(ipv6 ? { ipv6Address: ipv6 } : {}), ...(mac ? { macAddress: mac } : {}) }
+  return { aliases: input.strings('Aliases') ?? [], ...(input.has('DriverOpts') ? { driverOptions: input.stringMap('DriverOpts') ?? {} } : {}), ...(ipv4 ? { ipv4Address: ipv4 } : {}), ...(ipv6 ? { ipv6Address: ipv6 } : {}), ...(mac ? { macAddress: mac } : {}) }
 }
 
 export function restartOf(policy: JsonInput): RestartPolicy {
@@ -338,7 +338,7 @@ function namespaceMode(mode: string | undefined, kind: string): NamespaceMode {
 function logOf(log: JsonInput): NonNullable<ContainerSpec['log']> {
   const driver = log.string('Type') || 'json-file'
   const options = log.stringMap('Config') ?? {}
-  if (driver !== 'json-file' && driver !== 'local' && driver !== 'none') throw new Fault('invalidArgument', `error looking up logging plugin ${driver}: plugin "${driver}" not found (json-file, local and none are there)`)
+  if (driver !== 'json-file' && driver !== 'local' && driver !== 'none') throw new Fault('invalidArgument', `error looking up logging plugin ${driver}: plugin "${driver}" not found`)
   return { driver, options }
 }
 

@@ -46,7 +46,7 @@ async function info({ res, backend }: Exchange): Promise<void> {
   const count = (...statuses: string[]): number => all.filter(({ state }) => statuses.includes(state.status)).length
   const running = count('running')
   const paused = count('paused')
-  const imageCount = (await images.list()).length
+  const imageCount = (await images.list({ all: true })).length
   sendJson(res, {
     ID: system.id,
     Containers: all.length,
