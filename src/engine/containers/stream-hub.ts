@@ -77,7 +77,7 @@ export class StreamHub {
     const late = Promise.withResolvers<void>()
     using timer = this.#options.clock.after(withinMs, late.resolve, { background: true })
     void timer
-    await Promise.race([attaching.then(({ closed }) => closed), late.promise])
+    await Promise.race([attaching.then(({ closed }) => closed, toldElsewhere), late.promise])
   }
 
   #spread(channel: OutputChannel, data: Buffer): void | Promise<void> {

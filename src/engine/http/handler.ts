@@ -59,7 +59,12 @@ export function engineHandler(backend: EngineBackend): EngineHandler {
     upgrade(req, socket, head) {
       const res = new ServerResponse(req)
       socket.on('error', (error: Error) => backend.log.debug({ error: error.message }, 'an upgraded client went away'))
-      void serve(req, res, { req, socket, head }).then(() => writeRefusal(res, socket))
+      serve(req, res, { req, socket, head })
+        .then(() => writeRefusal(res, socket))
+        .catch((error: unknown) => {
+          backend.log.error({ error: String(error) }, 'could not answer an upgrade request')
+          socket.destroy()
+        })
     },
   }
 }
