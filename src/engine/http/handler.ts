@@ -58,6 +58,8 @@ export function engineHandler(backend: EngineBackend): EngineHandler {
     request: (req, res) => void serve(req, res, undefined),
     upgrade(req, socket, head) {
       const res = new ServerResponse(req)
+      // Whatever is answered, this connection serves no further request.
+      res.shouldKeepAlive = false
       socket.on('error', (error: Error) => backend.log.debug({ error: error.message }, 'an upgraded client went away'))
       serve(req, res, { req, socket, head })
         .then(() => writeRefusal(res, socket))
@@ -100,7 +102,6 @@ function sendFault(res: ServerResponse, error: unknown, { log }: EngineBackend):
 /** An upgrade that was answered like an ordinary request (mostly a refusal): its bytes go out by hand, for no server waits for them. */
 function writeRefusal(res: ServerResponse, socket: Duplex): void {
   if (!res.headersSent || res.socket !== null) return
-  res.shouldKeepAlive = false
   if (socket.destroyed) return
   // ServerResponse buffers until it is given its socket.
   res.assignSocket(socket as Parameters<ServerResponse['assignSocket']>[0])
