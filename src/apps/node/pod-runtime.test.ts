@@ -1,4 +1,5 @@
 /** The engine's pods keep the cluster's contract for them: the suite of `cluster/contract`, on the real kernel. */
+import assert from 'node:assert/strict'
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -44,6 +45,11 @@ podRuntimeSuite('engine', async () => {
     image: 'busybox:test',
     runs: sh('trap "exit 0" TERM; while :; do sleep 0.05; done'),
     stubborn: sh('trap "" TERM; while :; do sleep 0.05; done'),
+    listens: async (id) => {
+      // Bit 14 of the ignored or the caught signals is SIGTERM (proc(5)).
+      const { exitCode } = await runtime!.runCommand(id, sh('until grep -qE "^Sig(Ign|Cgt):.*[4-7c-f][0-9a-f]{3}$" /proc/1/status; do sleep 0.01; done'), { timeoutMs: 10_000 })
+      assert.equal(exitCode, 0)
+    },
     endsWithSeven: sh('exit 7'),
     missing: ['/no/such/file'],
     speaks: sh('echo out; echo err >&2; exit 3'),

@@ -15,6 +15,8 @@ export interface RuntimeUnderTest extends AsyncDisposable {
   readonly runs: readonly string[]
   /** Runs and ignores SIGTERM. */
   readonly stubborn: readonly string[]
+  /** Resolves when the command has set up what it does with SIGTERM: a signal before that says nothing about it. */
+  readonly listens?: (containerId: string) => Promise<void>
   /** Ends at once with code 7. */
   readonly endsWithSeven: readonly string[]
   /** Cannot be started: there is no such file. */
@@ -126,10 +128,12 @@ export function podRuntimeSuite(name: string, make: () => Promise<RuntimeUnderTe
 
   test(`${name}: stopping asks first and kills after the grace; stopping again is success`, async () => {
     const polite = await started(under.runs)
+    await under.listens?.(polite.id)
     await runtime.stopContainer(polite.id, { graceMs: 10_000 })
     assert.equal((await runtime.container(polite.id)).exitCode, 0)
     await runtime.stopContainer(polite.id, { graceMs: 0 })
     const stubborn = await started(under.stubborn)
+    await under.listens?.(stubborn.id)
     await runtime.stopContainer(stubborn.id, { graceMs: 200 })
     assert.equal((await runtime.container(stubborn.id)).exitCode, 137)
     await runtime.stopContainer('0'.repeat(64), { graceMs: 0 })
