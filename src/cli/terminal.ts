@@ -12,6 +12,13 @@ export interface Terminal {
 }
 
 export function processTerminal(clock: Clock): Terminal {
+  // A reader that has seen enough (`berth status | head`) ends the command, quietly, as SIGPIPE would.
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error
+      process.exit(0)
+    })
+  }
   return {
     stdin: process.stdin,
     stdout: process.stdout,
