@@ -6,6 +6,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { instanceOf } from '../src/apps/config/instance.ts'
 
 const repository = resolve(import.meta.dirname, '..')
 const insideFlag = '--inside-namespaces'
@@ -24,6 +25,26 @@ function berthCgroups(): Set<string> {
   }
   visit('/sys/fs/cgroup', 0)
   return found
+}
+
+/**
+ * Whether a process that is still there made this cgroup: another Berth or another test run on the machine. Suites end their cgroups'
+ * names with their process id; an instance's processes have its BERTH_ROOT in their environment.
+ */
+function ownerLives(path: string): boolean {
+  const name = path.split('/').find((part) => part.startsWith('berth')) ?? ''
+  const pid = /^berth-.+-(\d+)$/.exec(name)?.[1]
+  if (pid !== undefined) return existsSync(`/proc/${pid}`)
+  return readdirSync('/proc').filter((entry) => /^\d+$/.test(entry)).some((entry) => {
+    try {
+      const root = readFileSync(`/proc/${entry}/environ`, 'utf8').split('\0').find((line) => line.startsWith('BERTH_ROOT='))?.slice('BERTH_ROOT='.length)
+      return root !== undefined && instanceOf(root).name === name
+    } catch (error) {
+      // The process ended while we looked.
+      if (!(error instanceof Error) || !('code' in error)) throw error
+      return false
+    }
+  })
 }
 
 /** Processes other than ours that stand in our private network namespace. */
@@ -63,7 +84,7 @@ function outside(paths: readonly string[]): number {
   const env = { ...process.env, BERTH_TEST_ROOT: root }
   const node = [process.execPath, '--disable-warning=ExperimentalWarning', import.meta.filename, insideFlag, ...paths]
   let status = run('unshare', ['--net', '--mount', '--propagation', 'private', '--', ...node], env)
-  const leftCgroups = [...berthCgroups()].filter((path) => !before.has(path))
+  const leftCgroups = [...berthCgroups()].filter((path) => !before.has(path) && !ownerLives(path))
   if (leftCgroups.length > 0) {
     console.error(`berth: the suites left cgroups behind:\n${leftCgroups.join('\n')}`)
     status = 1

@@ -3,36 +3,34 @@
  * performs its effects. Commands on one container run one after another; exits come in from the runtime and take their turn.
  */
 import { mkdir } from 'node:fs/promises'
+import type { Readable } from 'node:stream'
 import { unreachable } from '#base/assert.ts'
 import { asFault, Fault, isFault } from '#base/fault.ts'
 import { randomHex } from '#base/random.ts'
 import { KeyedSerial, TaskGroup } from '#base/task.ts'
 import type * as contract from '../contract/containers.ts'
-import type { Image } from '../contract/images.ts'
 import type { Endpoint, EndpointSpec } from '../contract/networks.ts'
 import type { ContainerExit, RecoveredContainer, RuntimeStats, TerminalSize } from '../contract/runtime.ts'
-import type { PathStat, SnapshotArchives, SnapshotChange } from '../contract/snapshots.ts'
-import { archiveViewOf, missingPath } from './archive-view.ts'
+import type { PathStat, SnapshotChange } from '../contract/snapshots.ts'
 import { sessionOf } from './attach-session.ts'
+import { ContainerArchives } from './container-archives.ts'
 import { readCriLog } from './cri-log.ts'
-import { requireCommand, wantedMounts } from './effective.ts'
 import { effectiveOfRecord, logPathOf, ownsSandbox, policyOf, rootfsPath, viewOf, type Entry, type EntryPaths } from './entry.ts'
 import { eventAttributes } from './event-attributes.ts'
 import { ExecTable } from './execs.ts'
 import { healthcheckOf, HealthMonitor, type Healthcheck, type ProbeResult } from './health.ts'
+import { Insight } from './insight.ts'
 import { Launcher } from './launch.ts'
-import { isLive, newLifecycle, onLost, step, type Command, type Effect, type Lifecycle, type Stepped } from './lifecycle.ts'
+import { isLive, onLost, step, type Command, type Effect, type Lifecycle, type Stepped } from './lifecycle.ts'
 import { checkedName, inventName } from './names.ts'
 import type { ContainersOptions } from './options.ts'
 import { joinNetwork, leaveNetwork } from './network-membership.ts'
-import { withoutMountPoints } from './own-changes.ts'
-import { psArguments, selectProcesses } from './process-table.ts'
+import { checkSpec, prepareContainer, warningsFor } from './prepare.ts'
 import { RecordFiles, type ContainerRecord } from './record.ts'
-import { resolveMounts, releaseVolumes } from './resolve-mounts.ts'
+import { releaseVolumes } from './resolve-mounts.ts'
 import { signalNumber } from './signals.ts'
 import { checkResources, resourcesOf } from './spec.ts'
 import { StreamHub } from './stream-hub.ts'
-import { capabilitiesOf } from './capabilities.ts'
 import { Waits } from './waits.ts'
 
 type ChangeCause = 'created' | 'started' | 'exited' | 'removed' | 'changed'
@@ -56,6 +54,8 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
   readonly #serial = new KeyedSerial<string>()
   readonly #waits = new Waits()
   readonly #execs: ExecTable
+  readonly #insight: Insight
+  readonly #archives: ContainerArchives
   readonly #launcher: Launcher
   readonly #health: HealthMonitor
   readonly #tasks: TaskGroup
@@ -75,6 +75,8 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
       probe: (id, check) => this.#probeHealth(id, check),
       onHealth: (id, health, before) => this.#onHealth(id, health, before),
     })
+    this.#insight = new Insight(options)
+    this.#archives = new ContainerArchives(options.snapshots)
     this.#execs = new ExecTable({ ...options, paths: this.#paths, entry: (id) => this.#entries.get(id) })
   }
 
@@ -363,19 +365,16 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
   async create(spec: contract.ContainerSpec): Promise<{ readonly id: string; readonly warnings: readonly string[] }> {
     const { images, random, clock, host } = this.#options
     const id = randomHex(random, 64)
-    checkResources(spec.resources ?? {}, host)
-    capabilitiesOf({ privileged: false, add: spec.security?.capAdd ?? [], drop: spec.security?.capDrop ?? [] }, host.unavailableCapabilities)
-    if (spec.stopSignal) signalNumber(spec.stopSignal)
-    if (spec.init === true && this.#options.initPath === undefined) throw new Fault('unavailable', '--init needs an init program: install the package tini (or docker-init)')
+    checkSpec(spec, this.#options)
     const name = spec.name === undefined || spec.name === '' ? inventName(random, (taken) => this.#names.has(taken)) : checkedName(spec.name)
     this.#reserve(name, id)
     try {
       const image = await images.resolve(spec.image)
-      const record = await this.#prepare({ id, name, spec, image, createdAtNs: clock.nowNs() })
+      const record = await prepareContainer({ id, name, spec, image, createdAtNs: clock.nowNs() }, { ...this.#options, records: this.#paths.records })
       const entry = this.#add(record)
       this.#publish(entry, 'create')
       this.#notify(entry, 'created')
-      return { id, warnings: this.#warningsFor(spec) }
+      return { id, warnings: warningsFor(spec, host) }
     } catch (error) {
       if (this.#names.get(name) === id) this.#names.delete(name)
       throw error
@@ -386,34 +385,6 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     const holder = this.#names.get(name)
     if (holder !== undefined) throw new Fault('conflict', `Conflict. The container name "/${name}" is already in use by container "${holder}". You have to remove (or rename) that container to be able to reuse that name.`)
     this.#names.set(name, id)
-  }
-
-  #warningsFor({ resources = {} }: contract.ContainerSpec): string[] {
-    const { rlimitCeilings } = this.#options.host
-    return (resources.ulimits ?? []).flatMap(({ name, hard }) => {
-      const ceiling = rlimitCeilings.get(`RLIMIT_${name.toUpperCase()}`)
-      return ceiling !== undefined && (hard > ceiling || hard < 0) ? [`This machine cannot raise ulimit ${name} above ${ceiling}; the container gets ${ceiling}.`] : []
-    })
-  }
-
-  async #prepare({ id, name, spec, image, createdAtNs }: { readonly id: string; readonly name: string; readonly spec: contract.ContainerSpec; readonly image: Image; readonly createdAtNs: bigint }): Promise<ContainerRecord> {
-    const { volumes, snapshots, log, host } = this.#options
-    const defaults = image.config.config ?? {}
-    const wanted = wantedMounts(spec, defaults)
-    const base = { id, name, createdAtNs, spec, imageId: image.id, topLayer: image.topLayer, defaults, lifecycle: newLifecycle }
-    requireCommand(effectiveOfRecord({ ...base, mounts: [], anonymousVolumes: [] }, host))
-    const { mounts, anonymousVolumes } = await resolveMounts(wanted, id, volumes)
-    const record: ContainerRecord = { ...base, mounts, anonymousVolumes }
-    try {
-      const durable = spec.autoRemove !== true
-      await Promise.all([snapshots.prepare(id, image.topLayer), this.#paths.records.make(id, { durable }).then(() => this.#paths.records.write(record, { durable }))])
-      return record
-    } catch (error) {
-      await releaseVolumes(record, volumes, true, log)
-      await snapshots.remove(id)
-      await this.#paths.records.remove(id)
-      throw error
-    }
   }
 
   // ---- life -------------------------------------------------------------------------------------------------------------
@@ -630,69 +601,43 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
   // ---- insight and files --------------------------------------------------------------------------------------------------
 
   async stats(ref: string): Promise<RuntimeStats | undefined> {
-    const entry = this.#find(ref)
-    if (!isLive(entry.record.lifecycle.status)) return undefined
-    try {
-      return await this.#options.runtime.stats(entry.id)
-    } catch (error) {
-      if (isFault(error, 'notFound')) return undefined
-      throw error
-    }
+    return this.#insight.stats(this.#find(ref))
   }
 
-  async top(ref: string, psArgs: string): Promise<{ readonly titles: readonly string[]; readonly processes: readonly (readonly string[])[] }> {
+  async top(ref: string, psArgs: string): ReturnType<Insight['top']> {
     const entry = this.#find(ref)
-    if (!isLive(entry.record.lifecycle.status)) throw new Fault('conflict', `Container ${entry.id} is not running`)
-    const [output, pids] = await Promise.all([this.#options.ps(psArguments(psArgs)), this.#options.runtime.processes(entry.id)])
+    const table = await this.#insight.top(entry, psArgs)
     this.#publish(entry, 'top')
-    return selectProcesses(output, new Set(pids))
+    return table
   }
 
   async changes(ref: string): Promise<readonly SnapshotChange[]> {
-    return withoutMountPoints(await this.#options.snapshots.changes(this.#find(ref).id))
+    return this.#insight.changes(this.#find(ref))
   }
 
-  async sizes(ref: string): Promise<{ readonly writableBytes: number; readonly totalBytes: number }> {
-    const { id, record } = this.#find(ref)
-    const { sizeBytes } = await this.#options.snapshots.usage(id)
-    const image = await this.#options.images.resolve(record.imageId).catch((error: unknown) => {
-      if (isFault(error, 'notFound')) return undefined
-      throw error
-    })
-    return { writableBytes: sizeBytes, totalBytes: sizeBytes + (image?.sizeBytes ?? 0) }
+  async sizes(ref: string): ReturnType<Insight['sizes']> {
+    return this.#insight.sizes(this.#find(ref))
   }
 
   async statPath(ref: string, path: string): Promise<PathStat> {
-    try {
-      const entry = this.#find(ref)
-      const view = await archiveViewOf(entry, path, { writing: false })
-      return await this.#options.snapshots.statPath(entry.id, view.path, view)
-    } catch (error) {
-      throw missingPath(error, ref, path)
-    }
+    return this.#archives.statPath(this.#find(ref), path)
   }
 
-  async readArchive(ref: string, path: string, options?: { readonly signal?: AbortSignal }): ReturnType<SnapshotArchives['readArchive']> {
+  async readArchive(ref: string, path: string, options?: { readonly signal?: AbortSignal }): ReturnType<ContainerArchives['read']> {
     const entry = this.#find(ref)
     this.#publish(entry, 'archive-path')
-    try {
-      const view = await archiveViewOf(entry, path, { writing: false })
-      return await this.#options.snapshots.readArchive(entry.id, view.path, { ...options, ...view })
-    } catch (error) {
-      throw missingPath(error, ref, path)
-    }
+    return this.#archives.read(entry, path, options)
   }
 
-  async writeArchive(ref: string, path: string, tar: Parameters<SnapshotArchives['writeArchive']>[2], options?: { readonly noOverwriteDirNonDir?: boolean; readonly signal?: AbortSignal }): Promise<void> {
+  async writeArchive(ref: string, path: string, tar: Readable, options?: { readonly noOverwriteDirNonDir?: boolean; readonly signal?: AbortSignal }): Promise<void> {
     const entry = this.#find(ref)
-    const view = await archiveViewOf(entry, path, { writing: true })
-    await this.#options.snapshots.writeArchive(entry.id, view.path, tar, { ...options, ...view })
+    await this.#archives.write(entry, path, tar, options)
     this.#publish(entry, 'extract-to-dir')
   }
 
-  exportRoot(ref: string, options?: { readonly signal?: AbortSignal }): ReturnType<SnapshotArchives['exportRoot']> {
+  exportRoot(ref: string, options?: { readonly signal?: AbortSignal }): ReturnType<ContainerArchives['exportRoot']> {
     const entry = this.#find(ref)
     this.#publish(entry, 'export')
-    return this.#options.snapshots.exportRoot(entry.id, options)
+    return this.#archives.exportRoot(entry, options)
   }
 }

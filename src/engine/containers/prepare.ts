@@ -1,0 +1,67 @@
+/** What a creation checks, and what it makes on disk: volumes, a snapshot, the record. A creation that fails leaves nothing. */
+import { Fault } from '#base/fault.ts'
+import type { Logger } from '#base/log.ts'
+import type { ContainerSpec } from '../contract/containers.ts'
+import type { Image } from '../contract/images.ts'
+import type { SnapshotMounter } from '../contract/snapshots.ts'
+import type { VolumeCatalog, VolumeMounts } from '../contract/volumes.ts'
+import { capabilitiesOf } from './capabilities.ts'
+import { requireCommand, wantedMounts } from './effective.ts'
+import { effectiveOfRecord } from './entry.ts'
+import type { HostFacts } from './host.ts'
+import { newLifecycle } from './lifecycle.ts'
+import type { ContainerRecord, RecordFiles } from './record.ts'
+import { releaseVolumes, resolveMounts } from './resolve-mounts.ts'
+import { signalNumber } from './signals.ts'
+import { checkResources } from './spec.ts'
+
+/** Refuses what no start could fulfil, before anything is made. */
+export function checkSpec(spec: ContainerSpec, { host, initPath }: { readonly host: HostFacts; readonly initPath?: string | undefined }): void {
+  checkResources(spec.resources ?? {}, host)
+  capabilitiesOf({ privileged: false, add: spec.security?.capAdd ?? [], drop: spec.security?.capDrop ?? [] }, host.unavailableCapabilities)
+  if (spec.stopSignal) signalNumber(spec.stopSignal)
+  if (spec.init === true && initPath === undefined) throw new Fault('unavailable', '--init needs an init program: install the package tini (or docker-init)')
+}
+
+/** What will be less than was asked for on this machine. */
+export function warningsFor({ resources = {} }: ContainerSpec, { rlimitCeilings }: HostFacts): string[] {
+  return (resources.ulimits ?? []).flatMap(({ name, hard }) => {
+    const ceiling = rlimitCeilings.get(`RLIMIT_${name.toUpperCase()}`)
+    return ceiling !== undefined && (hard > ceiling || hard < 0) ? [`This machine cannot raise ulimit ${name} above ${ceiling}; the container gets ${ceiling}.`] : []
+  })
+}
+
+export interface PrepareOptions {
+  readonly volumes: VolumeCatalog & VolumeMounts
+  readonly snapshots: Pick<SnapshotMounter, 'prepare' | 'remove'>
+  readonly records: RecordFiles
+  readonly host: HostFacts
+  readonly log: Logger
+}
+
+export interface NewContainer {
+  readonly id: string
+  readonly name: string
+  readonly spec: ContainerSpec
+  readonly image: Image
+  readonly createdAtNs: bigint
+}
+
+export async function prepareContainer({ id, name, spec, image, createdAtNs }: NewContainer, { volumes, snapshots, records, host, log }: PrepareOptions): Promise<ContainerRecord> {
+  const defaults = image.config.config ?? {}
+  const wanted = wantedMounts(spec, defaults)
+  const base = { id, name, createdAtNs, spec, imageId: image.id, topLayer: image.topLayer, defaults, lifecycle: newLifecycle }
+  requireCommand(effectiveOfRecord({ ...base, mounts: [], anonymousVolumes: [] }, host))
+  const { mounts, anonymousVolumes } = await resolveMounts(wanted, id, volumes)
+  const record: ContainerRecord = { ...base, mounts, anonymousVolumes }
+  try {
+    const durable = spec.autoRemove !== true
+    await Promise.all([snapshots.prepare(id, image.topLayer), records.make(id, { durable }).then(() => records.write(record, { durable }))])
+    return record
+  } catch (error) {
+    await releaseVolumes(record, volumes, true, log)
+    await snapshots.remove(id)
+    await records.remove(id)
+    throw error
+  }
+}
