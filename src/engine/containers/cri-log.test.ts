@@ -6,7 +6,8 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import fc from 'fast-check'
 import type { LogEntry, LogQuery } from '../contract/containers.ts'
-import { parseCriRecord, parseTimeNs, readCriLog } from './cri-log.ts'
+import { parseCriRecord, parseTimeNs } from './cri-log.ts'
+import { readLog } from './log-reader.ts'
 
 let root: string
 before(() => {
@@ -31,7 +32,7 @@ function file(lines: readonly string[]): string {
 const line = (second: number, text: string, channel = 'stdout', tag = 'F'): string => `2026-11-23T05:13:${String(second).padStart(2, '0')}.123456789+00:00 ${channel} ${tag} ${text}\n`
 
 test('a full line gets its line feed back, a part does not', async () => {
-  assert.equal(await textOf(readCriLog(file([line(1, 'begin ', 'stdout', 'P'), line(1, 'end'), line(2, '')]), all)), 'begin end\n\n')
+  assert.equal(await textOf(readLog(file([line(1, 'begin ', 'stdout', 'P'), line(1, 'end'), line(2, '')]), all)), 'begin end\n\n')
 })
 
 test('times keep their nanoseconds and honour their offset', () => {
@@ -42,9 +43,9 @@ test('times keep their nanoseconds and honour their offset', () => {
 
 test('tail counts whole lines from the end, whatever their parts', async () => {
   const path = file([line(1, 'one'), line(2, 'tw', 'stdout', 'P'), line(2, 'o'), line(3, 'three', 'stderr')])
-  assert.equal(await textOf(readCriLog(path, { ...all, tail: 2 })), 'two\nthree\n')
-  assert.equal(await textOf(readCriLog(path, { ...all, tail: 0 })), '')
-  assert.equal(await textOf(readCriLog(path, { ...all, tail: 99 })), 'one\ntwo\nthree\n')
+  assert.equal(await textOf(readLog(path, { ...all, tail: 2 })), 'two\nthree\n')
+  assert.equal(await textOf(readLog(path, { ...all, tail: 0 })), '')
+  assert.equal(await textOf(readLog(path, { ...all, tail: 99 })), 'one\ntwo\nthree\n')
 })
 
 test('tail equals the end of the whole for any log, also across blocks', async () => {
@@ -52,8 +53,8 @@ test('tail equals the end of the whole for any log, also across blocks', async (
     fc.asyncProperty(fc.array(fc.integer({ min: 0, max: 30_000 }), { maxLength: 12 }), fc.integer({ min: 1, max: 8 }), async (lengths, tail) => {
       const path = join(root, 'property.log')
       writeFileSync(path, lengths.map((length, index) => line(index, `${index}${'x'.repeat(length)}`)).join(''))
-      const whole = (await textOf(readCriLog(path, all))).split('\n').slice(0, -1)
-      assert.deepEqual((await textOf(readCriLog(path, { ...all, tail }))).split('\n').slice(0, -1), whole.slice(-tail))
+      const whole = (await textOf(readLog(path, all))).split('\n').slice(0, -1)
+      assert.deepEqual((await textOf(readLog(path, { ...all, tail }))).split('\n').slice(0, -1), whole.slice(-tail))
     }),
     { numRuns: 40 },
   )
@@ -61,15 +62,15 @@ test('tail equals the end of the whole for any log, also across blocks', async (
 
 test('channels and times select', async () => {
   const path = file([line(1, 'a'), line(2, 'b', 'stderr'), line(3, 'c'), line(4, 'd')])
-  assert.equal(await textOf(readCriLog(path, { ...all, stderr: false })), 'a\nc\nd\n')
+  assert.equal(await textOf(readLog(path, { ...all, stderr: false })), 'a\nc\nd\n')
   const at = (second: number): bigint => parseTimeNs(`2026-11-23T05:13:0${second}.123456789Z`) ?? 0n
-  assert.equal(await textOf(readCriLog(path, { ...all, sinceNs: at(2), untilNs: at(3) })), 'b\nc\n')
+  assert.equal(await textOf(readLog(path, { ...all, sinceNs: at(2), untilNs: at(3) })), 'b\nc\n')
 })
 
 test('a follower sees what is appended and ends with the container', async () => {
   const path = file([line(1, 'first')])
   const ended = Promise.withResolvers<void>()
-  const reader = readCriLog(path, { ...all, follow: true }, ended.promise)
+  const reader = readLog(path, { ...all, follow: true }, ended.promise)
   assert.equal((await reader.next()).value?.data.toString(), 'first\n')
   const next = reader.next()
   appendFileSync(path, line(2, 'second'))
@@ -81,8 +82,8 @@ test('a follower sees what is appended and ends with the container', async () =>
 })
 
 test('a missing file is an empty log, torn records are skipped', async () => {
-  assert.equal(await textOf(readCriLog(join(root, 'absent'), all)), '')
-  assert.equal(await textOf(readCriLog(file(['garbage\n', line(1, 'ok'), '2026']), all)), 'ok\n')
+  assert.equal(await textOf(readLog(join(root, 'absent'), all)), '')
+  assert.equal(await textOf(readLog(file(['garbage\n', line(1, 'ok'), '2026']), all)), 'ok\n')
 })
 
 test('no bytes make the record parser throw', () => {

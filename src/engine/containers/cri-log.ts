@@ -3,13 +3,16 @@
  * `2026-11-23T05:13:56.416170315+00:00 stdout F text\n`, where `F` ends a line and `P` is a part of one. `docker logs` is made from it:
  * a full line gets its line feed back, a part does not.
  */
-import { watch } from 'node:fs'
-import { open, type FileHandle } from 'node:fs/promises'
-import { systemErrorCode } from '#base/fault.ts'
-import type { LogEntry, LogQuery } from '../contract/containers.ts'
+import type { FileHandle } from 'node:fs/promises'
+import type { LogEntry } from '../contract/containers.ts'
+
+export interface LogRecord extends LogEntry {
+  /** It ends its line. */
+  readonly full: boolean
+}
 
 /** One record without its line feed; undefined for what is none (a torn write after a power cut). */
-export function parseCriRecord(record: Buffer): (LogEntry & { readonly full: boolean }) | undefined {
+export function parseCriRecord(record: Buffer): LogRecord | undefined {
   const timeEnd = record.indexOf(0x20)
   if (timeEnd < 0) return undefined
   const channelEnd = record.indexOf(0x20, timeEnd + 1)
@@ -39,31 +42,7 @@ const blockBytes = 64 * 1024
 /** A record longer than this is cut: conmon itself writes parts of 8 kB. */
 const longestRecordBytes = 1 << 20
 
-/** `ended` settles when nothing more will be written; only then does a follower stop. */
-export async function* readCriLog(path: string, query: LogQuery, ended?: Promise<void>): AsyncGenerator<LogEntry> {
-  let file: FileHandle
-  try {
-    file = await open(path, 'r')
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return
-    throw error
-  }
-  try {
-    const start = query.tail === undefined ? 0 : await tailOffset(file, query.tail)
-    const blocks = query.follow && ended !== undefined ? followBlocks(file, path, start, { ended, signal: query.signal }) : plainBlocks(file, start)
-    for await (const entry of entriesOf(blocks)) {
-      if (query.signal.aborted) return
-      if (entry.channel === 'stdout' ? !query.stdout : !query.stderr) continue
-      if (query.sinceNs !== undefined && entry.timeNs < query.sinceNs) continue
-      if (query.untilNs !== undefined && entry.timeNs > query.untilNs) return
-      yield entry
-    }
-  } finally {
-    await file.close()
-  }
-}
-
-async function* entriesOf(blocks: AsyncIterable<Buffer>): AsyncGenerator<LogEntry> {
+export async function* entriesOf(blocks: AsyncIterable<Buffer>): AsyncGenerator<LogRecord> {
   let rest = Buffer.alloc(0)
   for await (const block of blocks) {
     let bytes = rest.length === 0 ? block : Buffer.concat([rest, block])
@@ -76,12 +55,12 @@ async function* entriesOf(blocks: AsyncIterable<Buffer>): AsyncGenerator<LogEntr
   }
 }
 
-async function readAt(file: FileHandle, position: number): Promise<Buffer> {
+export async function readAt(file: FileHandle, position: number): Promise<Buffer> {
   const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(blockBytes), 0, blockBytes, position)
   return buffer.subarray(0, bytesRead)
 }
 
-async function* plainBlocks(file: FileHandle, start: number): AsyncGenerator<Buffer> {
+export async function* plainBlocks(file: FileHandle, start: number): AsyncGenerator<Buffer> {
   for (let position = start; ; ) {
     const block = await readAt(file, position)
     if (block.length === 0) return
@@ -90,52 +69,14 @@ async function* plainBlocks(file: FileHandle, start: number): AsyncGenerator<Buf
   }
 }
 
-async function* followBlocks(file: FileHandle, path: string, start: number, until: { readonly ended: Promise<void>; readonly signal: AbortSignal }): AsyncGenerator<Buffer> {
-  let wake: (() => void) | undefined
-  let over = false
-  let changed = false
-  const notice = (): void => {
-    changed = true
-    wake?.()
-  }
-  const finish = (): void => {
-    over = true
-    wake?.()
-  }
-  using watcher = watchFile(path, notice)
-  void watcher
-  void until.ended.then(finish, finish)
-  until.signal.addEventListener('abort', finish, { once: true })
-  for (let position = start; ; ) {
-    const wasOver = over
-    changed = false
-    const block = await readAt(file, position)
-    if (block.length > 0) {
-      position += block.length
-      yield block
-      continue
-    }
-    if (wasOver || until.signal.aborted) return
-    if (!changed && !over) await new Promise<void>((resolve) => (wake = resolve))
-    wake = undefined
-  }
-}
-
-function watchFile(path: string, notice: () => void): Disposable {
-  const watcher = watch(path, { persistent: false }, notice)
-  // The file was removed with its container: the end of the container ends the reader.
-  watcher.on('error', notice)
-  return { [Symbol.dispose]: () => watcher.close() }
-}
-
-/** Where the last `lines` full lines begin. A last line without its end counts as one. */
-async function tailOffset(file: FileHandle, lines: number): Promise<number> {
+/** Where the last `lines` full lines begin, and how many there are if there are fewer. A last line without its end counts as one. */
+export async function tailOffset(file: FileHandle, lines: number): Promise<{ readonly begin: number; readonly counted: number }> {
   const { size } = await file.stat()
-  if (lines <= 0) return size
+  if (lines <= 0) return { begin: size, counted: 0 }
   let position = size
   let carried = Buffer.alloc(0)
-  /** Start of the earliest record that belongs to the lines counted so far. */
   let counted = 0
+  /** Start of the earliest record that belongs to the lines counted so far. */
   let begin = size
   while (position > 0) {
     const length = Math.min(blockBytes, position)
@@ -150,7 +91,7 @@ async function tailOffset(file: FileHandle, lines: number): Promise<number> {
       if (record.length === 0) break
       const entry = parseCriRecord(record.at(-1) === 0x0a ? record.subarray(0, -1) : record)
       if (entry?.full === true || counted === 0) {
-        if (counted === lines) return begin
+        if (counted === lines) return { begin, counted }
         counted += 1
       }
       begin = position + before + 1
@@ -159,5 +100,5 @@ async function tailOffset(file: FileHandle, lines: number): Promise<number> {
     }
     carried = Buffer.from(window)
   }
-  return begin
+  return { begin, counted }
 }

@@ -15,6 +15,8 @@ import type { VolumeMounts } from '../contract/volumes.ts'
 import { devicesOf } from './devices.ts'
 import { logPathOf, networkFilePaths, ownsSandbox, rootfsPath, type Entry, type EntryPaths } from './entry.ts'
 import type { HostFacts } from './host.ts'
+import { ceilingBytes } from './log-keeper.ts'
+import { logAttributesOf, logBoundsOf } from './log-options.ts'
 import { lookUpIdentity, resolveInRoot } from './identity.ts'
 import { hostsText, resolvConfText, writeNetworkFiles, type NetworkFiles } from './network-files.ts'
 import { startFault } from './runtime-failure.ts'
@@ -63,6 +65,9 @@ export class Launcher {
     const { runtime, host, paths, cgroupRoot } = this.#options
     const { record, effective, id } = entry
     const { spec } = record
+    const logBounds = logBoundsOf(spec.log)
+    // Refused now, not when somebody reads the log.
+    if (spec.log !== undefined) logAttributesOf(spec.log, { id, name: record.name, imageId: record.imageId, imageName: spec.image, effective, hostname: host.hostname })
     const rootfs = rootfsPath(paths, id)
     const [, networking, mounts, devices] = await allSettledOrThrow([this.#mountRoot(entry, rootfs), this.#openNetwork(entry), this.#mountVolumes(entry), devicesOf(spec)])
     const identity = await lookUpIdentity(rootfs, effective.user, spec.security?.groupAdd ?? [])
@@ -74,6 +79,8 @@ export class Launcher {
       // A terminal has no end of input; it stays for whoever attaches next, also when we are restarted.
       stdin: spec.process?.stdin === 'once' && effective.tty ? 'open' : (spec.process?.stdin ?? 'none'),
       logPath,
+      // The log of a pod is its node agent's business.
+      ...(logBounds === undefined || spec.logPath !== undefined ? {} : { logCeilingBytes: ceilingBytes(logBounds) }),
       spec: runtimeSpecOf({
         spec,
         effective,

@@ -14,13 +14,15 @@ import type { ContainerExit, RecoveredContainer, RuntimeStats, TerminalSize } fr
 import type { PathStat, SnapshotChange } from '../contract/snapshots.ts'
 import { sessionOf } from './attach-session.ts'
 import { ContainerArchives } from './container-archives.ts'
-import { readCriLog } from './cri-log.ts'
 import { effectiveOfRecord, logPathOf, ownsSandbox, policyOf, rootfsPath, viewOf, type Entry, type EntryPaths } from './entry.ts'
 import { eventAttributes } from './event-attributes.ts'
 import { ExecTable } from './execs.ts'
 import { healthcheckOf, HealthMonitor, type Healthcheck, type ProbeResult } from './health.ts'
 import { Insight } from './insight.ts'
 import { Launcher } from './launch.ts'
+import { LogKeeper } from './log-keeper.ts'
+import { logBoundsOf, type LogBounds } from './log-options.ts'
+import { readLog } from './log-reader.ts'
 import { isLive, onLost, step, type Command, type Effect, type Lifecycle, type Stepped } from './lifecycle.ts'
 import { checkedName, inventName } from './names.ts'
 import type { ContainersOptions } from './options.ts'
@@ -58,6 +60,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
   readonly #archives: ContainerArchives
   readonly #launcher: Launcher
   readonly #health: HealthMonitor
+  readonly #logs: LogKeeper
   readonly #tasks: TaskGroup
   readonly #listeners = new Set<(container: contract.Container, cause: ChangeCause) => void>()
   readonly #unsaved = new Map<string, Promise<void>>()
@@ -75,6 +78,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
       probe: (id, check) => this.#probeHealth(id, check),
       onHealth: (id, health, before) => this.#onHealth(id, health, before),
     })
+    this.#logs = new LogKeeper(options)
     this.#insight = new Insight(options)
     this.#archives = new ContainerArchives(options.snapshots)
     this.#execs = new ExecTable({ ...options, paths: this.#paths, entry: (id) => this.#entries.get(id) })
@@ -108,6 +112,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
       if (ownsSandbox(entry)) entry.netnsPath = (await networks.openSandbox(entry.id)).netnsPath
       await this.#store(entry, { ...lifecycle, status: state, pid, startedAtNs: lifecycle.startedAtNs || clock.nowNs() }, 'changed')
       this.#watchHealth(entry)
+      this.#keepLog(entry, { adopted: true })
       return
     }
     if (state === 'exited' && exit !== undefined && lifecycle.status !== 'exited' && lifecycle.status !== 'removing') {
@@ -129,6 +134,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#exitWatch?.[Symbol.dispose]()
     this.#health.close()
+    await this.#logs.close()
     for (const entry of this.#entries.values()) entry.restartTimer?.cancel()
     await this.#tasks.close()
     await Promise.all([...this.#entries.values()].map(({ cleaning }) => cleaning))
@@ -217,7 +223,9 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
         return runtime.resume(entry.id)
       case 'cleanUp':
         entry.ended.resolve()
-        return this.#launcher.cleanUp(entry)
+        await this.#launcher.cleanUp(entry)
+        entry.cleaning = Promise.all([entry.cleaning, this.#leaveLog(entry)]).then(() => undefined)
+        return undefined
       case 'scheduleRestart':
         entry.restartTimer = clock.after(effect.delayMs, () => this.#tasks.spawn(() => this.#inTurn(entry, { kind: 'restartDue' })), { background: true })
         return undefined
@@ -246,6 +254,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     entry.ended = Promise.withResolvers()
     try {
       const pid = await this.#launcher.launch(entry)
+      this.#keepLog(entry)
       await this.#dispatch(entry, { kind: 'started', pid })
       this.#watchHealth(entry)
     } catch (error) {
@@ -333,6 +342,30 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     this.#notify(entry, 'removed')
     this.#waits.settle(id, { exitCode: record.lifecycle.exitCode }, ['removed', 'not-running', 'next-exit'])
     entry.hub.finish()
+  }
+
+  // ---- logs -------------------------------------------------------------------------------------------------------------
+
+  /** What is to be rotated; a log of one file is conmon's own business, a pod's that of its node agent. */
+  #rotatedLog({ record }: Entry): { readonly path: string; readonly bounds: LogBounds } | undefined {
+    const path = logPathOf(this.#paths, record)
+    const bounds = logBoundsOf(record.spec.log)
+    return path === undefined || record.spec.logPath !== undefined || bounds === undefined || bounds.maxFiles === 1 ? undefined : { path, bounds }
+  }
+
+  #keepLog(entry: Entry, options?: { readonly adopted?: boolean }): void {
+    const rotated = this.#rotatedLog(entry)
+    if (rotated !== undefined) this.#logs.start(entry.id, rotated.path, rotated.bounds, options)
+  }
+
+  async #leaveLog(entry: Entry): Promise<void> {
+    try {
+      await this.#logs.stop(entry.id)
+      const rotated = policyOf(entry).autoRemove ? undefined : this.#rotatedLog(entry)
+      if (rotated !== undefined) await this.#logs.settle(rotated.path, rotated.bounds)
+    } catch (error) {
+      this.#options.log.warn({ container: entry.id, error: String(error) }, 'could not rotate a log')
+    }
   }
 
   // ---- health -----------------------------------------------------------------------------------------------------------
@@ -573,7 +606,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     const path = logPathOf(this.#paths, entry.record)
     if (path === undefined) throw new Fault('unimplemented', 'configured logging driver does not support reading')
     const live = isLive(entry.record.lifecycle.status)
-    return readCriLog(path, query, live ? entry.ended.promise : undefined)
+    return readLog(path, query, live ? entry.ended.promise : undefined)
   }
 
   // ---- exec -------------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import { capabilitiesOf } from './capabilities.ts'
 import { requireCommand, wantedMounts } from './effective.ts'
 import { effectiveOfRecord } from './entry.ts'
 import type { HostFacts } from './host.ts'
+import { checkLogOptions } from './log-options.ts'
 import { newLifecycle } from './lifecycle.ts'
 import type { ContainerRecord, RecordFiles } from './record.ts'
 import { releaseVolumes, resolveMounts } from './resolve-mounts.ts'
@@ -20,6 +21,7 @@ export function checkSpec(spec: ContainerSpec, { host, initPath }: { readonly ho
   checkResources(spec.resources ?? {}, host)
   capabilitiesOf({ privileged: false, add: spec.security?.capAdd ?? [], drop: spec.security?.capDrop ?? [] }, host.unavailableCapabilities)
   if (spec.stopSignal) signalNumber(spec.stopSignal)
+  if (spec.log !== undefined) checkLogOptions(spec.log)
   if (spec.init === true && initPath === undefined) throw new Fault('unavailable', '--init needs an init program: install the package tini (or docker-init)')
 }
 

@@ -88,6 +88,8 @@ export interface CreateRequest {
   readonly stdin: 'none' | 'once' | 'open'
   /** The CRI log file, created or appended to. Its folder exists. `undefined`: output is only for those attached. */
   readonly logPath: string | undefined
+  /** When the log has grown to this size it is begun anew, the old one being lost: for when nobody calls `rotateLog`. Absent: it grows. */
+  readonly logCeilingBytes?: number
   /** What the runtime needs in its environment and the log, never secrets. */
   readonly annotations?: Readonly<Record<string, string>>
 }

@@ -55,7 +55,8 @@ export function inspectJson(container: Container, view: { readonly minorVersion:
     ResolvConfPath: paths.resolvConf,
     HostnamePath: paths.hostname,
     HostsPath: paths.hosts,
-    LogPath: paths.log,
+    // Set by the first start, and only for files of this name.
+    LogPath: state.startedAtNs === 0n || (container.spec.log?.driver ?? 'json-file') !== 'json-file' ? '' : paths.log,
     Name: `/${container.name}`,
     RestartCount: state.restartCount,
     Driver: 'overlay2',

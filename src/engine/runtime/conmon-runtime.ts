@@ -95,7 +95,7 @@ export class ConmonRuntime implements Runtime {
     const spec = await this.#filters.applied({ ...request.spec, process: this.#clamped(id, request.spec.process) })
     const facts: BundleFacts = { formatVersion: 1, cgroupsPath: spec.linux.cgroupsPath ?? `/${id}`, stdin: request.stdin, terminal: spec.process.terminal === true, logPath: request.logPath }
     await writeBundle(paths, spec, facts)
-    const argv = createArguments(this.#tool, { id, paths, terminal: facts.terminal, stdin: request.stdin, logPath: request.logPath })
+    const argv = createArguments(this.#tool, { id, paths, terminal: facts.terminal, stdin: request.stdin, logPath: request.logPath, logCeilingBytes: request.logCeilingBytes })
     const conmon = await this.#options.kernel.processes.start(argv, { stdio: ['null', 'null', 'null', 'pipeOut'], env: createEnvironment, session: true, cgroup: this.#conmonCgroup })
     const answer = await firstAnswer(conmon.stdio[3])
     if (answer === undefined || answer.data <= 0) {

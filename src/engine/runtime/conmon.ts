@@ -51,12 +51,14 @@ export interface CreateArguments {
   readonly terminal: boolean
   readonly stdin: 'none' | 'once' | 'open'
   readonly logPath: string | undefined
+  readonly logCeilingBytes?: number | undefined
 }
 
 export function createArguments(tool: RuntimeTool, request: CreateArguments): string[] {
   const { id, paths, terminal, logPath } = request
   const argv = commonArguments(tool, { id, folder: paths.folder, pidFile: paths.initPid, terminal, logPath })
   argv.push('--exit-dir', paths.folder)
+  if (logPath !== undefined && request.logCeilingBytes !== undefined) argv.push('--log-size-max', String(request.logCeilingBytes))
   if (request.stdin !== 'none') argv.push('--stdin')
   if (request.stdin === 'open') argv.push('--leave-stdin-open')
   return argv

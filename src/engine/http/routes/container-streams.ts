@@ -4,7 +4,8 @@ import { Fault } from '#base/fault.ts'
 import { rfc3339Nano, sleep } from '#base/clock.ts'
 import { sendEmpty } from '#base/http.ts'
 import { jsonText } from '#base/json.ts'
-import type { LogQuery, WaitCondition } from '../../contract/containers.ts'
+import { attributesText, logAttributesOf } from '../../containers/log-options.ts'
+import type { Container, LogQuery, WaitCondition } from '../../contract/containers.ts'
 import type { PathStat } from '../../contract/snapshots.ts'
 import { param, type Exchange, type Handler } from '../exchange.ts'
 import { queryBoolean, queryNumber, queryTimeNs } from '../json-input.ts'
@@ -41,14 +42,22 @@ async function logs(exchange: Exchange): Promise<void> {
   if (!wanted.stdout && !wanted.stderr) throw new Fault('invalidArgument', 'Bad parameters: you must choose at least one stream')
   const entries = await backend.containers.logs(container.id, wanted)
   const { tty } = container.effective
+  const prefix = queryBoolean(query, 'details') ? detailsPrefix(container, backend.system.hostname) : undefined
   const timestamps = queryBoolean(query, 'timestamps')
   res.writeHead(200, { 'Content-Type': streamMediaType(tty, minorVersion) })
   res.flushHeaders()
   for await (const { channel, timeNs, data } of entries) {
-    const line = timestamps ? Buffer.concat([Buffer.from(`${rfc3339Nano(timeNs)} `), data]) : data
+    const text = prefix === undefined ? data : Buffer.concat([prefix, data])
+    const line = timestamps ? Buffer.concat([Buffer.from(`${rfc3339Nano(timeNs)} `), text]) : text
     if (!(await writeAll(res, tty ? line : frame({ channel, data: line })))) return
   }
   res.end()
+}
+
+/** What the log's options name, in front of each line. */
+function detailsPrefix({ id, name, imageId, spec, effective }: Container, hostname: string): Buffer {
+  const attributes = logAttributesOf(spec.log ?? { driver: 'json-file' }, { id, name, imageId, imageName: spec.image, effective, hostname })
+  return Buffer.from(`${attributesText(attributes)} `)
 }
 
 function logRange(query: URLSearchParams): Pick<LogQuery, 'tail' | 'sinceNs' | 'untilNs'> {

@@ -56,7 +56,7 @@ async function info({ res, backend }: Exchange): Promise<void> {
     Images: imageCount,
     Driver: 'overlay2',
     DriverStatus: [['Supports d_type', 'true']],
-    Plugins: { Volume: ['local'], Network: ['bridge', 'host', 'null'], Authorization: null, Log: ['json-file', 'local', 'none'] },
+    Plugins: { Volume: ['local'], Network: ['bridge', 'host', 'null'], Authorization: null, Log: ['json-file', 'local'] },
     MemoryLimit: true,
     SwapLimit: true,
     KernelMemory: false,
