@@ -101,7 +101,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const events = createEventBus({ clock })
   const cgroupRoot = `/${names.cgroup}`
   const [host, runtime, snapshots, networks, volumes] = await Promise.all([
-    readHostFacts(facts.cgroupMode, facts.seccomp),
+    readHostFacts(facts),
     openRuntime({ kernel, facts, runFolder: `${paths.run}/rt`, cgroup: names.cgroup, clock, log: log.child({ room: 'runtime' }) }),
     openOverlaySnapshots({ root: `${paths.state}/snapshots`, mounts: kernel.mounts, confined: kernel.confined, blobs, logger: log.child({ room: 'snapshots' }) }),
     openNetworks({
@@ -118,7 +118,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const buildCache = await openBuildCache(`${paths.state}/build`, clock)
   const images = await openImages({ root: `${paths.state}/images`, blobs, leases, snapshots, otherRoots: [...(options.otherBlobRoots ?? []), () => buildCache.diffIds().map((diffId) => parseDigest(diffId))], otherChains: () => buildCache.chainIds(), insecureRegistries: options.insecureRegistries ?? [], ...(options.localRegistry === undefined ? {} : { localRegistry: options.localRegistry }), clock, logger: log.child({ room: 'images' }) })
   const containers = await openContainers({
-    runtime, images, snapshots, networks, volumes, events, clock, random, host, cgroupRoot, log: log.child({ room: 'containers' }),
+    runtime, images, snapshots, networks, volumes, mounts: kernel.mounts, events, clock, random, host, cgroupRoot, log: log.child({ room: 'containers' }),
     stateDir: paths.state, runDir: paths.run, initPath: await findInit(), ps: (args) => listProcesses(kernel, args),
   })
   opened.use(containers)

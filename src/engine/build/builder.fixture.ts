@@ -103,7 +103,7 @@ export async function openBuildLaboratory(kernel: Kernel, folder: string, name =
       onExit: (listener) => runtime.onExit(listener),
     },
     networks,
-    host: await readHostFacts(facts.cgroupMode, facts.seccomp),
+    host: await readHostFacts(facts),
     cgroupRoot: `/${cgroup}`,
     confined: kernel.confined,
     processes: kernel.processes,

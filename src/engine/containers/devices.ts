@@ -1,9 +1,9 @@
 /** Device nodes that a container gets: those asked for by `--device`, and with `--privileged` all that the host has. */
-import { readdir, stat } from 'node:fs/promises'
+import { readdir, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Fault, systemErrorCode } from '#base/fault.ts'
-import type { ContainerSpec } from '../contract/containers.ts'
-import type { DeviceSpec } from '../contract/runtime-spec.ts'
+import type { ContainerResources, ContainerSpec, DeviceRate } from '../contract/containers.ts'
+import type { DeviceSpec, ResourcesSpec, ThrottleSpec } from '../contract/runtime-spec.ts'
 
 export type GrantedDevice = DeviceSpec & { readonly access: string }
 
@@ -27,19 +27,55 @@ async function deviceAt(hostPath: string, containerPath: string, access: string)
 }
 
 export async function devicesOf(spec: ContainerSpec): Promise<readonly GrantedDevice[]> {
+  for (const { driver, capabilities } of spec.deviceRequests ?? []) {
+    // No driver for requested devices exists here; dockerd says so in the same words, at the start.
+    throw new Fault('internal', `could not select device driver "${driver}" with capabilities: [${capabilities.map((set) => `[${set.join(' ')}]`).join(' ')}]`)
+  }
   const found: GrantedDevice[] = []
   if (spec.security?.privileged === true) found.push(...(await hostDevices('/dev')))
   for (const { hostPath, containerPath, permissions } of spec.devices ?? []) {
     try {
-      const device = await deviceAt(hostPath, containerPath, permissions)
-      if (device === undefined) throw new Fault('invalidArgument', `error gathering device information while adding custom device "${hostPath}": not a device node`)
-      found.push(device)
+      found.push(...(await askedDevices(hostPath, { containerPath, permissions })))
     } catch (error) {
       if (systemErrorCode(error) !== 'ENOENT') throw error
       throw new Fault('invalidArgument', `error gathering device information while adding custom device "${hostPath}": no such file or directory`)
     }
   }
   return found
+}
+
+/** One node, or with a folder every node below it; a link stands for what it points to. */
+async function askedDevices(hostPath: string, { containerPath, permissions }: { readonly containerPath: string; readonly permissions: string }): Promise<GrantedDevice[]> {
+  const resolved = await realpath(hostPath)
+  if ((await stat(resolved)).isDirectory()) {
+    const below = await hostDevices(resolved)
+    if (below.length > 0) return below.map((device) => ({ ...device, path: `${containerPath}${device.path.slice(resolved.length)}`, access: permissions }))
+  }
+  const device = await deviceAt(resolved, containerPath, permissions)
+  if (device === undefined) throw new Fault('invalidArgument', `error gathering device information while adding custom device "${hostPath}": not a device node`)
+  return [device]
+}
+
+/** The block-I/O limits with devices by number; `invalidArgument` for a path that is not there. */
+export async function blockIoOf(resources: ContainerResources): Promise<NonNullable<ResourcesSpec['blockIO']>> {
+  const rates = async (devices: readonly DeviceRate[] = []): Promise<ThrottleSpec[]> => Promise.all(devices.map(async ({ path, rate }) => ({ ...(await numbersOf(path)), rate })))
+  const limits = {
+    weightDevice: await Promise.all((resources.blkioWeightDevices ?? []).map(async ({ path, weight }) => ({ ...(await numbersOf(path)), weight }))),
+    throttleReadBpsDevice: await rates(resources.blkioReadBps),
+    throttleWriteBpsDevice: await rates(resources.blkioWriteBps),
+    throttleReadIOPSDevice: await rates(resources.blkioReadIops),
+    throttleWriteIOPSDevice: await rates(resources.blkioWriteIops),
+  }
+  return { ...(resources.blkioWeight ? { weight: resources.blkioWeight } : {}), ...Object.fromEntries(Object.entries(limits).filter(([, list]) => list.length > 0)) }
+}
+
+async function numbersOf(path: string): Promise<{ readonly major: number; readonly minor: number }> {
+  try {
+    return majorMinor((await stat(path)).rdev)
+  } catch (error) {
+    if (systemErrorCode(error) !== 'ENOENT') throw error
+    throw new Fault('invalidArgument', `stat ${path}: no such file or directory`)
+  }
 }
 
 /** Folders of /dev that hold no nodes of the machine but of this mount or session. */

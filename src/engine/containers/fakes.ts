@@ -6,12 +6,14 @@ import { PassThrough, type Readable } from 'node:stream'
 import { appendFile } from 'node:fs/promises'
 import { rfc3339Nano, systemClock, type Clock } from '#base/clock.ts'
 import { Fault } from '#base/fault.ts'
+import type { Mounts } from '#linux/contract/mounts.ts'
 import type { Image, ImageResolver, Images } from '../contract/images.ts'
 import type { Endpoint, Network, Networks } from '../contract/networks.ts'
 import type { ProcessSpec } from '../contract/runtime-spec.ts'
 import type { Attachment, ContainerExit, CreateRequest, ExecRequest, OutputChannel, OutputSink, RecoveredContainer, RunningExec, Runtime, RuntimeFailure } from '../contract/runtime.ts'
 import type { Snapshots } from '../contract/snapshots.ts'
 import type { Volume, Volumes } from '../contract/volumes.ts'
+import type { HostFacts } from './host.ts'
 
 /** A program: writes, reads, and answers its exit code. `signals` are those sent to it; SIGKILL ends it without asking. */
 export type Program = (io: ProgramIo) => Promise<number>
@@ -273,6 +275,19 @@ export function fakeNetworks(): Networks {
   }
 }
 
+export const fakeHost: HostFacts = {
+  architecture: 'amd64', cpus: 2, memoryBytes: 1 << 30, hostname: 'testhost', cgroupMode: 'v1', seccomp: false, unavailableCapabilities: new Set(), rlimitCeilings: new Map(), recursiveReadonly: true,
+  limits: {
+    memory: true, swap: true, swappiness: true, reservation: true, oomKillDisable: true, pids: true, cpuShares: true, cpuQuota: true, cpuRealtime: false,
+    blkioWeight: false, blkioWeightDevice: false, blkioRates: true, cpuset: { cpus: '0-1', mems: '0' },
+  },
+}
+
+/** A host without mounts. */
+export function fakeMounts(): Mounts {
+  return { mount: async () => undefined, bindInside: async () => undefined, overlay: async () => undefined, unmount: async () => undefined, table: async () => [] }
+}
+
 export function fakeVolumes(): Volumes {
   const volumes = new Map<string, Volume>()
   const users = new Map<string, Set<string>>()
@@ -299,6 +314,7 @@ export function fakeVolumes(): Volumes {
     release: async (name, id) => void usersOf(name).delete(id),
     users: (name) => [...usersOf(name)],
     mount: async (name) => `/fake/volumes/${name}`,
+    mountSubpath: async (name, _id, subpath) => `/fake/volumes/${name}/${subpath}`,
     unmount: async () => undefined,
     copyUp: async () => undefined,
   }

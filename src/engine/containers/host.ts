@@ -1,6 +1,8 @@
 /** What the engine must know of its host to write specs that the host can fulfil. Looked up once, when the engine opens. */
 import { readFile } from 'node:fs/promises'
 import { cpus, hostname, totalmem } from 'node:os'
+import type { CgroupAbilities } from '#linux/contract/cgroups.ts'
+import type { KernelFacts } from '#linux/contract/kernel.ts'
 import { allCapabilities } from './capabilities.ts'
 
 export interface HostFacts {
@@ -10,6 +12,9 @@ export interface HostFacts {
   readonly hostname: string
   readonly cgroupMode: 'v1' | 'hybrid' | 'v2'
   readonly seccomp: boolean
+  readonly limits: CgroupAbilities
+  /** `rro`: mount_setattr(2), since Linux 5.12. */
+  readonly recursiveReadonly: boolean
   /** Capabilities (with CAP_) outside our bounding set. */
   readonly unavailableCapabilities: ReadonlySet<string>
   /** Hard limits by OCI name (`RLIMIT_NOFILE`) that cannot be raised; empty where CAP_SYS_RESOURCE is held. */
@@ -46,7 +51,13 @@ function parseLimits(text: string): Map<string, number> {
   return ceilings
 }
 
-export async function readHostFacts(cgroupMode: HostFacts['cgroupMode'], seccomp: boolean): Promise<HostFacts> {
+/** `6.1.0-18-amd64` is at least 5.12. */
+function isAtLeast(release: string, [wantedMajor, wantedMinor]: readonly [number, number]): boolean {
+  const [major = 0, minor = 0] = release.split('.').map((part) => Number.parseInt(part, 10))
+  return major > wantedMajor || (major === wantedMajor && minor >= wantedMinor)
+}
+
+export async function readHostFacts({ cgroupMode, seccomp, cgroupAbilities, kernelRelease }: Pick<KernelFacts, 'kernelRelease' | 'cgroupMode' | 'seccomp' | 'cgroupAbilities'>): Promise<HostFacts> {
   const [status, limits] = await Promise.all([readFile('/proc/self/status', 'utf8'), readFile('/proc/self/limits', 'utf8')])
   const bounding = BigInt(`0x${/^CapBnd:\s*([0-9a-f]+)/m.exec(status)?.[1] ?? '0'}`)
   const unavailable = new Set(allCapabilities.filter((_name, bit) => ((bounding >> BigInt(bit)) & 1n) === 0n))
@@ -57,6 +68,8 @@ export async function readHostFacts(cgroupMode: HostFacts['cgroupMode'], seccomp
     hostname: hostname(),
     cgroupMode,
     seccomp,
+    limits: cgroupAbilities,
+    recursiveReadonly: isAtLeast(kernelRelease, [5, 12]),
     unavailableCapabilities: unavailable,
     rlimitCeilings: unavailable.has('CAP_SYS_RESOURCE') ? parseLimits(limits) : new Map(),
   }

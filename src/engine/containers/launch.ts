@@ -6,27 +6,31 @@ import { mkdir, rmdir, stat } from 'node:fs/promises'
 import { unreachable } from '#base/assert.ts'
 import { Fault, systemErrorCode } from '#base/fault.ts'
 import type { Logger } from '#base/log.ts'
-import type { ContainerNetworking, NamespaceMode, ResolvedMount } from '../contract/containers.ts'
+import type { Mounts } from '#linux/contract/mounts.ts'
+import type { ContainerMount, ContainerNetworking, IpcMode, ResolvedMount } from '../contract/containers.ts'
 import type { EventPublisher } from '../contract/events.ts'
 import type { Endpoint, EndpointSpec, Networks, PortBinding } from '../contract/networks.ts'
 import type { Runtime } from '../contract/runtime.ts'
 import type { SnapshotMounter } from '../contract/snapshots.ts'
 import type { VolumeMounts } from '../contract/volumes.ts'
-import { devicesOf } from './devices.ts'
+import { blockIoOf, devicesOf } from './devices.ts'
 import { logPathOf, networkFilePaths, ownsSandbox, rootfsPath, type Entry, type EntryPaths } from './entry.ts'
 import type { HostFacts } from './host.ts'
 import { ceilingBytes } from './log-keeper.ts'
 import { logAttributesOf, logBoundsOf } from './log-options.ts'
 import { lookUpIdentity, resolveInRoot } from './identity.ts'
 import { hostsText, resolvConfText, writeNetworkFiles, type NetworkFiles } from './network-files.ts'
+import { checkPropagation } from './propagation.ts'
 import { startFault } from './runtime-failure.ts'
-import { runtimeSpecOf } from './spec.ts'
+import { SharedMemory } from './shared-memory.ts'
+import { defaultShmBytes, runtimeSpecOf, type LaunchMount } from './spec.ts'
 
 export interface LauncherOptions {
   readonly runtime: Pick<Runtime, 'create' | 'start' | 'delete'>
   readonly snapshots: Pick<SnapshotMounter, 'mount' | 'unmount' | 'remove'>
   readonly networks: Networks
   readonly volumes: VolumeMounts
+  readonly mounts: Mounts
   readonly events: EventPublisher
   readonly log: Logger
   readonly host: HostFacts
@@ -46,9 +50,11 @@ interface Networking {
 
 export class Launcher {
   readonly #options: LauncherOptions
+  readonly #sharedMemory: SharedMemory
 
   constructor(options: LauncherOptions) {
     this.#options = options
+    this.#sharedMemory = new SharedMemory({ mounts: options.mounts, root: `${options.paths.runDir}/shm` })
   }
 
   /** Answers the pid of the running process. A Fault carries `details.exitCode` (125, 126 or 127). */
@@ -69,7 +75,7 @@ export class Launcher {
     // Refused now, not when somebody reads the log.
     if (spec.log !== undefined) logAttributesOf(spec.log, { id, name: record.name, imageId: record.imageId, imageName: spec.image, effective, hostname: host.hostname })
     const rootfs = rootfsPath(paths, id)
-    const [, networking, mounts, devices] = await allSettledOrThrow([this.#mountRoot(entry, rootfs), this.#openNetwork(entry), this.#mountVolumes(entry), devicesOf(spec)])
+    const [, networking, mounts, devices, blockIo, shmPath] = await allSettledOrThrow([this.#mountRoot(entry, rootfs), this.#openNetwork(entry), this.#mountVolumes(entry), devicesOf(spec), blockIoOf(spec.resources ?? {}), this.#openSharedMemory(entry)])
     const identity = await lookUpIdentity(rootfs, effective.user, spec.security?.groupAdd ?? [])
     await makeWorkingDir(rootfs, effective.workingDir)
     if (record.lifecycle.startedAtNs === 0n) await this.#copyUp(entry, rootfs)
@@ -92,7 +98,9 @@ export class Launcher {
         joined: this.#joinedNamespaces(entry),
         cgroupsPath: `${cgroupRoot}/${spec.cgroupParent ?? 'docker'}/${id}`,
         devices,
-        initPath: spec.init === true ? this.#options.initPath : undefined,
+        blockIo,
+        ...(shmPath === undefined ? {} : { shmPath }),
+        initPath: spec.init === true && (spec.pidMode ?? 'private') === 'private' ? this.#options.initPath : undefined,
         host,
       }),
     })
@@ -106,18 +114,31 @@ export class Launcher {
     await this.#options.snapshots.mount(id, rootfs, { volatile: record.spec.autoRemove === true })
   }
 
-  async #mountVolumes({ id, record }: Entry): Promise<readonly (ResolvedMount & { readonly options?: readonly string[] })[]> {
-    const { volumes } = this.#options
+  /** The /dev/shm of the donor, or one of its own that others may join; undefined: the runtime mounts one. */
+  async #openSharedMemory({ id, record: { spec } }: Entry): Promise<string | undefined> {
+    const mode = spec.ipcMode ?? 'private'
+    if (mode === 'shareable') return this.#sharedMemory.open(id, spec.shmSizeBytes ?? defaultShmBytes)
+    if (typeof mode === 'string' || !('container' in mode)) return undefined
+    const donor = this.#options.find(mode.container)
+    if (donor.record.spec.ipcMode === 'host') return '/dev/shm'
+    if (donor.record.lifecycle.pid === 0) throw new Fault('conflict', `failed to join IPC namespace: container ${mode.container} is not running`)
+    if (donor.record.spec.ipcMode !== 'shareable') throw new Fault('invalidArgument', `failed to join IPC namespace: container ${mode.container}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)`)
+    return this.#sharedMemory.path(donor.id)
+  }
+
+  async #mountVolumes({ id, record }: Entry): Promise<readonly LaunchMount[]> {
+    const { mounts } = this.#options
     const asked = record.spec.mounts ?? []
     return Promise.all(
       record.mounts.map(async (mount) => {
         const request = asked.find(({ target }) => target === mount.target)
         switch (mount.type) {
           case 'volume':
-            return { ...mount, source: await volumes.mount(mount.name ?? '', id) }
+            return { ...mount, source: await this.#mountVolume(id, mount, request), ...(request?.type === 'volume' && request.readonlyDepth !== undefined ? { readonlyDepth: request.readonlyDepth } : {}) }
           case 'bind':
             await checkSource(mount.source, request?.type === 'bind' && request.createSource === true)
-            return { ...mount, ...(request?.type === 'bind' && request.nonRecursive === true ? { options: ['bind'] } : {}) }
+            await checkPropagation(mount, mounts)
+            return { ...mount, ...(request?.type === 'bind' ? { nonRecursive: request.nonRecursive ?? false, readonlyDepth: request.readonlyDepth ?? 'top' } : {}) }
           case 'tmpfs':
             return { ...mount, options: request?.type === 'tmpfs' ? (request.options ?? []) : [] }
           default:
@@ -127,12 +148,17 @@ export class Launcher {
     )
   }
 
+  async #mountVolume(id: string, { name = '' }: ResolvedMount, request: ContainerMount | undefined): Promise<string> {
+    const { volumes } = this.#options
+    return request?.type === 'volume' && request.subpath ? volumes.mountSubpath(name, id, request.subpath) : volumes.mount(name, id)
+  }
+
   /** What the image holds where a new volume is mounted becomes the volume's first content. */
   async #copyUp({ record }: Entry, rootfs: string): Promise<void> {
     for (const mount of record.mounts) {
       if (mount.type !== 'volume' || mount.name === undefined) continue
       const request = (record.spec.mounts ?? []).find(({ target }) => target === mount.target)
-      if (request?.type === 'volume' && request.noCopy === true) continue
+      if (request?.type === 'volume' && (request.noCopy === true || request.subpath)) continue
       await this.#options.volumes.copyUp(mount.name, rootfs, mount.target)
     }
   }
@@ -210,11 +236,11 @@ export class Launcher {
   }
 
   #joinedNamespaces({ record }: Entry): { readonly pid?: string; readonly ipc?: string; readonly uts?: string } {
-    const pathOf = (mode: NamespaceMode | undefined, kind: 'pid' | 'ipc' | 'uts'): string | undefined => {
-      if (mode === undefined || mode === 'host' || mode === 'private') return undefined
+    const pathOf = (mode: IpcMode | undefined, kind: 'pid' | 'ipc' | 'uts'): string | undefined => {
+      if (mode === undefined || typeof mode === 'string') return undefined
       if ('path' in mode) return mode.path
       const { pid } = this.#options.find(mode.container).record.lifecycle
-      if (pid === 0) throw new Fault('conflict', `cannot join ${kind.toUpperCase()} of a non running container: ${mode.container}`)
+      if (pid === 0) throw new Fault('conflict', `failed to join ${kind.toUpperCase()} namespace: container ${mode.container} is not running`)
       return `/proc/${pid}/ns/${kind}`
     }
     const [pid, ipc, uts] = [pathOf(record.spec.pidMode, 'pid'), pathOf(record.spec.ipcMode, 'ipc'), pathOf(record.spec.utsMode, 'uts')]
@@ -242,6 +268,7 @@ export class Launcher {
   async #clearRuntime({ id, record }: Entry): Promise<void> {
     const { volumes } = this.#options
     await this.#clearRoot(id)
+    await this.#sharedMemory.close(id)
     await Promise.all(record.mounts.map(async (mount) => (mount.type === 'volume' && mount.name !== undefined ? volumes.unmount(mount.name, id) : undefined)))
   }
 

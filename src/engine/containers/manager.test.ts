@@ -12,11 +12,9 @@ import { virtualClock } from '#sim/clock.ts'
 import type { Clock } from '#base/clock.ts'
 import type { Containers, ContainerSpec, StreamSession } from '../contract/containers.ts'
 import { createEventBus } from '../events/event-bus.ts'
-import { fakeImages, fakeNetworks, fakeRuntime, fakeSnapshots, fakeVolumes, type FakeRuntime } from './fakes.ts'
-import type { HostFacts } from './host.ts'
+import { fakeHost, fakeImages, fakeMounts, fakeNetworks, fakeRuntime, fakeSnapshots, fakeVolumes, type FakeRuntime } from './fakes.ts'
 import { openContainers } from './manager.ts'
 
-const host: HostFacts = { architecture: 'amd64', cpus: 2, memoryBytes: 1 << 30, hostname: 'testhost', cgroupMode: 'v1', seccomp: false, unavailableCapabilities: new Set(), rlimitCeilings: new Map() }
 
 let root: string
 before(() => {
@@ -39,7 +37,7 @@ async function world(options: { readonly clock?: Clock; readonly runtime?: FakeR
   count += 1
   const stateDir = options.stateDir ?? join(root, String(count))
   const containers = await openContainers({
-    runtime, events, clock, host, stateDir, images: fakeImages(), snapshots: fakeSnapshots(), networks: fakeNetworks(), volumes: fakeVolumes(), random: systemRandom, log: silentLogger,
+    runtime, events, clock, host: fakeHost, mounts: fakeMounts(), stateDir, images: fakeImages(), snapshots: fakeSnapshots(), networks: fakeNetworks(), volumes: fakeVolumes(), random: systemRandom, log: silentLogger,
     runDir: join(stateDir, 'run'), cgroupRoot: '/t', ps: async () => 'PID CMD\n1 init\n',
   })
   return { containers, runtime, events, stateDir, [Symbol.asyncDispose]: () => containers[Symbol.asyncDispose]() }

@@ -27,12 +27,13 @@ import { isLive, onLost, step, type Command, type Effect, type Lifecycle, type S
 import { checkedName, inventName } from './names.ts'
 import type { ContainersOptions } from './options.ts'
 import { joinNetwork, leaveNetwork } from './network-membership.ts'
-import { checkSpec, prepareContainer, warningsFor } from './prepare.ts'
+import { checkSpec, prepareContainer } from './prepare.ts'
 import { RecordFiles, type ContainerRecord } from './record.ts'
 import { releaseVolumes } from './resolve-mounts.ts'
+import { checkedResources } from './resources.ts'
 import { signalNumber } from './signals.ts'
-import { checkResources, resourcesOf } from './spec.ts'
 import { StreamHub } from './stream-hub.ts'
+import { updatedRecord } from './update.ts'
 import { Waits } from './waits.ts'
 
 type ChangeCause = 'created' | 'started' | 'exited' | 'removed' | 'changed'
@@ -395,10 +396,10 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
 
   // ---- creation ---------------------------------------------------------------------------------------------------------
 
-  async create(spec: contract.ContainerSpec): Promise<{ readonly id: string; readonly warnings: readonly string[] }> {
-    const { images, random, clock, host } = this.#options
+  async create(wanted: contract.ContainerSpec): Promise<{ readonly id: string; readonly warnings: readonly string[] }> {
+    const { images, random, clock } = this.#options
     const id = randomHex(random, 64)
-    checkSpec(spec, this.#options)
+    const { spec, warnings } = checkSpec(wanted, this.#options)
     const name = spec.name === undefined || spec.name === '' ? inventName(random, (taken) => this.#names.has(taken)) : checkedName(spec.name)
     this.#reserve(name, id)
     try {
@@ -407,7 +408,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
       const entry = this.#add(record)
       this.#publish(entry, 'create')
       this.#notify(entry, 'created')
-      return { id, warnings: warningsFor(spec, host) }
+      return { id, warnings }
     } catch (error) {
       if (this.#names.get(name) === id) this.#names.delete(name)
       throw error
@@ -526,18 +527,14 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
 
   async update(ref: string, change: { readonly resources?: contract.ContainerResources; readonly restart?: contract.RestartPolicy }): Promise<{ readonly warnings: readonly string[] }> {
     const entry = this.#find(ref)
+    const { resources: changed, warnings } = checkedResources(change.resources ?? {}, this.#options.host, { update: true })
     await this.#serial.run(entry.id, async () => {
-      const { spec } = entry.record
-      const resources = { ...spec.resources, ...change.resources }
-      checkResources(resources, this.#options.host)
-      if (change.restart !== undefined && change.restart.name !== 'no' && spec.autoRemove === true) throw new Fault('conflict', 'Restart policy cannot be updated because AutoRemove is enabled for the container')
-      if (change.resources !== undefined && isLive(entry.record.lifecycle.status)) await this.#options.runtime.update(entry.id, resourcesOf(resources, this.#options.host))
-      entry.record = { ...entry.record, spec: { ...spec, resources, ...(change.restart === undefined ? {} : { restart: change.restart }) } }
+      entry.record = await updatedRecord(entry.record, { ...change, resources: changed }, this.#options.runtime)
       await this.#saveNow(entry)
       this.#publish(entry, 'update')
       this.#notify(entry, 'changed')
     })
-    return { warnings: [] }
+    return { warnings }
   }
 
   async remove(ref: string, options: { readonly force?: boolean; readonly volumes?: boolean } = {}): Promise<void> {

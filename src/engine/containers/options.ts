@@ -1,6 +1,7 @@
 /** What the containers room needs: its neighbours' contracts, the ports, and where its files are. */
 import type { Clock } from '#base/clock.ts'
 import type { Logger } from '#base/log.ts'
+import type { Mounts } from '#linux/contract/mounts.ts'
 import type { Random } from '#base/random.ts'
 import type { EventPublisher } from '../contract/events.ts'
 import type { ImageResolver } from '../contract/images.ts'
@@ -16,6 +17,7 @@ export interface ContainersOptions {
   readonly snapshots: SnapshotMounter & SnapshotReader & SnapshotArchives
   readonly networks: Networks
   readonly volumes: VolumeCatalog & VolumeMounts
+  readonly mounts: Mounts
   readonly events: EventPublisher
   readonly clock: Clock
   readonly random: Random

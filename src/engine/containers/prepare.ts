@@ -14,19 +14,27 @@ import { newLifecycle } from './lifecycle.ts'
 import type { ContainerRecord, RecordFiles } from './record.ts'
 import { releaseVolumes, resolveMounts } from './resolve-mounts.ts'
 import { signalNumber } from './signals.ts'
-import { checkResources } from './spec.ts'
+import { checkedResources, withDefaultSwap } from './resources.ts'
+
+export interface CheckedSpec {
+  /** Without the limits that this machine cannot give. */
+  readonly spec: ContainerSpec
+  readonly warnings: readonly string[]
+}
 
 /** Refuses what no start could fulfil, before anything is made. */
-export function checkSpec(spec: ContainerSpec, { host, initPath }: { readonly host: HostFacts; readonly initPath?: string | undefined }): void {
-  checkResources(spec.resources ?? {}, host)
+export function checkSpec(spec: ContainerSpec, { host, initPath }: { readonly host: HostFacts; readonly initPath?: string | undefined }): CheckedSpec {
   capabilitiesOf({ privileged: false, add: spec.security?.capAdd ?? [], drop: spec.security?.capDrop ?? [] }, host.unavailableCapabilities)
   if (spec.stopSignal) signalNumber(spec.stopSignal)
+  const { resources, warnings } = checkedResources(spec.resources ?? {}, host, { update: false })
+  if ((spec.shmSizeBytes ?? 0) < 0) throw new Fault('invalidArgument', 'SHM size can not be less than 0')
   if (spec.log !== undefined) checkLogOptions(spec.log)
   if (spec.init === true && initPath === undefined) throw new Fault('unavailable', '--init needs an init program: install the package tini (or docker-init)')
+  return { spec: { ...spec, resources: withDefaultSwap(resources) }, warnings: [...warnings, ...ulimitWarnings(spec, host)] }
 }
 
 /** What will be less than was asked for on this machine. */
-export function warningsFor({ resources = {} }: ContainerSpec, { rlimitCeilings }: HostFacts): string[] {
+function ulimitWarnings({ resources = {} }: ContainerSpec, { rlimitCeilings }: HostFacts): string[] {
   return (resources.ulimits ?? []).flatMap(({ name, hard }) => {
     const ceiling = rlimitCeilings.get(`RLIMIT_${name.toUpperCase()}`)
     return ceiling !== undefined && (hard > ceiling || hard < 0) ? [`This machine cannot raise ulimit ${name} above ${ceiling}; the container gets ${ceiling}.`] : []

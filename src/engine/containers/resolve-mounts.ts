@@ -20,7 +20,7 @@ export async function resolveMounts(wanted: readonly ContainerMount[], container
       switch (mount.type) {
         case 'bind':
           if (mount.createSource !== true) await requireSource(mount.source)
-          mounts.push({ type: 'bind', source: mount.source, target, readonly, propagation: mount.propagation || 'rprivate' })
+          mounts.push({ type: 'bind', source: mount.source, target, readonly, propagation: mount.propagation || 'rprivate', ...(mount.mode === undefined ? {} : { mode: mount.mode }) })
           break
         case 'tmpfs':
           mounts.push({ type: 'tmpfs', source: '', target, readonly, propagation: '' })
@@ -34,7 +34,7 @@ export async function resolveMounts(wanted: readonly ContainerMount[], container
           })
           await volumes.acquire(volume.name, containerId)
           if (volume.anonymous) anonymousVolumes.push(volume.name)
-          mounts.push({ type: 'volume', name: volume.name, source: volume.mountpoint, target, driver: volume.driver, readonly, propagation: '' })
+          mounts.push({ type: 'volume', name: volume.name, source: volume.mountpoint, target, driver: volume.driver, readonly, propagation: '', ...(mount.mode ? { mode: mount.mode } : {}) })
           break
         }
         default:

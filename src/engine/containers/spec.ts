@@ -3,14 +3,24 @@
  * devices, masked paths and capabilities. Pure: everything that must be looked up is given.
  */
 import { Fault } from '#base/fault.ts'
-import type { ContainerResources, ContainerSpec, ResolvedMount } from '../contract/containers.ts'
+import type { ContainerSpec, NamespaceMode, ReadonlyDepth, ResolvedMount } from '../contract/containers.ts'
 import type { DeviceSpec, LinuxSpec, MountSpec, NamespaceSpec, ProcessSpec, ResourcesSpec, RuntimeSpec } from '../contract/runtime-spec.ts'
 import { capabilitiesOf } from './capabilities.ts'
 import type { Effective } from './effective.ts'
 import type { HostFacts } from './host.ts'
 import type { Identity } from './identity.ts'
 import type { NetworkFiles } from './network-files.ts'
+import { resourcesOf } from './resources.ts'
 import { defaultSeccomp } from './seccomp.ts'
+import { checkedSysctls } from './sysctls.ts'
+import { tmpfsOptions } from './tmpfs.ts'
+
+export type LaunchMount = ResolvedMount & {
+  /** tmpfs: its options. */
+  readonly options?: readonly string[]
+  readonly nonRecursive?: boolean
+  readonly readonlyDepth?: ReadonlyDepth
+}
 
 export interface SpecInput {
   readonly spec: ContainerSpec
@@ -18,7 +28,7 @@ export interface SpecInput {
   readonly identity: Identity
   readonly rootfs: string
   /** With host paths to bind. */
-  readonly mounts: readonly (ResolvedMount & { readonly options?: readonly string[] })[]
+  readonly mounts: readonly LaunchMount[]
   readonly files: Partial<NetworkFiles>
   /** Undefined: the host's network. */
   readonly netnsPath: string | undefined
@@ -26,9 +36,14 @@ export interface SpecInput {
   readonly joined: { readonly pid?: string; readonly ipc?: string; readonly uts?: string }
   readonly cgroupsPath: string
   readonly devices: readonly (DeviceSpec & { readonly access: string })[]
+  readonly blockIo?: NonNullable<ResourcesSpec['blockIO']>
+  /** The tmpfs on the host that others may share as /dev/shm. */
+  readonly shmPath?: string
   readonly initPath: string | undefined
   readonly host: HostFacts
 }
+
+export const defaultShmBytes = 64 * 1024 * 1024
 
 const defaultPath = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
@@ -45,6 +60,7 @@ export function runtimeSpecOf(input: SpecInput): RuntimeSpec {
     ...(spec.utsMode === 'host' || joined.uts !== undefined ? {} : { hostname: effective.hostname }),
     ...(spec.domainname ? { domainname: spec.domainname } : {}),
     mounts: mountsOf(input),
+    ...(spec.annotations === undefined ? {} : { annotations: spec.annotations }),
     linux: linuxOf(input),
   }
 }
@@ -58,6 +74,7 @@ function processOf({ spec, effective, identity, host, initPath }: SpecInput): Pr
     terminal: effective.tty,
     ...(size === undefined ? {} : { consoleSize: { height: size.rows, width: size.columns } }),
     user: { uid: identity.uid, gid: identity.gid, additionalGids: identity.additionalGids },
+    // Beside the host's or another container's pid 1 there is no place for an init.
     args: initPath === undefined ? effective.args : ['/sbin/docker-init', '--', ...effective.args],
     env: processEnv({ env: effective.env, hostname: effective.hostname, tty: effective.tty, home: identity.home }),
     cwd: effective.workingDir,
@@ -85,23 +102,18 @@ export function rlimitsOf(ulimits: readonly { readonly name: string; readonly so
 }
 
 function mountsOf(input: SpecInput): MountSpec[] {
-  const { spec, files, host } = input
+  const { spec, files } = input
   const privileged = spec.security?.privileged ?? false
   const sysAccess = privileged ? 'rw' : 'ro'
-  const shmBytes = spec.shmSizeBytes ?? 64 * 1024 * 1024
+  const cgroupAccess = (spec.security?.writableCgroups ?? privileged) ? 'rw' : 'ro'
   const mounts: MountSpec[] = [
     { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
     { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'] },
     { destination: '/dev/pts', type: 'devpts', source: 'devpts', options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'] },
     { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', sysAccess] },
-    { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: [sysAccess, 'nosuid', 'noexec', 'nodev'] },
+    { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: [cgroupAccess, 'nosuid', 'noexec', 'nodev'] },
+    ...ipcMounts(input),
   ]
-  if (spec.ipcMode === 'host') {
-    mounts.push({ destination: '/dev/mqueue', type: 'bind', source: '/dev/mqueue', options: ['rbind'] }, { destination: '/dev/shm', type: 'bind', source: '/dev/shm', options: ['rbind'] })
-  } else {
-    mounts.push({ destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] })
-    mounts.push({ destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${shmBytes}`] })
-  }
   const own = (destination: string, source: string | undefined): void => {
     if (source === undefined || input.mounts.some(({ target }) => target === destination)) return
     mounts.push({ destination, type: 'bind', source, options: ['rbind', 'rprivate', ...(spec.security?.readonlyRootfs === true ? ['ro'] : [])] })
@@ -111,21 +123,34 @@ function mountsOf(input: SpecInput): MountSpec[] {
   own('/etc/hosts', files.hosts)
   own('/sbin/docker-init', input.initPath)
   const overridden = new Set(input.mounts.map(({ target }) => target))
-  const users = [...input.mounts].sort((a, b) => depth(a.target) - depth(b.target) || (a.target < b.target ? -1 : 1)).map(userMount)
-  void host
-  return [...mounts.filter(({ destination }) => !overridden.has(destination)), ...users]
+  const users = [...input.mounts].sort((a, b) => depth(a.target) - depth(b.target) || (a.target < b.target ? -1 : 1)).map((mount) => userMount(mount, input.host))
+  // A /dev of the user's own is not covered with parts of ours.
+  const ownDev = overridden.has('/dev')
+  return [...mounts.filter(({ destination }) => !overridden.has(destination) && !(ownDev && destination.startsWith('/dev/'))), ...users]
 }
 
 function depth(path: string): number {
   return path.split('/').filter((part) => part !== '').length
 }
 
-function userMount(mount: ResolvedMount & { readonly options?: readonly string[] }): MountSpec {
-  if (mount.type === 'tmpfs') {
-    return { destination: mount.target, type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'nodev', 'noexec', ...(mount.options ?? [])].filter((option, index, all) => !(option === 'noexec' && all.indexOf('exec') > index)) }
-  }
+/** /dev/mqueue and /dev/shm belong to the IPC namespace. */
+function ipcMounts({ spec, shmPath }: SpecInput): MountSpec[] {
+  const mode = spec.ipcMode ?? 'private'
+  if (mode === 'host') return [{ destination: '/dev/mqueue', type: 'bind', source: '/dev/mqueue', options: ['rbind'] }, { destination: '/dev/shm', type: 'bind', source: '/dev/shm', options: ['rbind'] }]
+  const queues: MountSpec = { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] }
+  if (mode === 'none') return [queues]
+  if (shmPath !== undefined) return [queues, { destination: '/dev/shm', type: 'bind', source: shmPath, options: ['rbind', 'rprivate'] }]
+  return [queues, { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${spec.shmSizeBytes ?? defaultShmBytes}`] }]
+}
+
+function userMount(mount: LaunchMount, host: HostFacts): MountSpec {
+  if (mount.type === 'tmpfs') return { destination: mount.target, type: 'tmpfs', source: 'tmpfs', options: tmpfsOptions(mount.options ?? []) }
+  const depth = mount.readonlyDepth ?? 'top'
+  if (mount.readonly && depth === 'strict' && !host.recursiveReadonly) throw new Fault('invalidArgument', `rro is not supported: kernel version must be 5.12 or later (mount ${mount.target})`)
+  const recursive = depth !== 'top' && host.recursiveReadonly
   const propagation = mount.propagation === '' ? 'rprivate' : mount.propagation
-  return { destination: mount.target, type: 'bind', source: mount.source, options: [...(mount.options ?? ['rbind']), propagation, ...(mount.readonly ? ['ro'] : [])] }
+  const readonly = mount.readonly ? [recursive ? 'rro' : 'ro'] : []
+  return { destination: mount.target, type: 'bind', source: mount.source, options: [mount.nonRecursive === true ? 'bind' : 'rbind', propagation, ...readonly] }
 }
 
 function linuxOf(input: SpecInput): LinuxSpec {
@@ -139,11 +164,11 @@ function linuxOf(input: SpecInput): LinuxSpec {
   return {
     namespaces: namespacesOf(input),
     cgroupsPath,
-    resources: { ...resourcesOf(spec.resources ?? {}, host), devices: deviceRules(input) },
+    resources: { ...resourcesOf(spec.resources ?? {}, input.blockIo), devices: deviceRules(input) },
     devices: input.devices.map(({ access, ...device }) => device),
     maskedPaths: masked,
     readonlyPaths,
-    ...(spec.sysctls === undefined ? {} : { sysctl: spec.sysctls }),
+    ...(spec.sysctls === undefined ? {} : { sysctl: checkedSysctls(spec) }),
     ...(seccomp === 'unconfined' || !host.seccomp ? {} : { seccomp }),
     // Where a volume wants to see later mounts of the host, the root must not cut it off.
     ...(input.mounts.some(({ propagation }) => /shared|slave/.test(propagation)) ? { rootfsPropagation: input.mounts.some(({ propagation }) => /shared/.test(propagation)) ? 'rshared' : 'rslave' } : {}),
@@ -153,14 +178,14 @@ function linuxOf(input: SpecInput): LinuxSpec {
 function namespacesOf({ spec, netnsPath, joined, host }: SpecInput): NamespaceSpec[] {
   const namespaces: NamespaceSpec[] = [{ type: 'mount' }]
   if (netnsPath !== undefined) namespaces.push({ type: 'network', path: netnsPath })
-  const other = (type: 'pid' | 'ipc' | 'uts', mode: ContainerSpec['pidMode'], path: string | undefined): void => {
+  const other = (type: 'pid' | 'ipc' | 'uts', mode: NamespaceMode | 'shareable' | 'none' | undefined, path: string | undefined): void => {
     if (mode === 'host') return
     namespaces.push(path === undefined ? { type } : { type, path })
   }
   other('uts', spec.utsMode, joined.uts)
   other('pid', spec.pidMode, joined.pid)
   other('ipc', spec.ipcMode, joined.ipc)
-  if (host.cgroupMode === 'v2' && spec.security?.privileged !== true) namespaces.push({ type: 'cgroup' })
+  if ((spec.cgroupnsMode ?? (host.cgroupMode === 'v2' && spec.security?.privileged !== true ? 'private' : 'host')) === 'private') namespaces.push({ type: 'cgroup' })
   return namespaces
 }
 
@@ -175,51 +200,5 @@ const defaultDeviceRules = [
 
 function deviceRules({ spec, devices }: SpecInput): NonNullable<ResourcesSpec['devices']> {
   if (spec.security?.privileged === true) return [{ allow: true, access: 'rwm' }]
-  return [...defaultDeviceRules, ...devices.map(({ type, major, minor, access }) => ({ allow: true, type: type === 'b' ? 'b' : 'c', major, minor, access }))]
-}
-
-/** Limits as the runtime wants them. Nothing is written for what was not asked for, so that the parent's limits hold. */
-export function resourcesOf(wanted: ContainerResources, host: HostFacts): ResourcesSpec {
-  const memory = {
-    ...(wanted.memoryBytes ? { limit: wanted.memoryBytes } : {}),
-    ...(wanted.memoryReservationBytes ? { reservation: wanted.memoryReservationBytes } : {}),
-    // Without a word about swap, as much again as the memory may be swapped.
-    ...(wanted.memorySwapBytes ? { swap: wanted.memorySwapBytes } : wanted.memoryBytes ? { swap: wanted.memoryBytes * 2 } : {}),
-    ...(wanted.memorySwappiness === undefined || wanted.memorySwappiness < 0 ? {} : { swappiness: wanted.memorySwappiness }),
-    ...(wanted.oomKillDisable === true && host.cgroupMode !== 'v2' ? { disableOOMKiller: true } : {}),
-  }
-  const period = wanted.nanoCpus ? 100_000 : wanted.cpuPeriodUs
-  const quota = wanted.nanoCpus ? Math.round(wanted.nanoCpus / 10_000) : wanted.cpuQuotaUs
-  const cpu = {
-    ...(wanted.cpuShares ? { shares: wanted.cpuShares } : {}),
-    ...(quota ? { quota } : {}),
-    ...(period ? { period } : {}),
-    ...(wanted.cpusetCpus ? { cpus: wanted.cpusetCpus } : {}),
-    ...(wanted.cpusetMems ? { mems: wanted.cpusetMems } : {}),
-  }
-  return {
-    ...(Object.keys(memory).length > 0 ? { memory } : {}),
-    ...(Object.keys(cpu).length > 0 ? { cpu } : {}),
-    ...(wanted.pidsLimit === undefined || wanted.pidsLimit === 0 ? {} : { pids: { limit: wanted.pidsLimit < 0 ? -1 : wanted.pidsLimit } }),
-    ...(wanted.blkioWeight ? { blockIO: { weight: wanted.blkioWeight } } : {}),
-  }
-}
-
-/** Refuses, in Docker's words, what no kernel would take. */
-export function checkResources(wanted: ContainerResources, host: HostFacts): void {
-  const refuse = (message: string): never => {
-    throw new Fault('invalidArgument', message)
-  }
-  const { memoryBytes = 0, memorySwapBytes = 0, memoryReservationBytes = 0, nanoCpus = 0 } = wanted
-  if (memoryBytes !== 0 && memoryBytes < 6 * 1024 * 1024) refuse('Minimum memory limit allowed is 6MB')
-  if (memoryBytes > 0 && memorySwapBytes > 0 && memorySwapBytes < memoryBytes) refuse('Minimum memoryswap limit should be larger than memory limit, see usage')
-  if (memoryBytes === 0 && memorySwapBytes > 0) refuse('You should always set the Memory limit when using Memoryswap limit, see usage')
-  if (memoryBytes > 0 && memoryReservationBytes > memoryBytes) refuse('Minimum memory limit can not be less than memory reservation limit, see usage')
-  if (nanoCpus < 0 || nanoCpus > host.cpus * 1e9) refuse(`Range of CPUs is from 0.01 to ${host.cpus}.00, as there are only ${host.cpus} CPUs available`)
-  if (nanoCpus > 0 && (wanted.cpuPeriodUs ?? 0) > 0) refuse('Conflicting options: Nano CPUs and CPU Period cannot both be set')
-  if (nanoCpus > 0 && (wanted.cpuQuotaUs ?? 0) > 0) refuse('Conflicting options: Nano CPUs and CPU Quota cannot both be set')
-  if (wanted.cpuPeriodUs && (wanted.cpuPeriodUs < 1000 || wanted.cpuPeriodUs > 1_000_000)) refuse('CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)')
-  if (wanted.cpuQuotaUs && wanted.cpuQuotaUs > 0 && wanted.cpuQuotaUs < 1000) refuse('CPU cfs quota can not be less than 1ms (i.e. 1000)')
-  const swappiness = wanted.memorySwappiness ?? -1
-  if (swappiness < -1 || swappiness > 100) refuse(`Invalid value: ${swappiness}, valid memory swappiness range is 0-100`)
+  return [...defaultDeviceRules, ...devices.map(({ type, major, minor, access }) => ({ allow: true, type: type === 'b' ? 'b' : 'c', major, minor, access })), ...(spec.deviceRules ?? []).map((rule) => ({ allow: true, ...rule }))]
 }

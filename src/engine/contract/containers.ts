@@ -56,11 +56,19 @@ export interface ContainerSpec {
   /** Runs a small init as pid 1 that reaps and forwards signals. */
   readonly init?: boolean
   readonly pidMode?: NamespaceMode
-  readonly ipcMode?: NamespaceMode
+  readonly ipcMode?: IpcMode
   readonly utsMode?: NamespaceMode
+  /** Absent: private on cgroup v2, the host's otherwise. */
+  readonly cgroupnsMode?: 'private' | 'host'
   readonly shmSizeBytes?: number
   readonly sysctls?: Readonly<Record<string, string>>
   readonly devices?: readonly { readonly hostPath: string; readonly containerPath: string; readonly permissions: string }[]
+  /** Beyond the devices themselves: `c 42:* rwm`. */
+  readonly deviceRules?: readonly DeviceRule[]
+  /** `--gpus`: no driver is known, so a start refuses them. */
+  readonly deviceRequests?: readonly { readonly driver: string; readonly capabilities: readonly (readonly string[])[] }[]
+  /** Told to the OCI runtime. */
+  readonly annotations?: Readonly<Record<string, string>>
   /** Lines for /etc/hosts: `name:address`. */
   readonly extraHosts?: readonly string[]
   readonly dns?: { readonly servers?: readonly string[]; readonly search?: readonly string[]; readonly options?: readonly string[] }
@@ -99,6 +107,9 @@ export type ContainerMount =
       /** `-v` makes a missing source; `--mount` refuses. */
       readonly createSource?: boolean
       readonly nonRecursive?: boolean
+      readonly readonlyDepth?: ReadonlyDepth
+      /** The options as `-v` was given them, to be shown again. */
+      readonly mode?: string
     }
   | {
       readonly type: 'volume'
@@ -110,6 +121,10 @@ export type ContainerMount =
       readonly driver?: string
       readonly driverOptions?: Readonly<Record<string, string>>
       readonly labels?: Readonly<Record<string, string>>
+      /** A folder or file of the volume instead of the whole; links never lead out of the volume. */
+      readonly subpath?: string
+      readonly readonlyDepth?: ReadonlyDepth
+      readonly mode?: string
     }
   | { readonly type: 'tmpfs'; readonly target: string; readonly options?: readonly string[] }
 
@@ -123,8 +138,29 @@ export type ContainerNetworking =
   /** Joins namespaces that the caller owns (a pod's); `netnsPath` 'host' is the machine's own. Files, where given, are bound over /etc/hosts, /etc/resolv.conf, /etc/hostname. */
   | { readonly mode: 'sandbox'; readonly netnsPath: string; readonly hostsPath?: string; readonly resolvConfPath?: string; readonly hostnamePath?: string }
 
+/** What `ro` covers (absent: `top`): also the mounts below (`recursive`, where the kernel can), nothing less than them (`strict`), or the top one alone. */
+export type ReadonlyDepth = 'recursive' | 'strict' | 'top'
+
 /** `{ path }` joins a pinned namespace. */
 export type NamespaceMode = 'private' | 'host' | { readonly container: string } | { readonly path: string }
+
+/** `shareable`: others may join it and its /dev/shm. `none`: private and without /dev/shm. */
+export type IpcMode = NamespaceMode | 'shareable' | 'none'
+
+export interface DeviceRule {
+  readonly type: 'a' | 'b' | 'c'
+  /** Absent: every number. */
+  readonly major?: number
+  readonly minor?: number
+  readonly access: string
+}
+
+/** A device of the host by its path. */
+export interface DeviceRate {
+  readonly path: string
+  /** Bytes or operations per second. */
+  readonly rate: number
+}
 
 export type RestartPolicy =
   | { readonly name: 'no' }
@@ -149,13 +185,23 @@ export interface ContainerResources {
   readonly cpusetMems?: string
   /** -1 or 0: without limit. */
   readonly pidsLimit?: number
+  readonly cpuRealtimeRuntimeUs?: number
+  readonly cpuRealtimePeriodUs?: number
+  /** 10 to 1000. */
   readonly blkioWeight?: number
+  readonly blkioWeightDevices?: readonly { readonly path: string; readonly weight: number }[]
+  readonly blkioReadBps?: readonly DeviceRate[]
+  readonly blkioWriteBps?: readonly DeviceRate[]
+  readonly blkioReadIops?: readonly DeviceRate[]
+  readonly blkioWriteIops?: readonly DeviceRate[]
   readonly oomScoreAdj?: number
   readonly ulimits?: readonly { readonly name: string; readonly soft: number; readonly hard: number }[]
 }
 
 export interface ContainerSecurity {
   readonly privileged?: boolean
+  /** Absent: as `privileged`. */
+  readonly writableCgroups?: boolean
   /** Names with or without CAP_, or ALL. */
   readonly capAdd?: readonly string[]
   readonly capDrop?: readonly string[]
@@ -200,6 +246,8 @@ export interface ResolvedMount {
   readonly driver?: string
   readonly readonly: boolean
   readonly propagation: string
+  /** As `-v` was given it. */
+  readonly mode?: string
 }
 
 export interface ContainerState {

@@ -94,14 +94,30 @@ export interface ResourcesSpec {
     readonly mems?: string
   }
   readonly pids?: { readonly limit: number }
-  readonly blockIO?: { readonly weight?: number }
+  readonly blockIO?: {
+    readonly weight?: number
+    readonly weightDevice?: readonly { readonly major: number; readonly minor: number; readonly weight: number }[]
+    readonly throttleReadBpsDevice?: readonly ThrottleSpec[]
+    readonly throttleWriteBpsDevice?: readonly ThrottleSpec[]
+    readonly throttleReadIOPSDevice?: readonly ThrottleSpec[]
+    readonly throttleWriteIOPSDevice?: readonly ThrottleSpec[]
+  }
   readonly unified?: Readonly<Record<string, string>>
+}
+
+export interface ThrottleSpec {
+  readonly major: number
+  readonly minor: number
+  readonly rate: number
 }
 
 export interface SeccompSpec {
   readonly defaultAction: string
   readonly defaultErrnoRet?: number
   readonly architectures?: readonly string[]
+  readonly flags?: readonly string[]
+  readonly listenerPath?: string
+  readonly listenerMetadata?: string
   readonly syscalls?: readonly {
     readonly names: readonly string[]
     readonly action: string

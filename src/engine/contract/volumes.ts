@@ -46,6 +46,8 @@ export interface VolumeMounts {
   users(name: string): readonly string[]
   /** Mounts it if its options ask for that, and answers the host path. */
   mount(name: string, containerId: string): Promise<string>
+  /** As `mount`, but answers a path at which what `subpath` names inside the volume is mounted; `unmount` ends both. `notFound` where there is no such place. */
+  mountSubpath(name: string, containerId: string, subpath: string): Promise<string>
   unmount(name: string, containerId: string): Promise<void>
   /**
    * Copies what the image holds at `path` (resolved inside `rootfs`, links cannot leave it) into an empty volume, with owners,

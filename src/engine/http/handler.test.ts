@@ -12,21 +12,20 @@ import { systemClock } from '#base/clock.ts'
 import { Fault, isFault } from '#base/fault.ts'
 import { silentLogger } from '#base/log.ts'
 import { systemRandom } from '#base/random.ts'
-import { fakeImage, fakeImages, fakeNetworks, fakeRuntime, fakeSnapshots, fakeVolumes } from '../containers/fakes.ts'
-import type { HostFacts } from '../containers/host.ts'
+import { fakeHost, fakeImage, fakeImages, fakeMounts, fakeNetworks, fakeRuntime, fakeSnapshots, fakeVolumes } from '../containers/fakes.ts'
 import { openContainers } from '../containers/manager.ts'
 import type { Containers } from '../contract/containers.ts'
 import type { Images } from '../contract/images.ts'
 import { createEventBus } from '../events/event-bus.ts'
 import type { EngineSystem } from './backend.ts'
 import { changedDefaults } from './changes.ts'
-import { containerSpecOf, mountOfBind } from './container-spec.ts'
+import { containerSpecOf } from './container-spec.ts'
+import { mountOfBind } from './create/mounts.ts'
 import { humanDuration } from '#base/human.ts'
 import { engineHandler } from './handler.ts'
 import { referenceMatches } from './routes/images.ts'
 import { frame, parseDetachKeys } from './streams.ts'
 
-const host: HostFacts = { architecture: 'amd64', cpus: 2, memoryBytes: 1 << 30, hostname: 'testhost', cgroupMode: 'v1', seccomp: false, unavailableCapabilities: new Set(), rlimitCeilings: new Map() }
 const system: EngineSystem = {
   engineVersion: '0.1.0', gitCommit: 'abc', buildTime: '', id: 'id', hostname: 'testhost', kernelVersion: '6.1', operatingSystem: 'Test', architecture: 'amd64', cpus: 2, memoryBytes: 1 << 30,
   cgroupMode: 'v1', seccomp: true, rootDir: '/x', runtime: { name: 'fake', version: '1', path: '/fake', conmonVersion: '1' }, insecureRegistries: [],
@@ -52,7 +51,7 @@ before(async () => {
   const networks = fakeNetworks()
   const volumes = fakeVolumes()
   containers = await openContainers({
-    runtime: fakeRuntime(), images: fakeImages(), snapshots: fakeSnapshots(), networks, volumes, events, clock: systemClock, random: systemRandom, log: silentLogger, host,
+    runtime: fakeRuntime(), images: fakeImages(), snapshots: fakeSnapshots(), networks, volumes, events, clock: systemClock, random: systemRandom, log: silentLogger, host: fakeHost, mounts: fakeMounts(),
     stateDir: join(root, 'state'), runDir: join(root, 'run'), cgroupRoot: '/t', ps: async () => 'UID PID CMD\n',
   })
   const handler = engineHandler({ containers, images: images(), networks, volumes, events, builder: undefined, committer: undefined, system, clock: systemClock, log: silentLogger })
@@ -217,9 +216,11 @@ test('an unknown image filter value lists nothing; images keep their words for o
 })
 
 test('binds, detach keys, durations, image patterns and changes are read as Docker reads them', () => {
-  assert.deepEqual(mountOfBind('/a:/b:ro'), { type: 'bind', source: '/a', target: '/b', readonly: true, createSource: true, propagation: 'rprivate' })
-  assert.deepEqual(mountOfBind('data:/b'), { type: 'volume', name: 'data', target: '/b', readonly: false, noCopy: false })
-  assert.throws(() => mountOfBind('rel/path:/x'), /includes invalid characters for a local volume name/)
+  assert.deepEqual(mountOfBind('/a:/b:ro'), { type: 'bind', source: '/a', target: '/b', readonly: true, readonlyDepth: 'recursive', mode: 'ro', createSource: true, propagation: 'rprivate' })
+  assert.deepEqual(mountOfBind('data:/b'), { type: 'volume', name: 'data', target: '/b', readonly: false, readonlyDepth: 'recursive', mode: '', noCopy: false })
+  assert.throws(() => mountOfBind('rel/path:x'), /invalid mount path: 'x' mount path must be absolute/)
+  assert.throws(() => mountOfBind('/a:ro'), /invalid volume specification: '.a:ro'/)
+  assert.throws(() => mountOfBind('/a:/b:ro,rw'), /invalid mode: ro,rw/)
   assert.deepEqual(parseDetachKeys('ctrl-a,x'), Buffer.from([1, 120]))
   assert.deepEqual([0, 1000, 59_000, 60_000, 3_600_000, 86_400_000 * 3].map(humanDuration), ['Less than a second', '1 second', '59 seconds', 'About a minute', 'About an hour', '3 days'])
   assert.ok(referenceMatches('busybox:1.36', 'busybox') && referenceMatches('busybox:1.36', 'busybox:1.*') && !referenceMatches('a/busybox:1', 'busybox'))
@@ -232,7 +233,7 @@ test('any JSON as a create body is taken or refused with a reason, never an inte
     fc.property(fc.jsonValue(), fc.jsonValue(), (body, hostConfig) => {
       for (const candidate of [body, { Image: 'bb:1', HostConfig: hostConfig }, { Image: 'bb:1', HostConfig: { PortBindings: hostConfig, Mounts: hostConfig, Binds: hostConfig } }]) {
         try {
-          containerSpecOf({ body: candidate, name: undefined, platform: undefined, minorVersion: 50 })
+          containerSpecOf({ body: candidate, name: undefined, platform: undefined, minorVersion: 50, machine: { architecture: 'amd64', kernelRelease: '6.1.0', runtimes: new Set() } })
         } catch (error) {
           assert.ok(isFault(error, 'invalidArgument') || isFault(error, 'unimplemented'), String(error))
         }

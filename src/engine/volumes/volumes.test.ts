@@ -23,6 +23,7 @@ function recordingMounts(): Mounts & { readonly mounted: MountRequest[] } {
   return {
     mounted,
     mount: async (request) => void mounted.push(request),
+    bindInside: async ({ root, path, target }) => void mounted.push({ source: `${root}/${path}`, target }),
     overlay: async () => undefined,
     unmount: async (target) => void mounted.splice(mounted.findIndex((each) => each.target === target), 1),
     table: async (under) =>

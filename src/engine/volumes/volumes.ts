@@ -2,8 +2,11 @@
  * The `local` volume driver. A volume is a folder `NAME` below the root with `volume.json` and the data in `_data`, made under
  * another name and renamed, so that a crash leaves a whole volume or one that the next start removes.
  */
+import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+
+import { dirname, join } from 'node:path'
 import type { Clock } from '#base/clock.ts'
 import { Fault, isFault, systemErrorCode } from '#base/fault.ts'
 import { readState } from '#base/files.ts'
@@ -152,6 +155,7 @@ class LocalVolumes implements Volumes {
       }
       if (live.references.size > 0) throw new Fault('conflict', `remove ${name}: volume is in use - [${[...live.references].join(', ')}]`)
       if (volumeMount(live.volume.options, live.volume.mountpoint) !== undefined) await this.#unmountAll(live.volume)
+      for (const { target } of await this.#options.mounts.table(join(this.#options.root, name, 'subpaths'))) await this.#options.mounts.unmount(target, { lazy: true })
       const doomed = join(this.#options.root, `.removed-${name}`)
       await rm(doomed, { recursive: true, force: true })
       await rename(join(this.#options.root, name), doomed)
@@ -196,9 +200,37 @@ class LocalVolumes implements Volumes {
     })
   }
 
+  async mountSubpath(name: string, containerId: string, subpath: string): Promise<string> {
+    const { mounts } = this.#options
+    const root = await this.mount(name, containerId)
+    const target = join(this.#subpathFolder(name, containerId), createHash('sha256').update(subpath).digest('hex').slice(0, 16))
+    await mkdir(dirname(target), { recursive: true, mode: 0o700 })
+    try {
+      await mounts.bindInside({ root, path: subpath, target })
+    } catch (error) {
+      await this.unmount(name, containerId)
+      if (!isFault(error, 'notFound')) throw error
+      throw new Fault('notFound', `cannot access path ${join(root, subpath)}: lstat ${join(root, subpath)}: no such file or directory`, { cause: error })
+    }
+    return target
+  }
+
+  /** Beside the data, so that it is found again after a crash. */
+  #subpathFolder(name: string, containerId: string): string {
+    return join(this.#options.root, name, 'subpaths', containerId)
+  }
+
+  async #unmountSubpaths(name: string, containerId: string): Promise<void> {
+    const folder = this.#subpathFolder(name, containerId)
+    if (!existsSync(folder)) return
+    for (const { target } of await this.#options.mounts.table(folder)) await this.#options.mounts.unmount(target, { lazy: true })
+    await rm(folder, { recursive: true, force: true })
+  }
+
   unmount(name: string, containerId: string): Promise<void> {
     return this.#serial.run(name, async () => {
       const live = this.#volumes.get(name)
+      if (live !== undefined) await this.#unmountSubpaths(name, containerId)
       if (live === undefined || !live.mountedFor.delete(containerId) || live.mountedFor.size > 0) return
       if (volumeMount(live.volume.options, live.volume.mountpoint) !== undefined) await this.#options.mounts.unmount(live.volume.mountpoint)
     })

@@ -43,9 +43,28 @@ export interface CgroupStats {
   readonly io: readonly { readonly major: number; readonly minor: number; readonly readBytes: bigint; readonly writeBytes: bigint; readonly readOperations: bigint; readonly writeOperations: bigint }[]
 }
 
+/** What the controllers of this machine can limit; what is false here would be ignored or refused. */
+export interface CgroupAbilities {
+  readonly memory: boolean
+  readonly swap: boolean
+  readonly swappiness: boolean
+  readonly reservation: boolean
+  readonly oomKillDisable: boolean
+  readonly pids: boolean
+  readonly cpuShares: boolean
+  readonly cpuQuota: boolean
+  readonly cpuRealtime: boolean
+  readonly blkioWeight: boolean
+  readonly blkioWeightDevice: boolean
+  readonly blkioRates: boolean
+  /** CPUs and memory nodes that may be named, as the kernel lists them (`0-3,7`); undefined without a cpuset controller. */
+  readonly cpuset: { readonly cpus: string; readonly mems: string } | undefined
+}
+
 /** Faults: `notFound`, `invalidArgument` (a value the kernel refuses), `conflict` (not empty). */
 export interface Cgroups {
   readonly mode: CgroupMode
+  abilities(): Promise<CgroupAbilities>
   /** Creates the group (and its parents) in every controller. An existing one is no error. */
   create(path: string, limits?: CgroupLimits): Promise<void>
   update(path: string, limits: CgroupLimits): Promise<void>

@@ -2,7 +2,7 @@
  * The one door to the Linux kernel. Consumers ask for the small interface they need (`Mounts`, `Links`, …), never for the
  * whole `Kernel`; only `apps/` opens it (`openKernel` in `linux/real`) and hands the parts out.
  */
-import type { Cgroups, CgroupMode } from './cgroups.ts'
+import type { CgroupAbilities, Cgroups, CgroupMode } from './cgroups.ts'
 import type { ConfinedJobs } from './confined.ts'
 import type { Links } from './links.ts'
 import type { Mounts } from './mounts.ts'
@@ -30,6 +30,7 @@ export interface KernelFacts {
   readonly kernelRelease: string
   readonly architecture: string
   readonly cgroupMode: CgroupMode
+  readonly cgroupAbilities: CgroupAbilities
   readonly cpus: number
   readonly memoryBytes: bigint
   /** overlayfs is there (in /proc/filesystems, loading the module where needed). */

@@ -35,6 +35,14 @@ export interface MountRequest {
   readonly data?: string
 }
 
+/** A bind mount of what `path` names inside `root`, a tree that somebody else may be changing at this moment. */
+export interface BindInsideRequest {
+  readonly root: string
+  readonly path: string
+  /** A folder, or a file where `path` is no folder; made by the implementation. */
+  readonly target: string
+}
+
 /**
  * An overlay. Given as parts rather than as `data` so that any number of layers and any character in their paths work:
  * the implementation uses fsopen/fsconfig (`lowerdir+`) where a page of options would not hold them.
@@ -66,6 +74,8 @@ export interface MountEntry {
 /** Faults: `notFound` (no such target or source), `permissionDenied`, `conflict` (busy), `invalidArgument`; `details.errno` keeps the kernel's word. */
 export interface Mounts {
   mount(request: MountRequest): Promise<void>
+  /** Links and `..` are resolved with `root` as the root folder (openat2(2), RESOLVE_IN_ROOT), in the same step in which the place is opened. */
+  bindInside(request: BindInsideRequest): Promise<void>
   overlay(request: OverlayRequest): Promise<void>
   /** Unmounts what is on top of `target`. What is not mounted gives no error: unmounting is level-triggered. `lazy` detaches at once and cleans up when the last user is gone. */
   unmount(target: string, options?: { readonly lazy?: boolean }): Promise<void>

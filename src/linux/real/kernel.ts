@@ -81,6 +81,7 @@ function pollerOver(poller: KernelPoller, slow: KernelThread): Poller {
 function mountsOver({ quick, slow }: Threads): Mounts {
   return {
     mount: (request) => quick.call('mount', request),
+    bindInside: (request) => quick.call('bindInside', request),
     overlay: (request) => quick.call('overlay', request),
     unmount: (target, options = {}) => slow.call('unmount', { target, lazy: options.lazy ?? false }),
     table: (under) => quick.call('mountTable', under === undefined ? {} : { under }),
@@ -121,6 +122,7 @@ function nftablesOver(quick: KernelThread): Nftables {
 function cgroupsOver(mode: CgroupMode, { quick, slow }: Threads): Cgroups {
   return {
     mode,
+    abilities: () => quick.call('cgroupAbilities'),
     create: (path, limits) => quick.call('createCgroup', limits === undefined ? { path } : { path, limits }),
     update: (path, limits) => quick.call('updateCgroup', { path, limits }),
     add: (path, pid) => quick.call('addToCgroup', { path, pid }),

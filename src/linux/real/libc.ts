@@ -62,6 +62,7 @@ export const libc = {
   waitid: bind<[kind: number, id: number, info: Uint8Array, options: number]>('int waitid(int k, uint32_t id, uint8_t *info, int o)'),
   pidfdSendSignal: bindSyscall<[fd: number, signal: number, info: null, flags: number]>(424, ['int', 'int', 'void *', 'unsigned int']),
   pidfdOpen: bindSyscall<[pid: number, flags: number]>(434, ['int', 'unsigned int']),
+  openat2: bindSyscall<[folder: number, path: string, how: Uint8Array, size: number]>(437, ['int', 'const char *', 'uint8_t *', 'size_t']),
   moveMount: bindSyscall<[from: number, fromPath: string, to: number, toPath: string, flags: number]>(429, ['int', 'const char *', 'int', 'const char *', 'unsigned int']),
   fsopen: bindSyscall<[type: string, flags: number]>(430, ['const char *', 'unsigned int']),
   fsconfig: bindSyscall<[fd: number, command: number, key: string | null, value: string | null, aux: number]>(431, ['int', 'unsigned int', 'const char *', 'const char *', 'int']),

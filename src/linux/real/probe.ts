@@ -69,6 +69,7 @@ export async function probe(parts: { readonly processes: Processes; readonly cgr
     kernelRelease: release(),
     architecture: arch(),
     cgroupMode: mode,
+    cgroupAbilities: await parts.cgroups.abilities(),
     cpus: availableParallelism(),
     memoryBytes: BigInt(totalmem()),
     overlay: await overlayThere(parts.processes),

@@ -59,6 +59,10 @@ function simulatedMounts(paths: ReadonlySet<string>): Mounts {
       else if (request.type === undefined) return
       add(request, request.type ?? 'none')
     },
+    async bindInside({ root, path, target }) {
+      requirePath(paths, root, 'bind')
+      add({ source: `${root}/${path}`, target }, 'none')
+    },
     async overlay(request) {
       for (const path of [...request.lower, ...(request.upper === undefined ? [] : [request.upper, request.work ?? ''])]) requirePath(paths, path, 'overlay')
       add({ source: 'overlay', target: request.target }, 'overlay')
@@ -231,6 +235,10 @@ function simulatedCgroups(): Cgroups {
   }
   return {
     mode: 'v2',
+    abilities: async () => ({
+      memory: true, swap: true, swappiness: false, reservation: true, oomKillDisable: false, pids: true, cpuShares: true, cpuQuota: true, cpuRealtime: false,
+      blkioWeight: true, blkioWeightDevice: true, blkioRates: true, cpuset: { cpus: '0-1', mems: '0' },
+    }),
     async create(path, limits = {}) {
       const parts = clean(path).split('/')
       for (let length = 1; length <= parts.length; length += 1) {

@@ -3,18 +3,22 @@ import { Fault, isFault } from '#base/fault.ts'
 import { sendEmpty, sendJson } from '#base/http.ts'
 import type { Container, ContainerMount, ContainerResources } from '../../contract/containers.ts'
 import { inspectJson, summaryJson } from '../container-json.ts'
-import { containerSpecOf, resourcesFrom, restartOf } from '../container-spec.ts'
+import { containerSpecOf, restartOf } from '../container-spec.ts'
+import { isInheritedMode } from '../create/mounts.ts'
+import { changeableLimitsFrom, pidsLimitFrom } from '../create/resources.ts'
 import { jsonBody, param, type Exchange, type Handler } from '../exchange.ts'
 import { anyOf, labelsMatch, parseFilters, type Filters } from '../filters.ts'
 import { JsonInput, queryBoolean, queryNumber } from '../json-input.ts'
 
 async function create(exchange: Exchange): Promise<void> {
   const { backend, query, res, minorVersion } = exchange
-  const { spec, volumesFrom, unfulfilled } = containerSpecOf({ body: await jsonBody(exchange), name: query.get('name') ?? undefined, platform: query.get('platform') ?? undefined, minorVersion })
+  const { architecture, kernelVersion: kernelRelease, runtime } = backend.system
+  const machine = { architecture, kernelRelease, runtimes: new Set(['runc', 'io.containerd.runc.v2', runtime.name]) }
+  const { spec, volumesFrom, warnings: asked } = containerSpecOf({ body: await jsonBody(exchange), name: query.get('name') ?? undefined, platform: query.get('platform') ?? undefined, minorVersion, machine })
   const borrowed = await mountsOfOthers(exchange, volumesFrom, spec.mounts ?? [])
   try {
     const { id, warnings } = await backend.containers.create({ ...spec, mounts: [...(spec.mounts ?? []), ...borrowed] })
-    sendJson(res, { Id: id, Warnings: [...warnings, ...unfulfilled] }, { status: 201 })
+    sendJson(res, { Id: id, Warnings: [...warnings, ...asked] }, { status: 201 })
   } catch (error) {
     throw imageWords(error, spec.image)
   }
@@ -33,16 +37,28 @@ async function mountsOfOthers({ backend }: Exchange, volumesFrom: readonly strin
   const taken = new Set(own.map(({ target }) => target))
   const mounts: ContainerMount[] = []
   for (const entry of volumesFrom) {
-    const [ref = '', mode] = entry.split(':')
-    const other = await backend.containers.inspect(ref)
+    const at = entry.indexOf(':')
+    const [ref, mode] = at < 0 ? [entry, ''] : [entry.slice(0, at), entry.slice(at + 1)]
+    if (entry === '') throw new Fault('invalidArgument', 'volumes-from specification cannot be an empty string')
+    if (!isInheritedMode(mode)) throw new Fault('invalidArgument', `invalid mode: ${mode}`)
+    const other = await donor(backend, ref)
     for (const mount of other.mounts) {
       if (taken.has(mount.target) || mount.type === 'tmpfs') continue
       taken.add(mount.target)
-      const readonly = mount.readonly || mode === 'ro'
-      mounts.push(mount.type === 'bind' ? { type: 'bind', source: mount.source, target: mount.target, readonly, propagation: mount.propagation } : { type: 'volume', name: mount.name ?? '', target: mount.target, readonly })
+      const readonly = mount.readonly || mode.split(',').includes('ro')
+      mounts.push(mount.type === 'bind' ? { type: 'bind', source: mount.source, target: mount.target, readonly, propagation: mount.propagation } : { type: 'volume', name: mount.name ?? '', target: mount.target, readonly, noCopy: true })
     }
   }
   return mounts
+}
+
+/** A name in the body that means nothing is a fault of the request, not of its address. */
+async function donor({ containers }: Exchange['backend'], ref: string): Promise<Container> {
+  try {
+    return await containers.inspect(ref)
+  } catch (error) {
+    throw isFault(error, 'notFound') ? new Fault('invalidArgument', error.message, { cause: error }) : error
+  }
 }
 
 async function inspect(exchange: Exchange): Promise<void> {
@@ -187,7 +203,7 @@ async function remove(exchange: Exchange): Promise<void> {
 
 async function update(exchange: Exchange): Promise<void> {
   const input = JsonInput.of(await jsonBody(exchange), '')
-  const resources: ContainerResources = resourcesFrom(input)
+  const resources: ContainerResources = { ...changeableLimitsFrom(input), ...(exchange.minorVersion >= 40 ? pidsLimitFrom(input, { update: true }) : {}) }
   const policy = input.object('RestartPolicy')
   const { warnings } = await exchange.backend.containers.update(param(exchange, 'id'), {
     ...(Object.keys(resources).length > 0 ? { resources } : {}),

@@ -1,12 +1,50 @@
 /** Limits, membership and figures of control groups of both versions (cgroups(7), kernel admin-guide cgroup-v1 and cgroup-v2). */
 import { existsSync } from 'node:fs'
 import { errnoFault } from '../../contract/errno.ts'
-import type { CgroupLimits, CgroupMode, CgroupStats } from '../../contract/cgroups.ts'
+import type { CgroupAbilities, CgroupLimits, CgroupMode, CgroupStats } from '../../contract/cgroups.ts'
 import { libc } from '../libc.ts'
 import { cgroupTree, groupFolder, groupFolders, groupsBelow, makeGroup, readGroupFile, removeGroup, writeGroupFile } from './cgroupTree.ts'
 
 export function cgroupMode(): CgroupMode {
   return cgroupTree().mode
+}
+
+/** On v1 a limit exists where its file does; on v2 where its controller does. */
+export function cgroupAbilities(): CgroupAbilities {
+  const { mode, controllers, roots } = cgroupTree()
+  if (mode === 'v2') return abilitiesV2(roots[0] ?? '')
+  const has = (controller: string, file: string): boolean => existsSync(`${controllers.get(controller) ?? '/nowhere'}/${file}`)
+  const cpuset = (file: string): string => readGroupFile(`${controllers.get('cpuset') ?? '/nowhere'}/${file}`)?.trim() ?? ''
+  return {
+    memory: has('memory', 'memory.limit_in_bytes'),
+    swap: has('memory', 'memory.memsw.limit_in_bytes'),
+    swappiness: has('memory', 'memory.swappiness'),
+    reservation: has('memory', 'memory.soft_limit_in_bytes'),
+    oomKillDisable: has('memory', 'memory.oom_control'),
+    pids: controllers.has('pids'),
+    cpuShares: has('cpu', 'cpu.shares'),
+    cpuQuota: has('cpu', 'cpu.cfs_quota_us'),
+    cpuRealtime: has('cpu', 'cpu.rt_runtime_us'),
+    blkioWeight: has('blkio', 'blkio.weight'),
+    blkioWeightDevice: has('blkio', 'blkio.weight_device'),
+    blkioRates: has('blkio', 'blkio.throttle.read_bps_device'),
+    cpuset: controllers.has('cpuset') ? { cpus: cpuset('cpuset.cpus'), mems: cpuset('cpuset.mems') } : undefined,
+  }
+}
+
+function abilitiesV2(root: string): CgroupAbilities {
+  const offered = new Set((readGroupFile(`${root}/cgroup.controllers`) ?? '').trim().split(' '))
+  const io = offered.has('io')
+  const memory = offered.has('memory')
+  const cpu = offered.has('cpu')
+  return {
+    memory, swap: memory, reservation: memory,
+    // v2 has neither per-group swappiness nor a switch for the OOM killer.
+    swappiness: false, oomKillDisable: false,
+    pids: offered.has('pids'), cpuShares: cpu, cpuQuota: cpu, cpuRealtime: false,
+    blkioWeight: io, blkioWeightDevice: io, blkioRates: io,
+    cpuset: offered.has('cpuset') ? { cpus: readGroupFile(`${root}/cpuset.cpus.effective`)?.trim() ?? '', mems: readGroupFile(`${root}/cpuset.mems.effective`)?.trim() ?? '' } : undefined,
+  }
 }
 
 export function createCgroup(request: { readonly path: string; readonly limits?: CgroupLimits }): void {

@@ -1,8 +1,8 @@
 /** Mount calls, run in a kernel worker: mount(2), umount2(2), fsopen(2). */
-import { readFileSync } from 'node:fs'
+import { closeSync, fstatSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { errnoFault, errnoOf } from '../../contract/errno.ts'
-import type { MountEntry, MountFlag, MountRequest, OverlayRequest } from '../../contract/mounts.ts'
-import { check, lastErrno, libc } from '../libc.ts'
+import type { BindInsideRequest, MountEntry, MountFlag, MountRequest, OverlayRequest } from '../../contract/mounts.ts'
+import { check, lastErrno, libc, O_CLOEXEC } from '../libc.ts'
 
 const MS_REMOUNT = 32
 const MS_BIND = 4096
@@ -49,6 +49,30 @@ function bindMount(request: MountRequest, attributes: number, what: string): voi
   } catch (error) {
     check(libc.umount2(request.target, MNT_DETACH), `unmount ${request.target}`)
     throw error
+  }
+}
+
+const O_PATH = 0o10000000
+const RESOLVE_NO_MAGICLINKS = 0x02
+const RESOLVE_IN_ROOT = 0x10
+
+/** The place is opened first and mounted through its descriptor: whoever swaps a link in between changes nothing. */
+export function bindInside({ root, path, target }: BindInsideRequest): void {
+  const what = `open ${path} inside ${root}`
+  const folder = openSync(root, O_PATH | O_CLOEXEC)
+  try {
+    // struct open_how: flags, mode, resolve.
+    const how = new BigUint64Array([BigInt(O_PATH | O_CLOEXEC), 0n, BigInt(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)])
+    const found = check(libc.openat2(folder, path, new Uint8Array(how.buffer), how.byteLength), what)
+    try {
+      if (fstatSync(found).isDirectory()) mkdirSync(target, { recursive: true })
+      else writeFileSync(target, '')
+      check(libc.mount(`/proc/thread-self/fd/${found}`, target, null, MS_BIND | MS_REC, null), `bind ${path} of ${root} on ${target}`)
+    } finally {
+      closeSync(found)
+    }
+  } finally {
+    closeSync(folder)
   }
 }
 

@@ -1,8 +1,8 @@
 /** Every operation a kernel worker knows. Each is synchronous: it runs to its end on the worker's thread. */
-import { addToCgroup, cgroupMode, cgroupPids, cgroupStats, createCgroup, freezeCgroup, killCgroup, removeCgroup, updateCgroup } from './cgroups.ts'
+import { addToCgroup, cgroupAbilities, cgroupMode, cgroupPids, cgroupStats, createCgroup, freezeCgroup, killCgroup, removeCgroup, updateCgroup } from './cgroups.ts'
 import { identify } from './identity.ts'
 import { addAddress, addRoute, attach, deleteAddress, deleteLink, deleteRoute, ensureBridge, linkStatistics, linkUp, listLinks, setSysctl } from './links.ts'
-import { mount, mountTable, overlay, unmount } from './mounts.ts'
+import { bindInside, mount, mountTable, overlay, unmount } from './mounts.ts'
 import { createNamespaces, isPinned, removeNamespace } from './namespaces.ts'
 import { applyNft, listNft } from './nftables.ts'
 import { dialTcp } from './dial.ts'
@@ -12,6 +12,7 @@ import { signalProcess, spawn } from './spawn.ts'
 
 export const operations = {
   mount,
+  bindInside,
   overlay,
   unmount,
   mountTable,
@@ -31,6 +32,7 @@ export const operations = {
   setSysctl,
   applyNft,
   listNft,
+  cgroupAbilities,
   cgroupMode,
   createCgroup,
   updateCgroup,
