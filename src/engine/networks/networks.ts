@@ -435,10 +435,6 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
       logger: this.#options.logger,
     })
     this.#nameServers.set(record.id, server)
-    // After a restart of ours the port is another one.
-    for (const sandbox of this.#sandboxes.values()) {
-      if (sandbox.endpoints.some(({ networkId }) => networkId === record.id) && (await this.#options.namespaces.pinned(sandbox.netnsPath))) await this.#redirectDns(sandbox)
-    }
   }
 
   async #closeNames(id: NetworkId): Promise<void> {
@@ -475,13 +471,24 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
     const alive = new Set(containerIds)
     const kept: Endpoint[] = []
     for (const sandbox of [...this.#sandboxes.values()]) {
-      if (alive.has(sandbox.containerId) && (await this.#options.namespaces.pinned(sandbox.netnsPath))) kept.push(...sandbox.endpoints.map(shownEndpoint))
-      else {
+      if (alive.has(sandbox.containerId) && (await this.#options.namespaces.pinned(sandbox.netnsPath))) {
+        kept.push(...sandbox.endpoints.map(shownEndpoint))
+        await this.#renewNames(sandbox)
+      } else {
         this.#options.logger.info({ containerId: sandbox.containerId }, 'sweeping a network sandbox without a container')
         await this.closeSandbox(sandbox.containerId)
       }
     }
     return kept
+  }
+
+  /** After a restart of ours the name servers listen on other ports. What one container's namespace has become keeps no other from its names. */
+  async #renewNames(sandbox: SandboxRecord): Promise<void> {
+    try {
+      await this.#redirectDns(sandbox)
+    } catch (error) {
+      this.#options.logger.error({ container: sandbox.containerId, error: String(error) }, 'could not give a container its name server back')
+    }
   }
 
   /** Removes every interface, namespace and rule of this instance. Definitions stay: the next `open` makes the bridges again. */

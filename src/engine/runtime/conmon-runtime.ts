@@ -27,7 +27,7 @@ import type { Live } from './live.ts'
 import { findConmons, listContainers } from './recover.ts'
 import { clampOomScore, clampRlimits } from './rlimits.ts'
 import { FilterCache } from './filters.ts'
-import { releaseByFifo } from './start-fifo.ts'
+import { releaseByFifo, waitsForStart } from './start-fifo.ts'
 import { runtimeStats } from './stats.ts'
 
 export interface RuntimeOptions {
@@ -224,6 +224,8 @@ export class ConmonRuntime implements Runtime {
       return recovered(live, state === 'paused')
     }
     if (init.pid === 0) return this.#abandon(id, facts, conmon)
+    // Its conmon died with us on its way to tell that the container waits for its start: nobody was told, and it never ran.
+    if ((await readTextIfThere(paths.exit)) === undefined && (await waitsForStart(this.#tool, id))) return this.#abandon(id, facts, conmon)
     const exit = await this.#endOf({ id, paths, facts, init })
     this.#live.set(id, { id, paths, facts, init, state: 'exited', exit, gone: Promise.resolve() })
     return { id, state: 'exited', exit }

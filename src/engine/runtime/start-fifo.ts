@@ -3,7 +3,7 @@
  * writes it, and so can we, without a process of 4 ms. The fifo's absence is what makes crun call a container running.
  */
 import { constants } from 'node:fs'
-import { open, unlink } from 'node:fs/promises'
+import { access, open, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { systemErrorCode } from '#base/fault.ts'
 import type { RuntimeTool } from './conmon.ts'
@@ -22,4 +22,15 @@ export async function releaseByFifo(tool: RuntimeTool, id: string): Promise<bool
   }
   await unlink(fifo)
   return true
+}
+
+/** True: crun made the container and nobody has let it go yet. Of other runtimes this is not known. */
+export async function waitsForStart(tool: RuntimeTool, id: string): Promise<boolean> {
+  try {
+    await access(join(tool.stateRoot, id, 'exec.fifo'))
+    return true
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return false
+    throw error
+  }
 }
