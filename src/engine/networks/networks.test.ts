@@ -190,6 +190,9 @@ test('containers of a user-defined network find each other by name and alias, an
   // A new port after a restart: the rules in the sandboxes follow.
   await networks[Symbol.asyncDispose]()
   networks = await open()
+  // As a crash in the middle of a connect leaves it: recorded, and no interface there. The others get their names all the same.
+  await kernel.links.deleteLink('eth0', { netns: paths.get('db') ?? '' })
+  assert.equal((await networks.recover(['one', ...paths.keys()])).length, 5)
   assert.equal(await lookUp(web, 'db'), '10.203.0.3')
   for (const name of paths.keys()) await networks.closeSandbox(name)
   await networks.remove('shop')
