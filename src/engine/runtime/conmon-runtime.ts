@@ -96,7 +96,8 @@ export class ConmonRuntime implements Runtime {
     const facts: BundleFacts = { formatVersion: 1, cgroupsPath: spec.linux.cgroupsPath ?? `/${id}`, stdin: request.stdin, terminal: spec.process.terminal === true, logPath: request.logPath }
     await writeBundle(paths, spec, facts)
     const argv = createArguments(this.#tool, { id, paths, terminal: facts.terminal, stdin: request.stdin, logPath: request.logPath, logCeilingBytes: request.logCeilingBytes })
-    const conmon = await this.#options.kernel.processes.start(argv, { stdio: ['null', 'null', 'null', 'pipeOut'], env: createEnvironment, session: true, cgroup: this.#conmonCgroup })
+    // It leaves a file named oom where it stands when the kernel runs out of the container's memory.
+    const conmon = await this.#options.kernel.processes.start(argv, { stdio: ['null', 'null', 'null', 'pipeOut'], env: createEnvironment, session: true, cgroup: this.#conmonCgroup, cwd: paths.folder })
     const answer = await firstAnswer(conmon.stdio[3])
     if (answer === undefined || answer.data <= 0) {
       await conmon.exited
