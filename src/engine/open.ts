@@ -105,7 +105,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     openRuntime({ kernel, facts, runFolder: `${paths.run}/rt`, cgroup: names.cgroup, clock, log: log.child({ room: 'runtime' }) }),
     openOverlaySnapshots({ root: `${paths.state}/snapshots`, mounts: kernel.mounts, confined: kernel.confined, blobs, logger: log.child({ room: 'snapshots' }) }),
     openNetworks({
-      links: kernel.links, namespaces: kernel.namespaces, nftables: kernel.nftables, processes: kernel.processes, clock, random, events, logger: log.child({ room: 'networks' }),
+      links: kernel.links, namespaces: kernel.namespaces, nftables: kernel.nftables, sockets: kernel.poller, processes: kernel.processes, clock, random, events, logger: log.child({ room: 'networks' }),
       stateDir: `${paths.state}/networks`, runDir: `${paths.run}/net`, table: names.table,
       defaultBridge: { name: names.bridge, subnet: options.networks.bridgeSubnet }, addressPools: options.networks.addressPools ?? defaultPools,
     }),

@@ -74,7 +74,7 @@ export async function openBuildLaboratory(kernel: Kernel, folder: string, name =
   const networks = await openNetworks({
     links: kernel.links,
     namespaces: kernel.namespaces,
-    nftables: kernel.nftables,
+    nftables: kernel.nftables, sockets: kernel.poller,
     clock: systemClock,
     random: systemRandom,
     logger: silentLogger,

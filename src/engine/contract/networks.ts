@@ -16,24 +16,28 @@
  * found again after a restart: `recover` is called once with what the engine knows to be alive, and the rest is swept.
  *
  * Faults: `notFound` (`network NAME not found`), `alreadyExists` (`network with name NAME already exists`), `conflict` (endpoints
- * active; a port already allocated; pool overlaps), `permissionDenied` (removing a predefined network), `invalidArgument` (subnet, address, driver),
+ * active; a port already allocated), `permissionDenied` (a predefined network; pools that overlap; an address in use), `notFound` and `invalidArgument` (subnet, address, driver),
  * `resourceExhausted` (no free address or port).
  */
 
 /** 64 hex digits. */
 export type NetworkId = string
 
+export type NetworkDriverName = 'bridge' | 'macvlan' | 'host' | 'null'
+
 export interface Network {
   readonly id: NetworkId
   readonly name: string
-  readonly driver: 'bridge' | 'host' | 'null'
+  readonly driver: NetworkDriverName
   readonly scope: 'local'
   readonly createdAtNs: bigint
   readonly internal: boolean
   readonly attachable: boolean
+  /** Absent in records of earlier versions, which had IPv4 always. */
+  readonly enableIPv4?: boolean
   readonly enableIPv6: boolean
-  /** Gateway and subnets, e.g. `{ subnet: '172.29.0.0/16', gateway: '172.29.0.1' }`. Empty for host and none. */
-  readonly ipam: { readonly driver: string; readonly options: Readonly<Record<string, string>>; readonly config: readonly IpamPool[] }
+  /** Gateway and subnets, IPv4 first, e.g. `{ subnet: '172.29.0.0/16', gateway: '172.29.0.1' }`. Empty for host and none. `options` as given. */
+  readonly ipam: { readonly driver: string; readonly options: Readonly<Record<string, string>> | null; readonly config: readonly IpamPool[] }
   readonly options: Readonly<Record<string, string>>
   readonly labels: Readonly<Record<string, string>>
 }
@@ -47,12 +51,14 @@ export interface IpamPool {
 
 export interface NetworkSpec {
   readonly name: string
-  /** `bridge` unless told otherwise; others are `invalidArgument`. */
+  /** `bridge` unless told otherwise, or `macvlan` (options `parent`, `macvlan_mode`). Docker's others: `notFound`, or `invalidArgument` with the reason. */
   readonly driver?: string
   readonly internal?: boolean
   readonly attachable?: boolean
+  /** Without a subnet of the family, one is chosen. */
+  readonly enableIPv4?: boolean
   readonly enableIPv6?: boolean
-  readonly ipam?: { readonly driver?: string; readonly options?: Readonly<Record<string, string>>; readonly config?: readonly IpamPool[] }
+  readonly ipam?: { readonly driver?: string; readonly options?: Readonly<Record<string, string>> | null; readonly config?: readonly IpamPool[] }
   readonly options?: Readonly<Record<string, string>>
   readonly labels?: Readonly<Record<string, string>>
 }
@@ -88,12 +94,20 @@ export interface PortBinding {
 export interface EndpointSpec {
   /** Names under which others on the network find it (container name and short id are added by the engine). */
   readonly aliases?: readonly string[]
-  /** A wanted address; `conflict` when taken, `invalidArgument` when outside the subnet. */
+  /** `NAME:ALIAS`: whoever has NAME on this network is found by ALIAS, too, by this container alone. */
+  readonly links?: readonly string[]
+  /** Further addresses of the interface, e.g. `169.254.5.5`. */
+  readonly linkLocalAddresses?: readonly string[]
+  /** The endpoint with the highest gives the default route; among equals the first that joined. */
+  readonly gatewayPriority?: number
+  /** A wanted address; `permissionDenied` when taken, `invalidArgument` when outside the subnet. */
   readonly ipv4Address?: string
   readonly ipv6Address?: string
   readonly macAddress?: string
-  /** Kept and shown; the bridge driver knows none of its own per endpoint. */
+  /** Kept and shown; `com.docker.network.endpoint.ifname` names the interface, `….sysctls` are set on it. */
   readonly driverOptions?: Readonly<Record<string, string>>
+  /** `IPAMConfig` as its creator wrote it, to be shown again. */
+  readonly ipamConfig?: Readonly<Record<string, unknown>> | null
   /** Published on the host. One transaction: either all are published or the connect fails. */
   readonly ports?: readonly PortBinding[]
 }
@@ -105,6 +119,8 @@ export interface Endpoint {
   readonly networkName: string
   readonly containerId: string
   readonly aliases: readonly string[]
+  readonly links?: readonly string[]
+  readonly gatewayPriority?: number
   readonly macAddress: string
   readonly ipv4Address: string
   readonly ipv4PrefixLength: number
@@ -112,14 +128,14 @@ export interface Endpoint {
   readonly ipv6Address: string
   readonly ipv6PrefixLength: number
   readonly ipv6Gateway: string
-  /** As published: every `hostPort` is set, `hostIp` is `0.0.0.0` where none was wanted. */
+  /** As published: every `hostPort` is set; where no `hostIp` was wanted, one binding of `0.0.0.0` and one of `::` for the families the endpoint has. */
   readonly ports: readonly PortBinding[]
 }
 
 export interface NetworkSandboxes {
-  /** Makes the namespace with `lo` up. Idempotent per container id. `sysctls` are `net.*` only. */
-  openSandbox(containerId: string, options?: { readonly sysctls?: Readonly<Record<string, string>> }): Promise<Sandbox>
-  /** Joins a network: `eth0`, `eth1` … in order of joining; the first gives the default route. */
+  /** Makes the namespace with `lo` up. Idempotent per container id. `sysctls` are `net.*` only; `dnsServers` are asked instead of the host's. */
+  openSandbox(containerId: string, options?: { readonly sysctls?: Readonly<Record<string, string>>; readonly dnsServers?: readonly string[] }): Promise<Sandbox>
+  /** Joins a network: `eth0`, `eth1` … in order of joining. */
   connect(containerId: string, networkId: NetworkId, spec: EndpointSpec): Promise<Endpoint>
   disconnect(containerId: string, networkId: NetworkId): Promise<void>
   /** Leaves all networks and removes the namespace. Idempotent. */

@@ -1,4 +1,4 @@
-/** The network's name server by itself: forwarding, failures, TCP, truncation, and whatever a container may send. */
+/** A sandbox's name server by itself: forwarding, failures, TCP, truncation, and whatever a container may send. */
 import assert from 'node:assert/strict'
 import { createSocket, type Socket } from 'node:dgram'
 import { connect } from 'node:net'
@@ -7,12 +7,15 @@ import { decode, encode, type DecodedPacket } from 'dns-packet'
 import fc from 'fast-check'
 import { systemClock } from '#base/clock.ts'
 import { silentLogger } from '#base/log.ts'
+import { openKernel } from '#linux/real/kernel.ts'
 import { NameServer } from './name-server.ts'
 import type { NamedEndpoint } from './names.ts'
 
-const crowd: readonly NamedEndpoint[] = Array.from({ length: 60 }, (_, index) => ({ networkName: 'shop', ipv4Address: `10.0.0.${index + 1}`, aliases: [`c${index}`, 'all'] }))
+const crowd: readonly NamedEndpoint[] = Array.from({ length: 60 }, (_, index) => ({ networkName: 'shop', ipv4Address: `10.0.0.${index + 1}`, ipv6Address: index === 4 ? 'fd00::5' : '', aliases: [`c${index}`, 'all'] }))
 let upstream: Socket
 let server: NameServer
+let port = 0
+let kernel: Awaited<ReturnType<typeof openKernel>>
 let upstreams = ['127.53.0.7']
 
 before(async () => {
@@ -22,12 +25,16 @@ before(async () => {
     upstream.send(encode({ type: 'response', id, questions, answers: [{ type: 'A', name: questions?.[0]?.name ?? '', data: '192.0.2.1' }] }), from.port, from.address)
   })
   await new Promise<void>((resolve) => upstream.bind(53, '127.53.0.7', resolve))
-  server = await NameServer.open({ address: '127.0.0.1', visible: (address) => (address === '127.0.0.1' ? crowd : undefined), upstreams: async () => upstreams, clock: systemClock, logger: silentLogger })
+  kernel = await openKernel()
+  const { port: bound, ...sockets } = await kernel.poller.bindBoth({ netns: '/proc/self/ns/net', host: '127.0.0.1' })
+  port = bound
+  server = await NameServer.open({ sockets, visible: () => crowd, upstreams: async () => upstreams, clock: systemClock, logger: silentLogger })
 })
 
 after(async () => {
   await server[Symbol.asyncDispose]()
   upstream.close()
+  await kernel[Symbol.asyncDispose]()
 })
 
 function query(name: string): Buffer {
@@ -42,13 +49,13 @@ function overUdp(message: Buffer): Promise<DecodedPacket> {
       socket.close()
       resolve(decode(reply))
     })
-    socket.send(message, server.port, '127.0.0.1')
+    socket.send(message, port, '127.0.0.1')
   })
 }
 
 function overTcp(message: Buffer): Promise<DecodedPacket> {
   return new Promise((resolve, reject) => {
-    const socket = connect(server.port, '127.0.0.1')
+    const socket = connect(port, '127.0.0.1')
     socket.once('error', reject)
     let answer = Buffer.alloc(0)
     socket.on('data', (chunk: Buffer) => {
@@ -89,7 +96,7 @@ test('whatever arrives, the server goes on', async () => {
   const socket = createSocket('udp4')
   await fc.assert(
     fc.asyncProperty(fc.uint8Array({ maxLength: 80 }), async (bytes) => {
-      await new Promise<void>((resolve) => socket.send(bytes, server.port, '127.0.0.1', () => resolve()))
+      await new Promise<void>((resolve) => socket.send(bytes, port, '127.0.0.1', () => resolve()))
     }),
     { numRuns: 200 },
   )

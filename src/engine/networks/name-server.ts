@@ -1,9 +1,10 @@
 /**
- * DNS for the containers of one network (RFC 1035), on the network's gateway address and a port of the kernel's choice. Containers
- * ask 127.0.0.11, which rules in their own namespace redirect here. Questions that are not ours go to the host's resolvers.
+ * DNS for one container (RFC 1035), on sockets that stand in the container's own network namespace but belong to us: no packet
+ * leaves it, whatever networks the container has, and whoever asks is known. A rule in the namespace redirects 127.0.0.11:53
+ * here. Questions that are not ours go to the resolvers of the host, from the host.
  */
 import { createSocket, type Socket as UdpSocket } from 'node:dgram'
-import { createServer, type Server, type Socket } from 'node:net'
+import { connect, createServer, type Server, type Socket } from 'node:net'
 import { AUTHORITATIVE_ANSWER, decode, encode, RECURSION_AVAILABLE, RECURSION_DESIRED, TRUNCATED_RESPONSE, type Answer, type DecodedPacket } from 'dns-packet'
 import type { Clock } from '#base/clock.ts'
 import { Fault } from '#base/fault.ts'
@@ -12,11 +13,11 @@ import { Gate } from '#base/task.ts'
 import { replyTo, type NamedEndpoint } from './names.ts'
 
 export interface NameServerOptions {
-  /** The gateway address, which is the host's end of the network. */
-  readonly address: string
-  /** What the container behind an address may see. Undefined: nobody of ours asks. */
-  readonly visible: (address: string) => readonly NamedEndpoint[] | undefined
-  /** The host's resolvers; none for an internal network. */
+  /** Bound to one port; ours from now on. */
+  readonly sockets: { readonly udp: number; readonly tcp: number }
+  /** What the container may see. */
+  readonly visible: () => readonly NamedEndpoint[]
+  /** Whom to ask for other names; nobody from an internal network. */
   readonly upstreams: () => Promise<readonly string[]>
   readonly clock: Clock
   readonly logger: Logger
@@ -25,49 +26,43 @@ export interface NameServerOptions {
 const upstreamTimeoutMs = 2000
 const maxUdpBytes = 512
 const maxTcpBytes = 65_535
-const mostTcpConnections = 250
+const mostTcpConnections = 64
 const serverFailure = 2
 
 export class NameServer implements AsyncDisposable {
-  readonly port: number
   readonly #options: NameServerOptions
   readonly #udp: UdpSocket
   readonly #tcp: Server
   readonly #connections = new Set<Socket>()
-  readonly #forwards = new Gate(64, 256)
+  readonly #forwards = new Gate(16, 128)
   #turn = 0
+  #isClosed = false
 
   private constructor(options: NameServerOptions, udp: UdpSocket, tcp: Server) {
     this.#options = options
     this.#udp = udp
     this.#tcp = tcp
-    this.port = udp.address().port
-    udp.on('message', (message, from) => this.#kept(this.#overUdp(message, from.address, from.port)))
+    udp.on('message', (message, from) => this.#kept(this.#overUdp(message, from)))
     tcp.on('connection', (socket) => this.#overTcp(socket))
     udp.on('error', (error) => options.logger.warn({ error: String(error) }, 'DNS socket'))
   }
 
   static async open(options: NameServerOptions): Promise<NameServer> {
-    for (let attempt = 0; ; attempt += 1) {
-      const udp = await bindUdp(options.address)
-      try {
-        return new NameServer(options, udp, await listenTcp(options.address, udp.address().port))
-      } catch (error) {
-        udp.close()
-        // The port that UDP got may be taken for TCP.
-        if (attempt === 9) throw error
-      }
-    }
+    const [udp, tcp] = await Promise.all([adoptUdp(options.sockets.udp), adoptTcp(options.sockets.tcp)])
+    return new NameServer(options, udp, tcp)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
     for (const socket of this.#connections) socket.destroy()
     await Promise.all([new Promise<void>((resolve) => this.#udp.close(resolve)), new Promise<void>((resolve) => this.#tcp.close(() => resolve()))])
   }
 
-  async #overUdp(message: Buffer, address: string, port: number): Promise<void> {
-    const reply = await this.#reply(message, address)
-    if (reply === undefined) return
+  async #overUdp(message: Buffer, { address, port }: { readonly address: string; readonly port: number }): Promise<void> {
+    const reply = await this.#reply(message, askOverUdp)
+    // The container, and this socket with it, may be gone by now.
+    if (reply === undefined || this.#isClosed) return
     const wanted = reply.length > udpLimit(message) ? truncated(reply) : reply
     this.#udp.send(wanted, port, address)
   }
@@ -95,11 +90,9 @@ export class NameServer implements AsyncDisposable {
   }
 
   async #answerOverTcp(socket: Socket, message: Buffer): Promise<void> {
-    const reply = await this.#reply(message, socket.remoteAddress ?? '')
+    const reply = await this.#reply(message, askOverTcp)
     if (reply === undefined || reply.length > maxTcpBytes || socket.destroyed) return
-    const length = Buffer.alloc(2)
-    length.writeUInt16BE(reply.length)
-    socket.write(Buffer.concat([length, reply]))
+    socket.write(withLength(reply))
   }
 
   /** A question that cannot be answered ends neither us nor the others. */
@@ -107,23 +100,22 @@ export class NameServer implements AsyncDisposable {
     answering.catch((error: unknown) => this.#options.logger.debug({ error: String(error) }, 'a DNS question could not be answered'))
   }
 
-  /** Undefined for what deserves no answer: no question, or nobody we know. */
-  async #reply(message: Buffer, address: string): Promise<Buffer | undefined> {
+  /** Undefined for what deserves no answer: no question. */
+  async #reply(message: Buffer, ask: AskUpstream): Promise<Buffer | undefined> {
     const query = decoded(message)
     const question = query?.questions?.[0]
-    const visible = this.#options.visible(address)
-    if (query === undefined || question === undefined || query.type !== 'query' || visible === undefined) return undefined
+    if (query === undefined || question === undefined || query.type !== 'query') return undefined
     this.#turn += 1
-    const reply = replyTo(question, visible, this.#turn)
+    const reply = replyTo(question, this.#options.visible(), this.#turn)
     if (reply.kind === 'answers') return answerTo(query, reply.answers)
-    return (await this.#forward(message)) ?? failureFor(query)
+    return (await this.#forward(message, ask)) ?? failureFor(query)
   }
 
-  async #forward(message: Buffer): Promise<Buffer | undefined> {
+  async #forward(message: Buffer, ask: AskUpstream): Promise<Buffer | undefined> {
     const upstreams = await this.#options.upstreams()
     for (const upstream of upstreams) {
       try {
-        return await this.#forwards.run(() => askUpstream(upstream, message, this.#options.clock))
+        return await this.#forwards.run(() => ask(upstream, message, this.#options.clock))
       } catch (error) {
         this.#options.logger.debug({ upstream, error: String(error) }, 'a resolver of the host did not answer')
       }
@@ -131,6 +123,9 @@ export class NameServer implements AsyncDisposable {
     return undefined
   }
 }
+
+/** Who asked over TCP wants more than UDP carries. */
+type AskUpstream = (upstream: string, message: Buffer, clock: Clock) => Promise<Buffer>
 
 function decoded(message: Buffer): DecodedPacket | undefined {
   try {
@@ -164,10 +159,10 @@ function truncated(reply: Buffer): Buffer {
   return encode({ type: 'response', id: packet.id, flags: (packet.flags ?? 0) | TRUNCATED_RESPONSE, questions: packet.questions })
 }
 
-function askUpstream(upstream: string, message: Buffer, clock: Clock): Promise<Buffer> {
+function askOverUdp(upstream: string, message: Buffer, clock: Clock): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const socket = createSocket(upstream.includes(':') ? 'udp6' : 'udp4')
-    const timer = clock.after(upstreamTimeoutMs, () => finish(() => reject(new Fault('timeout', `${upstream} did not answer within ${upstreamTimeoutMs} ms`))), { background: true })
+    const timer = clock.after(upstreamTimeoutMs, () => finish(() => reject(noAnswer(upstream))), { background: true })
     const finish = (then: () => void): void => {
       timer.cancel()
       socket.close()
@@ -183,11 +178,41 @@ function askUpstream(upstream: string, message: Buffer, clock: Clock): Promise<B
   })
 }
 
-function bindUdp(address: string): Promise<UdpSocket> {
+function askOverTcp(upstream: string, message: Buffer, clock: Clock): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host: upstream, port: 53 })
+    const timer = clock.after(upstreamTimeoutMs, () => socket.destroy(noAnswer(upstream)), { background: true })
+    let received = Buffer.alloc(0)
+    socket.on('connect', () => socket.write(withLength(message)))
+    socket.on('data', (chunk: Buffer) => {
+      received = Buffer.concat([received, chunk])
+      if (received.length < 2 || received.length < 2 + received.readUInt16BE(0)) return
+      resolve(received.subarray(2, 2 + received.readUInt16BE(0)))
+      socket.destroy()
+    })
+    socket.on('error', reject)
+    socket.on('close', () => {
+      timer.cancel()
+      reject(new Fault('unavailable', `${upstream} closed the connection`))
+    })
+  })
+}
+
+function noAnswer(upstream: string): Fault {
+  return new Fault('timeout', `${upstream} did not answer within ${upstreamTimeoutMs} ms`)
+}
+
+function withLength(message: Buffer): Buffer {
+  const length = Buffer.alloc(2)
+  length.writeUInt16BE(message.length)
+  return Buffer.concat([length, message])
+}
+
+function adoptUdp(fd: number): Promise<UdpSocket> {
   return new Promise((resolve, reject) => {
     const socket = createSocket('udp4')
     socket.once('error', reject)
-    socket.bind({ address, port: 0 }, () => {
+    socket.bind({ fd, exclusive: true }, () => {
       socket.off('error', reject)
       socket.unref()
       resolve(socket)
@@ -195,11 +220,11 @@ function bindUdp(address: string): Promise<UdpSocket> {
   })
 }
 
-function listenTcp(host: string, port: number): Promise<Server> {
+function adoptTcp(fd: number): Promise<Server> {
   return new Promise((resolve, reject) => {
     const server = createServer()
     server.once('error', reject)
-    server.listen({ host, port }, () => {
+    server.listen({ fd, exclusive: true }, () => {
       server.off('error', reject)
       server.unref()
       resolve(server)

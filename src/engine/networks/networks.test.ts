@@ -25,6 +25,7 @@ const open = (): Promise<BridgeNetworks> =>
     links: kernel.links,
     namespaces: kernel.namespaces,
     nftables: kernel.nftables,
+    sockets: kernel.poller,
     clock: systemClock,
     random: systemRandom,
     logger: silentLogger,
@@ -153,7 +154,7 @@ test('user-defined networks get free subnets, are isolated from each other, and 
   assert.equal(await ask(three.netnsPath, '10.202.0.2', 90), 'outside 10.202.0.1')
   assert.equal(await ask(three.netnsPath, '10.201.0.2', 80), 'failed')
   assert.equal(await ask(three.netnsPath, '10.202.0.1', 18387), 'one 10.201.0.1')
-  await assert.rejects(networks.remove('shop'), (error) => isFault(error, 'conflict') && /has active endpoints/.test(error.message))
+  await assert.rejects(networks.remove('shop'), (error) => isFault(error, 'permissionDenied') && /has active endpoints/.test(error.message))
   await networks.closeSandbox('three')
   await networks.remove('shop')
   await networks.remove(vault.id.slice(0, 10))

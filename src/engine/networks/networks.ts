@@ -1,38 +1,46 @@
 /**
- * The engine's networks: bridges, address leases, sandboxes, published ports. This file owns the state and the order of
- * effects; `rules.ts`, `ipam.ts` and `ports.ts` decide, `records.ts` remembers, the linux room acts.
+ * The engine's networks: definitions, address leases, sandboxes, published ports. This file owns the state and the order of
+ * effects; `definition.ts`, `ipam.ts` and `ports.ts` decide, `drivers.ts` makes interfaces, `packet-filter.ts` and
+ * `sandbox-names.ts` keep rules and DNS, `records.ts` remembers.
  *
  * Order of effects: what exists in the kernel is recorded first, what is forgotten is removed from the kernel first. A crash in
  * between leaves a record too many, which `recover` sweeps, and never an interface that nobody knows.
  */
-import { mkdir } from 'node:fs/promises'
+import { mkdir, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { present } from '#base/assert.ts'
-import { Fault, isFault } from '#base/fault.ts'
+import { Fault, systemErrorCode } from '#base/fault.ts'
 import type { Clock } from '#base/clock.ts'
+import { parsePrefix, requireIpPrefix, type Family, type Prefix } from '#base/ip.ts'
 import type { Logger } from '#base/log.ts'
 import { randomHex, type Random } from '#base/random.ts'
 import { KeyedSerial } from '#base/task.ts'
 import type { Links } from '#linux/contract/links.ts'
 import type { Namespaces } from '#linux/contract/namespaces.ts'
 import type { Nftables } from '#linux/contract/nftables.ts'
+import type { Poller } from '#linux/contract/poller.ts'
 import type { Processes } from '#linux/contract/processes.ts'
 import type { EventPublisher } from '../contract/events.ts'
-import type { Endpoint, EndpointSpec, IpamPool, Network, NetworkId, Networks, NetworkSpec, PortBinding, Sandbox } from '../contract/networks.ts'
+import type { Endpoint, EndpointSpec, Network, NetworkId, Networks, NetworkSpec, PortBinding, Sandbox } from '../contract/networks.ts'
+import { checkSpec, choosePools, flagOf, option, predefinedNames, recordOf, withGateway } from './definition.ts'
+import { bridgeDriver, macvlanDriver, type NetworkDriver } from './drivers.ts'
+import { endpointRecord, gatewayOf, routeHolder, shownEndpoint } from './endpoint.ts'
 import { HostFirewall } from './host-firewall.ts'
-import { AddressLeases, macOfAddress } from './ipam.ts'
-import { firstFreePrefix, formatAddress, formatPrefix, overlaps, requirePrefix, type Prefix } from '#base/ipv4.ts'
-import { NameServer } from './name-server.ts'
+import { NetworkLeases, type EndpointAddresses } from './ipam.ts'
 import type { NamedEndpoint } from './names.ts'
+import { PacketFilter } from './packet-filter.ts'
 import { HostPorts, type PortProbe } from './ports.ts'
 import { hostResolver, type ResolverSettings } from './resolver.ts'
 import { NetworkRecords, type EndpointRecord, type NetworkRecord, type SandboxRecord } from './records.ts'
-import { networkScript, portScript, redirectDnsScript, tableScript, type FilteredNetwork, type PublishedPort } from './rules.ts'
+import { familyOf, type FilteredNetwork, type PublishedPort } from './rules.ts'
+import { SandboxNames } from './sandbox-names.ts'
 
 export interface NetworksOptions {
   readonly links: Links
   readonly namespaces: Namespaces
   readonly nftables: Nftables
+  /** For name servers that stand in the containers' namespaces. */
+  readonly sockets: Pick<Poller, 'bindBoth'>
   /** For iptables, where the host's firewall drops what it does not know. Left out: it is not looked at. */
   readonly processes?: Processes
   readonly clock: Clock
@@ -53,22 +61,13 @@ export interface NetworksOptions {
   readonly portProbe?: PortProbe
 }
 
-/** Docker's option names for a bridge; others are kept and have no effect. */
-const bridgeOption = {
-  name: 'com.docker.network.bridge.name',
-  masquerade: 'com.docker.network.bridge.enable_ip_masquerade',
-  betweenContainers: 'com.docker.network.bridge.enable_icc',
-  hostAddress: 'com.docker.network.bridge.host_binding_ipv4',
-  mtu: 'com.docker.network.driver.mtu',
-} as const
-
 /** When a closed sandbox's interface is looked for again. */
 const lingerMs = 2000
 
 interface LiveNetwork {
   readonly record: NetworkRecord
   /** Undefined for host and none. */
-  readonly leases: AddressLeases | undefined
+  readonly leases: NetworkLeases | undefined
 }
 
 export async function openNetworks(options: NetworksOptions): Promise<BridgeNetworks> {
@@ -81,127 +80,143 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
   readonly #options: NetworksOptions
   readonly #records: NetworkRecords
   readonly #ports: HostPorts
-  readonly #firewall: HostFirewall | undefined
+  readonly #filter: PacketFilter
+  readonly #names: SandboxNames
+  readonly #drivers: Readonly<Record<'bridge' | 'macvlan', NetworkDriver>>
   readonly #networks = new Map<NetworkId, LiveNetwork>()
   readonly #sandboxes = new Map<string, SandboxRecord>()
+  /** Networks that somebody is about to join, once for each. */
+  readonly #joining: NetworkId[] = []
   readonly #serial = new KeyedSerial<string>()
   /** Host ends of closed sandboxes, which should vanish by themselves. */
   readonly #leaving = new Set<string>()
-  /** DNS of user-defined networks. */
-  readonly #nameServers = new Map<NetworkId, NameServer>()
 
   constructor(options: NetworksOptions) {
+    const { nftables, table, logger, links, sockets, clock, processes } = options
     this.#options = options
     this.#records = new NetworkRecords(options.stateDir, options.runDir)
     this.#ports = new HostPorts(options.portProbe)
-    this.#firewall = options.processes === undefined ? undefined : new HostFirewall(options.processes, options.table)
+    this.#drivers = { bridge: bridgeDriver(links), macvlan: macvlanDriver(links) }
+    this.#filter = new PacketFilter({
+      nftables, table, logger,
+      firewall: processes === undefined ? undefined : new HostFirewall(processes, table),
+      networks: () => [...this.#networks.values()].flatMap(({ record }) => filtered(record)),
+      ports: () => [...this.#sandboxes.values()].flatMap(({ endpoints }) => endpoints.flatMap(publishedPorts)),
+    })
+    this.#names = new SandboxNames({ nftables, sockets, clock, logger, visible: (id) => this.#visibleFrom(id), upstreams: (id) => this.#upstreamsOf(id) })
   }
 
-  /** Reads the records and brings bridges and rules to what they say; containers that run are not touched. */
+  /** Reads the records and brings interfaces and rules to what they say; containers that run are not touched. */
   async open(): Promise<void> {
     await mkdir(this.#namespaceFolder(), { recursive: true, mode: 0o711 })
     const stored = await this.#records.open()
-    for (const record of stored.networks) this.#networks.set(record.id, { record, leases: leasesOf(record) })
+    for (const record of stored.networks) this.#add(record)
     for (const sandbox of stored.sandboxes) {
       this.#sandboxes.set(sandbox.containerId, sandbox)
       for (const endpoint of sandbox.endpoints) {
-        this.#networks.get(endpoint.networkId)?.leases?.restore(endpoint.ipv4Address)
+        this.#networks.get(endpoint.networkId)?.leases?.restore(endpoint)
         this.#ports.restore(endpoint.ports)
       }
     }
     await this.#ensurePredefined()
     await this.#options.links.setSysctl('net.ipv4.ip_forward', '1')
-    for (const { record } of this.#networks.values()) if (record.driver === 'bridge') await this.#ensureBridge(record)
-    await this.#applyTable()
-    await this.#openFirewall()
-    for (const { record } of this.#networks.values()) if (hasNames(record)) await this.#openNames(record)
+    for (const live of this.#networks.values()) await this.#ensureDevice(live)
+    await this.#filter.open()
+  }
+
+  /** After a restart of the machine a parent may be gone: then this network's containers do not start, all others do. */
+  async #ensureDevice({ record, leases }: LiveNetwork): Promise<void> {
+    if (leases === undefined) return
+    if (record.enableIPv6) await forwardIPv6(this.#options.links)
+    try {
+      await this.#driverOf(record).ensure(record, leases)
+    } catch (error) {
+      if (record.driver !== 'macvlan') throw error
+      this.#options.logger.warn({ network: record.name, error: String(error) }, 'the parent interface of a macvlan network is not there')
+    }
   }
 
   async #ensurePredefined(): Promise<void> {
-    const named = new Set([...this.#networks.values()].map(({ record }) => record.name))
+    const before = this.#networks.size
     const { defaultBridge } = this.#options
-    const make = (name: string, driver: Network['driver'], pools: readonly IpamPool[], bridge: string): void => {
-      if (!named.has(name)) this.#add(this.#record({ name }, driver, pools, bridge))
+    const named = new Map([...this.#networks.values()].map(({ record }) => [record.name, record]))
+    const options = {
+      'com.docker.network.bridge.default_bridge': 'true',
+      [option.betweenContainers]: 'true',
+      [option.masquerade]: 'true',
+      [option.hostAddress]: '0.0.0.0',
+      [option.name]: defaultBridge.name,
+      [option.mtu]: '1500',
     }
-    make('bridge', 'bridge', [poolWithGateway({ subnet: defaultBridge.subnet })], defaultBridge.name)
-    make('host', 'host', [], '')
-    make('none', 'null', [], '')
-    if (named.size < this.#networks.size) await this.#saveNetworks()
+    const bridge = named.get('bridge')
+    if (bridge === undefined) this.#define({ name: 'bridge', options }, 'bridge', defaultBridge.name, [defaultBridge.subnet])
+    // Earlier versions kept none.
+    else if (Object.keys(bridge.options).length === 0) this.#add({ ...bridge, options, madeDevice: true })
+    if (!named.has('host')) this.#define({ name: 'host' }, 'host', '', [])
+    if (!named.has('none')) this.#define({ name: 'none' }, 'null', '', [])
+    if (before < this.#networks.size) await this.#saveNetworks()
+  }
+
+  #define(spec: NetworkSpec, driver: Network['driver'], device: string, subnets: readonly string[]): void {
+    const { random, clock } = this.#options
+    this.#add({ ...recordOf(spec, { id: randomHex(random, 64), driver, device, pools: subnets.map((subnet) => withGateway({ subnet })), createdAtNs: clock.nowNs() }), madeDevice: true })
   }
 
   async create(spec: NetworkSpec): Promise<Network> {
-    if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/.test(spec.name)) {
-      throw new Fault('invalidArgument', `invalid network name '${spec.name}': expected letters, digits, '_', '.' or '-', the first a letter or digit`)
-    }
-    const driver = spec.driver === undefined || spec.driver === '' || spec.driver === 'default' ? 'bridge' : spec.driver
-    if (driver !== 'bridge') throw new Fault('invalidArgument', `network driver '${driver}' is not supported: expected bridge`)
-    if (spec.enableIPv6 === true) throw new Fault('invalidArgument', 'IPv6 is not supported yet: leave enableIPv6 out')
+    const driver = checkSpec(spec)
     return this.#serial.run('networks', async () => {
-      if ([...this.#networks.values()].some(({ record }) => record.name === spec.name)) {
-        throw new Fault('alreadyExists', `network with name ${spec.name} already exists`)
-      }
-      const pools = [await this.#choosePool(spec)]
-      const record = this.#record(spec, driver, pools, undefined)
-      this.#add(record)
-      try {
-        await this.#saveNetworks()
-        await this.#ensureBridge(record)
-        await this.#apply(networkScript('add', this.#options.table, filtered(record)))
-        await this.#openFirewall()
-        await this.#openNames(record)
-      } catch (error) {
-        this.#networks.delete(record.id)
-        await this.#options.links.deleteLink(record.bridge)
-        await this.#saveNetworks()
-        throw error
-      }
+      const others = [...this.#networks.values()].map(({ record }) => record)
+      if (others.some(({ name }) => name === spec.name)) throw new Fault('alreadyExists', `network with name ${spec.name} already exists`)
+      const { random, clock, addressPools } = this.#options
+      const id = randomHex(random, 64)
+      const device = this.#drivers[driver].device(id, { options: spec.options ?? {}, internal: spec.internal ?? false }, others)
+      if (driver === 'bridge' && others.some(({ bridge }) => bridge === device)) throw new Fault('permissionDenied', `cannot create network ${id} (${device}): conflicts with network ${others.find(({ bridge }) => bridge === device)?.id ?? ''} (${device}): networks have same bridge name`)
+      const pools = choosePools(spec, { taken: this.#subnets(), onHost: await this.#hostPrefixes(), addressPools, random })
+      const record = recordOf(spec, { id, driver, pools, createdAtNs: clock.nowNs(), device })
+      await this.#install(this.#add(driver === 'macvlan' && record.internal ? { ...record, options: { ...record.options, [option.parent]: device } } : record))
       this.#publish('create', record)
       return shown(record)
     })
   }
 
-  #record(spec: NetworkSpec, driver: Network['driver'], pools: readonly IpamPool[], bridge: string | undefined): NetworkRecord {
-    const id = randomHex(this.#options.random, 64)
-    const wanted = spec.options?.[bridgeOption.name]
-    if (wanted !== undefined && !/^[a-zA-Z0-9_.-]{1,15}$/.test(wanted)) throw new Fault('invalidArgument', `invalid bridge name '${wanted}': expected at most 15 letters, digits, '_', '.' or '-'`)
-    return {
-      id,
-      name: spec.name,
-      driver,
-      scope: 'local',
-      createdAtNs: String(this.#options.clock.nowNs()),
-      internal: spec.internal ?? false,
-      attachable: spec.attachable ?? false,
-      enableIPv6: false,
-      ipam: { driver: spec.ipam?.driver ?? 'default', options: spec.ipam?.options ?? {}, config: pools },
-      options: spec.options ?? {},
-      labels: spec.labels ?? {},
-      bridge: bridge ?? wanted ?? `br-${id.slice(0, 12)}`,
+  /** All or nothing. */
+  async #install(live: LiveNetwork): Promise<void> {
+    const { record } = live
+    try {
+      await this.#saveNetworks()
+      if (record.enableIPv6) await forwardIPv6(this.#options.links)
+      const madeDevice = await this.#driverOf(record).ensure(record, present(live.leases, 'the leases of a network with endpoints'))
+      if (madeDevice) {
+        this.#networks.set(record.id, { ...live, record: { ...record, madeDevice } })
+        await this.#saveNetworks()
+      }
+      for (const network of filtered(record)) await this.#filter.add(network)
+    } catch (error) {
+      const { record: found } = this.#networks.get(record.id) ?? live
+      this.#networks.delete(record.id)
+      await this.#driverOf(record).remove(found)
+      await this.#saveNetworks()
+      throw error
     }
   }
 
-  #add(record: NetworkRecord): void {
-    this.#networks.set(record.id, { record, leases: leasesOf(record) })
+  #add(record: NetworkRecord): LiveNetwork {
+    const live = { record, leases: record.ipam.config.length === 0 ? undefined : new NetworkLeases(record.ipam.config) }
+    this.#networks.set(record.id, live)
+    return live
   }
 
-  /** The wanted subnet if it is free, or the first free one of the pools that overlaps no interface of the host either. */
-  async #choosePool(spec: NetworkSpec): Promise<IpamPool> {
-    const pools = spec.ipam?.config ?? []
-    if (pools.length > 1) throw new Fault('invalidArgument', `network ${spec.name} has ${pools.length} subnets: expected at most one`)
-    const taken = [...this.#networks.values()].flatMap(({ leases }) => leases?.subnet ?? [])
-    const wanted = pools[0]
-    if (wanted !== undefined && wanted.subnet !== '') {
-      const prefix = requirePrefix(wanted.subnet, 'subnet')
-      if (taken.some((each) => overlaps(each, prefix))) throw new Fault('conflict', `Pool overlaps with other one on this address space: ${wanted.subnet}`)
-      return poolWithGateway({ ...wanted, subnet: formatPrefix(prefix) })
-    }
-    const links = await this.#options.links.list()
-    const onHost = links.flatMap(({ addresses }) => addresses.filter((address) => !address.includes(':')).map((address) => requirePrefix(address, 'address')))
-    for (const { base, length } of this.#options.addressPools) {
-      const prefix = firstFreePrefix(requirePrefix(base, 'address pool'), length, [...taken, ...onHost])
-      if (prefix !== undefined) return poolWithGateway({ subnet: formatPrefix(prefix) })
-    }
-    throw new Fault('resourceExhausted', 'could not find an available, non-overlapping IPv4 address pool: name a subnet or remove networks')
+  #driverOf({ name, driver }: NetworkRecord): NetworkDriver {
+    if (driver === 'host' || driver === 'null') throw new Fault('invalidArgument', `network ${name} takes no endpoints: its driver is ${driver}`)
+    return this.#drivers[driver]
+  }
+
+  #subnets(): Prefix[] {
+    return [...this.#networks.values()].flatMap(({ record }) => record.ipam.config.map(({ subnet }) => requireIpPrefix(subnet, 'subnet')))
+  }
+
+  async #hostPrefixes(): Promise<Prefix[]> {
+    return (await this.#options.links.list()).flatMap(({ addresses }) => addresses.flatMap((address) => parsePrefix(address) ?? []))
   }
 
   async get(nameOrId: string): Promise<Network> {
@@ -236,28 +251,27 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
   async remove(nameOrId: string): Promise<Network> {
     return this.#serial.run('networks', async () => {
       const { record } = this.#find(nameOrId)
-      if (isPredefined(record)) throw new Fault('permissionDenied', `${record.name} is a pre-defined network and cannot be removed`)
-      if (this.#endpointRecords(record.id).length > 0) {
-        throw new Fault('conflict', `error while removing network: network ${record.name} id ${record.id} has active endpoints`)
+      if (predefinedNames.includes(record.name)) throw new Fault('permissionDenied', `${record.name} is a pre-defined network and cannot be removed`)
+      if (this.#joining.includes(record.id) || this.#endpointRecords(record.id).length > 0) {
+        throw new Fault('permissionDenied', `error while removing network: network ${record.name} id ${record.id} has active endpoints`)
       }
-      await this.#closeNames(record.id)
-      await this.#apply(networkScript('delete', this.#options.table, filtered(record)))
-      await this.#options.links.deleteLink(record.bridge)
+      for (const network of filtered(record)) await this.#filter.remove(network)
+      await this.#driverOf(record).remove(record)
       this.#networks.delete(record.id)
-      await this.#openFirewall()
+      await this.#filter.openFirewall()
       await this.#saveNetworks()
       this.#publish('destroy', record)
       return shown(record)
     })
   }
 
-  openSandbox(containerId: string, options: { readonly sysctls?: Readonly<Record<string, string>> } = {}): Promise<Sandbox> {
+  openSandbox(containerId: string, options: { readonly sysctls?: Readonly<Record<string, string>>; readonly dnsServers?: readonly string[] } = {}): Promise<Sandbox> {
     if (!/^[0-9a-zA-Z][0-9a-zA-Z_.-]{0,127}$/.test(containerId)) throw new Fault('invalidArgument', `'${containerId}' is no container id`)
     return this.#serial.run(containerId, async () => {
       const existing = this.#sandboxes.get(containerId)
       if (existing !== undefined) return { containerId, netnsPath: existing.netnsPath }
       const netnsPath = join(this.#namespaceFolder(), containerId.slice(0, 24))
-      const sandbox: SandboxRecord = { containerId, netnsPath, endpoints: [] }
+      const sandbox: SandboxRecord = { containerId, netnsPath, ...(options.dnsServers === undefined || options.dnsServers.length === 0 ? {} : { dnsServers: options.dnsServers }), endpoints: [] }
       await this.#records.saveSandbox(sandbox)
       try {
         await this.#options.namespaces.create({ pinAt: { net: netnsPath }, sysctls: options.sysctls })
@@ -276,75 +290,58 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
       if (sandbox === undefined) throw new Fault('notFound', `container ${containerId} has no network sandbox`)
       const { record, leases } = this.#find(networkId)
       if (leases === undefined) throw new Fault('invalidArgument', `network ${record.name} takes no endpoints: its driver is ${record.driver}`)
-      if (spec.ipv6Address !== undefined && spec.ipv6Address !== '') throw new Fault('invalidArgument', 'IPv6 is not supported yet: leave ipv6Address out')
       if (sandbox.endpoints.some((endpoint) => endpoint.networkId === record.id)) {
         throw new Fault('alreadyExists', `endpoint for container ${containerId} already exists in network ${record.name}`)
       }
-      const address = leases.take(spec.ipv4Address)
-      let ports: readonly PortBinding[] = []
+      this.#joining.push(record.id)
       try {
-        ports = await this.#ports.reserve(withDefaultHostAddress(spec.ports ?? [], record))
-        const endpoint = this.#endpoint(sandbox, record, leases, address, spec, ports)
-        await this.#attach({ ...sandbox, endpoints: [...sandbox.endpoints, endpoint] }, endpoint, record)
-        return shownEndpoint(endpoint)
-      } catch (error) {
-        leases.release(formatAddress(address))
-        this.#ports.release(ports)
-        throw error
+        return shownEndpoint(await this.#join(sandbox, { record, leases }, spec))
+      } finally {
+        this.#joining.splice(this.#joining.indexOf(record.id), 1)
       }
     })
   }
 
-  #endpoint(sandbox: SandboxRecord, record: NetworkRecord, leases: AddressLeases, address: number, spec: EndpointSpec, ports: readonly PortBinding[]): EndpointRecord {
-    const id = randomHex(this.#options.random, 64)
-    const used = new Set(sandbox.endpoints.map(({ interfaceName }) => interfaceName))
-    let number = 0
-    while (used.has(`eth${number}`)) number += 1
-    return {
-      id,
-      networkId: record.id,
-      networkName: record.name,
-      containerId: sandbox.containerId,
-      aliases: spec.aliases ?? [],
-      macAddress: spec.macAddress ?? macOfAddress(address),
-      ipv4Address: formatAddress(address),
-      ipv4PrefixLength: leases.subnet.length,
-      gateway: record.internal ? '' : formatAddress(leases.gateway),
-      ipv6Address: '',
-      ipv6PrefixLength: 0,
-      ipv6Gateway: '',
-      ports,
-      hostInterface: `be${id.slice(0, 12)}`,
-      interfaceName: `eth${number}`,
+  async #join(sandbox: SandboxRecord, { record, leases }: { readonly record: NetworkRecord; readonly leases: NetworkLeases }, spec: EndpointSpec): Promise<EndpointRecord> {
+    const addresses = leases.take(spec)
+    let ports: readonly PortBinding[] = []
+    try {
+      ports = await this.#reserve(record, addresses, spec.ports ?? [])
+      const endpoint = endpointRecord({ id: randomHex(this.#options.random, 64), sandbox, record, leases, addresses, spec, ports })
+      await this.#attach(sandbox, endpoint, { record, sysctls: spec.driverOptions?.['com.docker.network.endpoint.sysctls'] ?? '' })
+      return endpoint
+    } catch (error) {
+      leases.release(addresses)
+      this.#ports.release(ports)
+      throw error
     }
   }
 
-  async #attach(sandbox: SandboxRecord, endpoint: EndpointRecord, record: NetworkRecord): Promise<void> {
-    const { links, table } = this.#options
-    const before = present(this.#sandboxes.get(sandbox.containerId), 'the sandbox that is being connected')
-    const hasRoute = before.endpoints.some(({ gateway }) => gateway !== '')
+  /** Nobody comes in to an internal network from the host's ports, nor to a macvlan, which has addresses of the world's. */
+  async #reserve(record: NetworkRecord, { ipv4Address, ipv6Address }: EndpointAddresses, ports: readonly PortBinding[]): Promise<readonly PortBinding[]> {
+    if (record.internal || record.driver !== 'bridge') return []
+    const families: readonly Family[] = [...(ipv4Address === '' ? [] : [4 as const]), ...(ipv6Address === '' ? [] : [6 as const])]
+    const hostAddress = record.options[option.hostAddress]
+    const preset = hostAddress === undefined || hostAddress === '0.0.0.0' ? '' : hostAddress
+    return this.#ports.reserve(ports.map((port) => (port.hostIp === '' ? { ...port, hostIp: preset } : port)), families)
+  }
+
+  async #attach(before: SandboxRecord, endpoint: EndpointRecord, { record, sysctls }: { readonly record: NetworkRecord; readonly sysctls: string }): Promise<void> {
+    const sandbox: SandboxRecord = { ...before, endpoints: [...before.endpoints, endpoint] }
+    const driver = this.#driverOf(record)
     this.#sandboxes.set(sandbox.containerId, sandbox)
     try {
       await this.#records.saveSandbox(sandbox)
-      await links.attach({
-        bridge: record.bridge,
-        hostName: endpoint.hostInterface,
-        netns: sandbox.netnsPath,
-        ifName: endpoint.interfaceName,
-        mac: endpoint.macAddress,
-        mtu: mtuOf(record),
-        addresses: [`${endpoint.ipv4Address}/${endpoint.ipv4PrefixLength}`],
-        gateways: endpoint.gateway === '' || hasRoute ? [] : [endpoint.gateway],
-        // Where br_netfilter is loaded, a container reaches its own published port only so.
-        hairpin: true,
-        isolated: record.options[bridgeOption.betweenContainers] === 'false',
-      })
-      if (endpoint.ports.length > 0) await this.#apply(portScript('add', table, publishedPorts(endpoint)))
-      await this.#redirectDns(sandbox)
+      const gateways = families.flatMap((family) => (routeHolder(sandbox.endpoints, family) === endpoint ? [gatewayOf(endpoint, family)] : []))
+      await driver.attach(record, endpoint, { netns: sandbox.netnsPath, gateways })
+      for (const [name, value] of interfaceSysctls(sysctls, endpoint.interfaceName)) await this.#options.links.setSysctl(name, value, { netns: sandbox.netnsPath })
+      await this.#filter.publish(publishedPorts(endpoint))
+      await this.#followNames(sandbox)
     } catch (error) {
-      await links.deleteLink(endpoint.hostInterface)
+      await driver.detach(endpoint, sandbox.netnsPath)
       this.#sandboxes.set(sandbox.containerId, before)
       await this.#records.saveSandbox(before)
+      await this.#followNames(before)
       throw error
     }
   }
@@ -356,30 +353,22 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
       const endpoint = sandbox?.endpoints.find((each) => each.networkId === record.id)
       if (sandbox === undefined || endpoint === undefined) throw new Fault('notFound', `container ${containerId} is not connected to the network ${record.name}`)
       const kept = { ...sandbox, endpoints: sandbox.endpoints.filter((each) => each !== endpoint) }
-      await this.#detach(endpoint)
+      await this.#filter.unpublish(publishedPorts(endpoint))
+      await this.#driverOf(record).detach(endpoint, sandbox.netnsPath)
+      this.#release(endpoint)
       this.#sandboxes.set(containerId, kept)
       await this.#records.saveSandbox(kept)
-      await this.#redirectDns(kept)
-      const heir = kept.endpoints.find(({ gateway }) => gateway !== '')
-      if (endpoint.gateway !== '' && heir !== undefined) {
-        await this.#options.links.route({ destination: 'default', gateway: heir.gateway, device: heir.interfaceName }, { netns: sandbox.netnsPath })
+      await this.#followNames(kept)
+      for (const family of families) {
+        const heir = routeHolder(kept.endpoints, family)
+        if (heir === undefined || routeHolder(sandbox.endpoints, family) !== endpoint) continue
+        await this.#options.links.route({ destination: 'default', gateway: gatewayOf(heir, family), device: heir.interfaceName }, { netns: sandbox.netnsPath })
       }
     })
   }
 
-  /** Takes the endpoint from the kernel and frees its lease and ports. */
-  async #detach(endpoint: EndpointRecord): Promise<void> {
-    await this.#unpublish(endpoint)
-    await this.#options.links.deleteLink(endpoint.hostInterface)
-    this.#release(endpoint)
-  }
-
-  async #unpublish(endpoint: EndpointRecord): Promise<void> {
-    if (endpoint.ports.length > 0) await this.#apply(portScript('delete', this.#options.table, publishedPorts(endpoint)))
-  }
-
   #release(endpoint: EndpointRecord): void {
-    this.#networks.get(endpoint.networkId)?.leases?.release(endpoint.ipv4Address)
+    this.#networks.get(endpoint.networkId)?.leases?.release(endpoint)
     this.#ports.release(endpoint.ports)
   }
 
@@ -404,11 +393,13 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
     return this.#serial.run(containerId, async () => {
       const sandbox = this.#sandboxes.get(containerId)
       if (sandbox === undefined) return
-      for (const endpoint of sandbox.endpoints) await this.#unpublish(endpoint)
+      await this.#filter.unpublish(sandbox.endpoints.flatMap(publishedPorts))
+      // A socket of ours in the namespace would keep it.
+      await this.#names.close(containerId)
       // The kernel takes the interfaces along with the namespace, many at a time. Deleting one by name would hold its network lock for 30 ms.
       await this.#options.namespaces.remove(sandbox.netnsPath)
       for (const endpoint of sandbox.endpoints) this.#release(endpoint)
-      this.#expectGone(sandbox.endpoints.map(({ hostInterface }) => hostInterface))
+      this.#expectGone(sandbox.endpoints.flatMap(({ hostInterface }) => hostInterface || []))
       this.#sandboxes.delete(containerId)
       await this.#records.removeSandbox(containerId)
     })
@@ -418,53 +409,39 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
     const sandbox = this.#sandboxes.get(containerId)
     if (sandbox === undefined) throw new Fault('notFound', `container ${containerId} has no network sandbox`)
     const host = await hostResolver()
-    if (this.#nameServerOf(sandbox) !== undefined) return { nameservers: ['127.0.0.11'], search: host.search, options: [...host.options.filter((option) => !option.startsWith('ndots:')), 'ndots:0'] }
+    if (this.#isNamed(sandbox)) return { nameservers: ['127.0.0.11'], search: host.search, options: [...host.options.filter((option) => !option.startsWith('ndots:')), 'ndots:0'] }
     // A server on the host's loopback is another machine's inside a container.
     return { ...host, nameservers: host.nameservers.filter((address) => !isLoopback(address)) }
   }
 
   // ---- names -------------------------------------------------------------------------------------------------------
 
-  async #openNames(record: NetworkRecord): Promise<void> {
-    const leases = present(this.#networks.get(record.id)?.leases, 'the leases of a bridge network')
-    const server = await NameServer.open({
-      address: formatAddress(leases.gateway),
-      visible: (address) => this.#visibleFrom(record.id, address),
-      upstreams: async () => (record.internal ? [] : (await hostResolver()).nameservers),
-      clock: this.#options.clock,
-      logger: this.#options.logger,
-    })
-    this.#nameServers.set(record.id, server)
+  /** As with Docker, the default bridge knows no names. */
+  #isNamed({ endpoints }: SandboxRecord): boolean {
+    return endpoints.some(({ networkName }) => !predefinedNames.includes(networkName))
   }
 
-  async #closeNames(id: NetworkId): Promise<void> {
-    await this.#nameServers.get(id)?.[Symbol.asyncDispose]()
-    this.#nameServers.delete(id)
+  async #followNames(sandbox: SandboxRecord): Promise<void> {
+    if (this.#isNamed(sandbox)) await this.#names.open(sandbox.containerId, sandbox.netnsPath)
+    else await this.#names.close(sandbox.containerId)
   }
 
-  /** The endpoints on all networks with names of the container that has `address` on the network. */
-  #visibleFrom(networkId: NetworkId, address: string): readonly NamedEndpoint[] | undefined {
-    const sandbox = [...this.#sandboxes.values()].find(({ endpoints }) => endpoints.some((endpoint) => endpoint.networkId === networkId && endpoint.ipv4Address === address))
-    return sandbox?.endpoints.filter((endpoint) => this.#nameServers.has(endpoint.networkId)).flatMap((endpoint) => this.#endpointRecords(endpoint.networkId))
+  /** The endpoints on all networks with names that a container is on, under its own links' aliases, too. */
+  #visibleFrom(containerId: string): readonly NamedEndpoint[] {
+    const own = (this.#sandboxes.get(containerId)?.endpoints ?? []).filter(({ networkName }) => !predefinedNames.includes(networkName))
+    return own.flatMap(({ networkId, links = [] }) =>
+      this.#endpointRecords(networkId).map((endpoint) => {
+        const linked = links.map((link) => link.split(':')).filter(([name = '']) => endpoint.aliases.includes(name) || (name.length >= 12 && endpoint.containerId.startsWith(name)))
+        return linked.length === 0 ? endpoint : { ...endpoint, aliases: [...endpoint.aliases, ...linked.flatMap(([name = '', alias = name]) => alias)] }
+      }),
+    )
   }
 
-  #nameServerOf(sandbox: SandboxRecord): { readonly server: NameServer; readonly endpoint: EndpointRecord } | undefined {
-    for (const endpoint of sandbox.endpoints) {
-      const server = this.#nameServers.get(endpoint.networkId)
-      if (server !== undefined) return { server, endpoint }
-    }
-    return undefined
-  }
-
-  /** Makes 127.0.0.11:53 inside the sandbox the name server of its first network with names. */
-  async #redirectDns(sandbox: SandboxRecord): Promise<void> {
-    const found = this.#nameServerOf(sandbox)
-    if (found === undefined) return
-    const { server, endpoint } = found
-    const leases = present(this.#networks.get(endpoint.networkId)?.leases, 'the leases of a network with names')
-    const where = { netns: sandbox.netnsPath }
-    await this.#options.links.setSysctl(`net/ipv4/conf/${endpoint.interfaceName}/route_localnet`, '1', where)
-    await this.#options.nftables.apply(redirectDnsScript({ address: formatAddress(leases.gateway), port: server.port }), where)
+  async #upstreamsOf(containerId: string): Promise<readonly string[]> {
+    const sandbox = this.#sandboxes.get(containerId)
+    const leadsOut = sandbox?.endpoints.some(({ networkId }) => this.#networks.get(networkId)?.record.internal === false) ?? false
+    if (sandbox === undefined || !leadsOut) return []
+    return sandbox.dnsServers ?? (await hostResolver()).nameservers
   }
 
   async recover(containerIds: readonly string[]): Promise<readonly Endpoint[]> {
@@ -482,10 +459,10 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
     return kept
   }
 
-  /** After a restart of ours the name servers listen on other ports. What one container's namespace has become keeps no other from its names. */
+  /** After a restart of ours its name server is another one. What one container's namespace has become keeps no other from its names. */
   async #renewNames(sandbox: SandboxRecord): Promise<void> {
     try {
-      await this.#redirectDns(sandbox)
+      await this.#followNames(sandbox)
     } catch (error) {
       this.#options.logger.error({ container: sandbox.containerId, error: String(error) }, 'could not give a container its name server back')
     }
@@ -496,46 +473,13 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
     for (const containerId of [...this.#sandboxes.keys()]) await this.closeSandbox(containerId)
     await this.#deleteLingering()
     await this[Symbol.asyncDispose]()
-    await this.#openFirewall([])
-    for (const { record } of this.#networks.values()) if (record.driver === 'bridge') await this.#options.links.deleteLink(record.bridge)
-    const { table } = this.#options
-    await this.#options.nftables.apply(`add table ip ${table}\ndelete table ip ${table}`)
+    for (const { record, leases } of this.#networks.values()) if (leases !== undefined) await this.#driverOf(record).remove(record)
+    await this.#filter.close()
   }
 
   /** Stops the name servers. Containers, interfaces and rules stay. */
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const id of [...this.#nameServers.keys()]) await this.#closeNames(id)
-  }
-
-  async #ensureBridge(record: NetworkRecord): Promise<void> {
-    const pool = record.ipam.config[0]
-    const leases = present(this.#networks.get(record.id)?.leases, 'the leases of a bridge network')
-    const gateway = pool?.gateway ?? formatAddress(leases.gateway)
-    const { links } = this.#options
-    await links.ensureBridge({ name: record.bridge, addresses: [`${gateway}/${leases.subnet.length}`], mtu: mtuOf(record), mac: macOfAddress(leases.gateway) })
-    await links.setSysctl(`net/ipv4/conf/${record.bridge}/route_localnet`, '1')
-  }
-
-  /** Somebody may have flushed the ruleset (a firewall's reload): then the table is made anew from what we know. */
-  async #apply(script: string): Promise<void> {
-    try {
-      await this.#options.nftables.apply(script)
-    } catch (error) {
-      if (!isFault(error, 'notFound')) throw error
-      this.#options.logger.warn({ table: this.#options.table }, 'the nftables table was gone: making it anew')
-      await this.#applyTable()
-      await this.#options.nftables.apply(script)
-    }
-  }
-
-  async #openFirewall(bridges = [...this.#networks.values()].flatMap(({ record }) => (record.driver === 'bridge' ? record.bridge : []))): Promise<void> {
-    await this.#firewall?.letThrough(bridges)
-  }
-
-  async #applyTable(): Promise<void> {
-    const networks = [...this.#networks.values()].flatMap(({ record }) => (record.driver === 'bridge' ? filtered(record) : []))
-    const ports = [...this.#sandboxes.values()].flatMap(({ endpoints }) => endpoints.flatMap(publishedPorts))
-    await this.#options.nftables.apply(tableScript(this.#options.table, networks, ports))
+    await this.#names[Symbol.asyncDispose]()
   }
 
   async #saveNetworks(): Promise<void> {
@@ -552,54 +496,52 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
   }
 }
 
-function leasesOf(record: NetworkRecord): AddressLeases | undefined {
-  const pool = record.ipam.config[0]
-  return record.driver === 'bridge' && pool !== undefined ? new AddressLeases(pool) : undefined
-}
-
-function poolWithGateway(pool: IpamPool): IpamPool {
-  return { ...pool, gateway: formatAddress(new AddressLeases(pool).gateway) }
-}
-
-function isPredefined(record: NetworkRecord): boolean {
-  return ['bridge', 'host', 'none'].includes(record.name)
-}
-
-/** As with Docker, the default bridge knows no names. */
-function hasNames(record: NetworkRecord): boolean {
-  return record.driver === 'bridge' && !isPredefined(record)
-}
+const families = [4, 6] as const
 
 function isLoopback(address: string): boolean {
   return address.startsWith('127.') || address === '::1'
 }
 
-function mtuOf(record: NetworkRecord): number | undefined {
-  const text = record.options[bridgeOption.mtu]
-  if (text === undefined) return undefined
-  const mtu = /^\d{1,5}$/.test(text) ? Number(text) : 0
-  if (mtu < 68 || mtu > 65535) throw new Fault('invalidArgument', `${bridgeOption.mtu}=${text} is no MTU: expected 68 to 65535`)
-  return mtu
+/** Nothing for a network that the packet filter does not know. */
+function filtered(record: NetworkRecord): FilteredNetwork[] {
+  if (record.driver !== 'bridge') return []
+  const subnets = record.ipam.config.map(({ subnet }) => ({ family: familyOf(subnet), subnet }))
+  return [{ bridge: record.bridge, subnets, internal: record.internal, masquerade: flagOf(record, option.masquerade, true) }]
 }
 
-function filtered(record: NetworkRecord): FilteredNetwork {
-  const subnet: Prefix = requirePrefix(record.ipam.config[0]?.subnet ?? '', 'subnet')
-  return { bridge: record.bridge, subnet: formatPrefix(subnet), internal: record.internal, masquerade: record.options[bridgeOption.masquerade] !== 'false' }
+function publishedPorts({ ports, ipv4Address, ipv6Address }: EndpointRecord): PublishedPort[] {
+  return ports.map((port) => ({ ...port, address: familyOf(port.hostIp) === 4 ? ipv4Address : ipv6Address }))
 }
 
-function publishedPorts(endpoint: EndpointRecord): PublishedPort[] {
-  return endpoint.ports.map((port) => ({ ...port, address: endpoint.ipv4Address }))
+/** `net.ipv4.conf.IFNAME.log_martians=1,…`, as Docker's endpoint option has it. */
+function interfaceSysctls(text: string, interfaceName: string): [string, string][] {
+  return text.split(',').flatMap((line) => {
+    if (line === '') return []
+    const [, family, group, setting, value] = /^net\.(ipv4|ipv6|mpls)\.(\w+)\.(?:IFNAME|ifname)\.(\w+)=(.*)$/.exec(line) ?? []
+    if (family === undefined || group === undefined || setting === undefined || value === undefined) throw new Fault('invalidArgument', `unrecognised network interface sysctl '${line}'; represent 'net.X.Y.ethN.Z=V' as 'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or 'mpls'`)
+    return [[`net/${family}/${group}/${interfaceName}/${setting}`, value]]
+  })
 }
 
-function withDefaultHostAddress(ports: readonly PortBinding[], record: NetworkRecord): readonly PortBinding[] {
-  const hostIp = record.options[bridgeOption.hostAddress] ?? '0.0.0.0'
-  return ports.map((port) => (port.hostIp === '' ? { ...port, hostIp } : port))
+/** A forwarding host takes no more routes from its router (accept_ra 1) unless it is told to go on (2). */
+async function forwardIPv6(links: Links): Promise<void> {
+  const folder = '/proc/sys/net/ipv6/conf'
+  if ((await readSetting(`${folder}/all/forwarding`)) === '1') return
+  for (const name of await readdir(folder)) if (name !== 'all' && name !== 'default' && (await readSetting(`${folder}/${name}/accept_ra`)) === '1') await links.setSysctl(`net/ipv6/conf/${name}/accept_ra`, '2')
+  await links.setSysctl('net/ipv6/conf/default/forwarding', '1')
+  await links.setSysctl('net/ipv6/conf/all/forwarding', '1')
 }
 
-function shown({ bridge: _, createdAtNs, ...network }: NetworkRecord): Network {
+/** Undefined: there is no such interface any more, or no IPv6 at all. */
+async function readSetting(path: string): Promise<string | undefined> {
+  try {
+    return (await readFile(path, 'utf8')).trim()
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+function shown({ bridge: _, madeDevice: __, createdAtNs, ...network }: NetworkRecord): Network {
   return { ...network, createdAtNs: BigInt(createdAtNs) }
-}
-
-function shownEndpoint({ hostInterface: _, interfaceName: __, ...endpoint }: EndpointRecord): Endpoint {
-  return endpoint
 }

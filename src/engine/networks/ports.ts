@@ -5,6 +5,7 @@
 import { createSocket } from 'node:dgram'
 import { createServer } from 'node:net'
 import { Fault, systemErrorCode } from '#base/fault.ts'
+import { formatIp, parseIp, type Family } from '#base/ip.ts'
 import type { PortBinding } from '../contract/networks.ts'
 
 /** Where ports are chosen when the caller leaves the choice to us: the kernel's own default for outgoing connections. */
@@ -14,7 +15,7 @@ const chosenTo = 60999
 export type PortProbe = (protocol: PortBinding['protocol'], hostIp: string, port: number) => Promise<boolean>
 
 export class HostPorts {
-  /** `tcp/8080` → the addresses it is taken on. */
+  /** `tcp/8080/4` → the addresses it is taken on. */
   readonly #taken = new Map<string, Set<string>>()
   readonly #free: PortProbe
   #next = chosenFrom
@@ -23,11 +24,14 @@ export class HostPorts {
     this.#free = free
   }
 
-  /** All or nothing: the bindings with their ports filled in. Faults: `conflict`, `resourceExhausted`, `invalidArgument`. */
-  async reserve(bindings: readonly PortBinding[]): Promise<readonly PortBinding[]> {
+  /**
+   * All or nothing: the bindings with their ports filled in. One without an address becomes one for each family that the
+   * container has, with the same port. Faults: `conflict`, `resourceExhausted`, `invalidArgument`.
+   */
+  async reserve(bindings: readonly PortBinding[], families: readonly Family[] = [4]): Promise<readonly PortBinding[]> {
     const reserved: PortBinding[] = []
     try {
-      for (const binding of bindings) reserved.push(await this.#reserveOne(binding))
+      for (const binding of bindings) reserved.push(...(await this.#reserveOne(binding, hostAddresses(binding.hostIp, families))))
       return reserved
     } catch (error) {
       this.release(reserved)
@@ -37,34 +41,40 @@ export class HostPorts {
 
   release(bindings: readonly PortBinding[]): void {
     for (const { protocol, hostIp, hostPort } of bindings) {
-      const key = `${protocol}/${hostPort}`
+      const key = keyOf(protocol, hostIp, hostPort)
       const addresses = this.#taken.get(key)
-      addresses?.delete(anyAddress(hostIp))
+      addresses?.delete(hostIp)
       if (addresses?.size === 0) this.#taken.delete(key)
     }
   }
 
   /** Marks ports of endpoints found after a restart. */
   restore(bindings: readonly PortBinding[]): void {
-    for (const { protocol, hostIp, hostPort } of bindings) this.#mark(protocol, anyAddress(hostIp), hostPort)
+    for (const { protocol, hostIp, hostPort } of bindings) this.#mark(protocol, hostIp, hostPort)
   }
 
-  async #reserveOne(binding: PortBinding): Promise<PortBinding> {
-    const hostIp = anyAddress(binding.hostIp)
+  async #reserveOne(binding: PortBinding, hostIps: readonly string[]): Promise<readonly PortBinding[]> {
     const { containerPort, protocol } = binding
     const attempts = binding.hostPort === 0 ? chosenTo - chosenFrom + 1 : (binding.hostPortEnd ?? binding.hostPort) - binding.hostPort + 1
-    let inUseBy = 'port is already allocated'
+    let failure = `Bind for ${hostIps[0] ?? ''}:${binding.hostPort} failed: port is already allocated`
     for (let attempt = 0; attempt < attempts; attempt += 1) {
       const hostPort = binding.hostPort === 0 ? this.#choose() : binding.hostPort + attempt
-      if (!this.#available(protocol, hostIp, hostPort)) continue
-      this.#mark(protocol, hostIp, hostPort)
-      const result: PortBinding = { containerPort, protocol, hostIp, hostPort }
-      if (await this.#free(protocol, hostIp, hostPort)) return result
-      this.release([result])
-      inUseBy = 'address already in use by a process of the host'
+      if (!hostIps.every((hostIp) => this.#available(protocol, hostIp, hostPort))) continue
+      const result = hostIps.map((hostIp): PortBinding => ({ containerPort, protocol, hostIp, hostPort }))
+      this.restore(result)
+      const held = await this.#heldByHost(result)
+      if (held === undefined) return result
+      this.release(result)
+      failure = `failed to bind host port for ${held.hostIp}:${hostPort}/${protocol}: address already in use`
     }
-    if (binding.hostPort === 0) throw new Fault('resourceExhausted', `no free ${protocol} port between ${chosenFrom} and ${chosenTo} on ${hostIp}`)
-    throw new Fault('conflict', `Bind for ${hostIp}:${binding.hostPort} failed: ${inUseBy}`)
+    if (binding.hostPort === 0) throw new Fault('resourceExhausted', `no free ${protocol} port between ${chosenFrom} and ${chosenTo} on ${hostIps.join(' and ')}`)
+    throw new Fault('conflict', failure)
+  }
+
+  /** The first binding whose port a process of the host has. */
+  async #heldByHost(bindings: readonly PortBinding[]): Promise<PortBinding | undefined> {
+    for (const binding of bindings) if (!(await this.#free(binding.protocol, binding.hostIp, binding.hostPort))) return binding
+    return undefined
   }
 
   #choose(): number {
@@ -75,20 +85,33 @@ export class HostPorts {
 
   /** A port on all addresses excludes the same port on one, and the other way round. */
   #available(protocol: string, hostIp: string, port: number): boolean {
-    const addresses = this.#taken.get(`${protocol}/${port}`)
-    return addresses === undefined || (hostIp !== '0.0.0.0' && !addresses.has('0.0.0.0') && !addresses.has(hostIp))
+    const addresses = this.#taken.get(keyOf(protocol, hostIp, port))
+    return addresses === undefined || (!isAny(hostIp) && !addresses.has(hostIp) && ![...addresses].some(isAny))
   }
 
   #mark(protocol: string, hostIp: string, port: number): void {
-    const key = `${protocol}/${port}`
+    const key = keyOf(protocol, hostIp, port)
     const addresses = this.#taken.get(key) ?? new Set()
     addresses.add(hostIp)
     this.#taken.set(key, addresses)
   }
 }
 
-function anyAddress(hostIp: string): string {
-  return hostIp === '' ? '0.0.0.0' : hostIp
+/** Ports of the two families do not meet. */
+function keyOf(protocol: string, hostIp: string, port: number): string {
+  return `${protocol}/${port}/${hostIp.includes(':') ? 6 : 4}`
+}
+
+export function isAny(hostIp: string): boolean {
+  return hostIp === '' || hostIp === '0.0.0.0' || hostIp === '::'
+}
+
+function hostAddresses(hostIp: string, families: readonly Family[]): readonly string[] {
+  if (hostIp === '') return families.map((family) => (family === 4 ? '0.0.0.0' : '::'))
+  const address = parseIp(hostIp)
+  if (address === undefined) throw new Fault('invalidArgument', `invalid IP address in port binding: ${hostIp}`)
+  if (!families.includes(address.family)) throw new Fault('invalidArgument', `cannot publish on ${hostIp}: the container has no IPv${address.family} address on this network`)
+  return [formatIp(address)]
 }
 
 /** Binds and lets go again. An address that the host does not have is the caller's mistake. */
@@ -109,13 +132,13 @@ function tryListen(host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const server = createServer()
     server.once('error', reject)
-    server.listen({ host, port, exclusive: true }, () => server.close(() => resolve()))
+    server.listen({ host, port, exclusive: true, ipv6Only: true }, () => server.close(() => resolve()))
   })
 }
 
 function tryBind(address: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    const socket = createSocket('udp4')
+    const socket = createSocket(address.includes(':') ? { type: 'udp6', ipv6Only: true } : { type: 'udp4' })
     socket.once('error', reject)
     socket.bind({ address, port, exclusive: true }, () => socket.close(() => resolve()))
   })

@@ -15,18 +15,25 @@ const formatVersion = 1
 export interface SandboxRecord {
   readonly containerId: string
   readonly netnsPath: string
+  /** Asked for names that are not ours; absent: the host's resolvers. */
+  readonly dnsServers?: readonly string[]
   readonly endpoints: readonly EndpointRecord[]
 }
 
 export interface EndpointRecord extends Endpoint {
+  /** Our end of the veth; empty where there is none (macvlan). */
   readonly hostInterface: string
   readonly interfaceName: string
+  readonly linkLocalAddresses?: readonly string[]
 }
 
 export interface NetworkRecord extends Omit<Network, 'createdAtNs'> {
   /** Decimal nanoseconds: JSON has no integer of that size. */
   readonly createdAtNs: string
+  /** The host's interface: the bridge, or the parent of a macvlan. */
   readonly bridge: string
+  /** The interface was made for this network and goes with it. */
+  readonly madeDevice?: boolean
 }
 
 function isNetworkRecord(value: unknown): value is NetworkRecord {

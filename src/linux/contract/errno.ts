@@ -31,6 +31,8 @@ const codes: Readonly<Record<string, FaultCode>> = {
   EINTR: 'canceled',
   ENOSYS: 'unimplemented',
   ENOTSUP: 'unimplemented',
+  EOPNOTSUPP: 'unimplemented',
+  EADDRINUSE: 'conflict',
 }
 
 /** `what` says what was tried and on what, e.g. `mount overlay on /x`. */

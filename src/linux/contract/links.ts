@@ -41,6 +41,20 @@ export interface AttachRequest {
   readonly isolated?: boolean
 }
 
+export interface MacvlanRequest {
+  /** Interface of our own namespace that carries the frames. */
+  readonly parent: string
+  readonly mode: 'bridge' | 'private' | 'vepa' | 'passthru'
+  /** Network namespace that gets the interface. */
+  readonly netns: string
+  readonly ifName: string
+  readonly mac?: string
+  readonly mtu?: number
+  readonly addresses: readonly string[]
+  /** Default route inside, per family. */
+  readonly gateways?: readonly string[]
+}
+
 export interface RouteRequest {
   /** `10.42.0.0/24`, or `default`. */
   readonly destination: string
@@ -84,6 +98,12 @@ export interface Links {
   ensureBridge(request: BridgeRequest): Promise<void>
   /** Veth pair, bridge port, addresses, routes and `up` at both ends in one round trip (under 1 ms); all or nothing. Returns the MAC inside. */
   attach(request: AttachRequest): Promise<{ readonly mac: string }>
+  /** A macvlan interface made inside the namespace; all or nothing. Returns its MAC. `unimplemented` where the kernel has no macvlan. */
+  attachMacvlan(request: MacvlanRequest): Promise<{ readonly mac: string }>
+  /** A VLAN (802.1Q) sub-interface of a parent, up. False: it was there already. `unimplemented` where the kernel has none. */
+  ensureVlan(request: { readonly name: string; readonly parent: string; readonly vlanId: number }): Promise<boolean>
+  /** Two ends of a veth pair in our own namespace, both up. False: it was there already. */
+  ensurePair(request: { readonly name: string; readonly peer: string }): Promise<boolean>
   /** Deletes an interface (a veth takes its peer along). A missing one is no error. */
   deleteLink(name: string, where?: InNamespace): Promise<void>
   up(name: string, where?: InNamespace): Promise<void>

@@ -53,7 +53,7 @@ export async function openKernel(options: OpenKernelOptions = {}): Promise<Kerne
     nftables: nftablesOver(quick),
     cgroups,
     processes,
-    poller: pollerOver(poller, slow),
+    poller: pollerOver(poller, { quick, slow }),
     confined,
     seccomp: { compile: async (profile) => Buffer.from(await slow.call('compileSeccomp', profile)) },
     probe: () => (facts ??= probe({ processes, cgroups })),
@@ -71,9 +71,10 @@ interface Threads {
   readonly slow: KernelThread
 }
 
-function pollerOver(poller: KernelPoller, slow: KernelThread): Poller {
+function pollerOver(poller: KernelPoller, { quick, slow }: Threads): Poller {
   return {
     connectSeqpacket: (path, connection) => poller.connectSeqpacket(path, connection),
+    bindBoth: (target) => quick.call('bindBoth', target),
     connectTcp: async (target) => new Socket({ fd: await slow.call('dialTcp', target), allowHalfOpen: true }),
   }
 }
@@ -100,6 +101,9 @@ function linksOver(quick: KernelThread): Links {
   return {
     ensureBridge: (request) => quick.call('ensureBridge', request),
     attach: (request) => quick.call('attach', request),
+    attachMacvlan: (request) => quick.call('attachMacvlan', request),
+    ensureVlan: (request) => quick.call('ensureVlan', request),
+    ensurePair: (request) => quick.call('ensurePair', request),
     deleteLink: (name, where = {}) => quick.call('deleteLink', { ...where, name }),
     up: (name, where = {}) => quick.call('linkUp', { ...where, name }),
     addAddress: (name, address, where = {}) => quick.call('addAddress', { ...where, name, address }),

@@ -47,6 +47,8 @@ export const libc = {
   pipe2: bind<[fds: Uint8Array, flags: number]>('int pipe2(uint8_t *fds, int flags)'),
   socket: bind<[family: number, type: number, protocol: number]>('int socket(int d, int t, int p)'),
   socketpair: bind<[family: number, type: number, protocol: number, fds: Uint8Array]>('int socketpair(int d, int t, int p, uint8_t *fds)'),
+  bind: bind<[fd: number, address: Uint8Array, length: number]>('int bind(int fd, uint8_t *a, uint32_t l)'),
+  getsockname: bind<[fd: number, address: Uint8Array, length: Uint8Array]>('int getsockname(int fd, uint8_t *a, uint8_t *l)'),
   connect: bind<[fd: number, address: Uint8Array, length: number]>('int connect(int fd, uint8_t *a, uint32_t l)'),
   setsockopt: bind<[fd: number, level: number, name: number, value: Uint8Array, length: number]>('int setsockopt(int fd, int l, int n, uint8_t *v, uint32_t s)'),
   shutdown: bind<[fd: number, how: number]>('int shutdown(int fd, int how)'),

@@ -6,7 +6,7 @@
 import { Fault } from '#base/fault.ts'
 import type { CgroupLimits, Cgroups, CgroupStats } from '../contract/cgroups.ts'
 import type { Kernel } from '../contract/kernel.ts'
-import type { AttachRequest, InNamespace, Link, Links, RouteRequest } from '../contract/links.ts'
+import type { AttachRequest, InNamespace, Link, Links, MacvlanRequest, RouteRequest } from '../contract/links.ts'
 import type { MountEntry, MountRequest, Mounts } from '../contract/mounts.ts'
 import type { Namespaces } from '../contract/namespaces.ts'
 import type { Nftables } from '../contract/nftables.ts'
@@ -141,6 +141,35 @@ class SimulatedNetworks implements Links {
     this.#peers.set(` ${request.hostName}`, { netns: request.netns, name: request.ifName })
     this.#peers.set(`${request.netns} ${request.ifName}`, { netns: '', name: request.hostName })
     return { mac }
+  }
+
+  async attachMacvlan(request: MacvlanRequest): Promise<{ readonly mac: string }> {
+    const inside = this.#in(request)
+    if (!this.#in({}).has(request.parent)) throw new Fault('notFound', `no interface ${request.parent}`)
+    if (inside.has(request.ifName)) throw new Fault('alreadyExists', `interface ${request.ifName} exists in ${request.netns}`)
+    const mac = request.mac ?? '02:00:00:00:00:04'
+    inside.set(request.ifName, { index: this.#index(), name: request.ifName, kind: 'macvlan', mac, mtu: request.mtu ?? 1500, up: true, addresses: request.addresses })
+    return { mac }
+  }
+
+  async ensureVlan({ name, parent }: { readonly name: string; readonly parent: string }): Promise<boolean> {
+    if (!this.#in({}).has(parent)) throw new Fault('notFound', `no interface ${parent}`)
+    return this.#ensure(name, 'vlan')
+  }
+
+  async ensurePair({ name, peer }: { readonly name: string; readonly peer: string }): Promise<boolean> {
+    const isNew = this.#ensure(name, 'veth')
+    this.#ensure(peer, 'veth')
+    this.#peers.set(` ${name}`, { netns: '', name: peer })
+    this.#peers.set(` ${peer}`, { netns: '', name })
+    return isNew
+  }
+
+  #ensure(name: string, kind: string): boolean {
+    const links = this.#in({})
+    if (links.has(name)) return false
+    links.set(name, { index: this.#index(), name, kind, mac: '02:00:00:00:00:05', mtu: 1500, up: true, addresses: [] })
+    return true
   }
 
   async deleteLink(name: string, where: InNamespace = {}): Promise<void> {

@@ -23,7 +23,7 @@ async function networkJson(backend: EngineBackend, network: Network, withContain
     EnableIPv6: network.enableIPv6,
     IPAM: {
       Driver: ipam.driver,
-      Options: Object.keys(ipam.options).length === 0 ? (predefined.includes(network.name) ? null : {}) : ipam.options,
+      Options: ipam.options,
       Config: ipam.config.map(({ subnet, gateway, ipRange, auxiliaryAddresses }) => ({ Subnet: subnet, ...(ipRange === undefined ? {} : { IPRange: ipRange }), ...(gateway === undefined ? {} : { Gateway: gateway }), ...(auxiliaryAddresses === undefined ? {} : { AuxiliaryAddresses: auxiliaryAddresses }) })),
     },
     Internal: network.internal,

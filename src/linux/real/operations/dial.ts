@@ -1,10 +1,11 @@
-/** A TCP connection from inside a network namespace; a socket stays where it was opened. Kernel worker only. */
-import { errnoFault } from '../../contract/errno.ts'
+/** Sockets of another network namespace: a socket stays where it was opened. Kernel worker only. */
+import { errnoFault, errnoOf } from '../../contract/errno.ts'
 import { AF_INET, addressBytes } from '../addresses.ts'
-import { check, lastErrno, libc, O_CLOEXEC } from '../libc.ts'
+import { check, lastErrno, libc, O_CLOEXEC, O_NONBLOCK } from '../libc.ts'
 import { inNetworkNamespace } from './namespaces.ts'
 
 const SOCK_STREAM = 1
+const SOCK_DGRAM = 2
 const SOL_SOCKET = 1
 const SO_SNDTIMEO = 21
 const AF_INET6 = 10
@@ -25,6 +26,42 @@ export function dialTcp(request: { readonly netns: string; readonly host: string
   const errno = lastErrno()
   libc.close(socket)
   throw errnoFault(errno === 'EINPROGRESS' ? 'ETIMEDOUT' : errno, what)
+}
+
+/** The same free port for UDP and TCP. */
+export function bindBoth(request: { readonly netns: string; readonly host: string }): { udp: number; tcp: number; port: number } {
+  return inNetworkNamespace(request.netns, () => {
+    for (let attempt = 0; ; attempt += 1) {
+      const udp = boundSocket(SOCK_DGRAM, request.host, 0)
+      const port = portOf(udp)
+      try {
+        return { udp, tcp: boundSocket(SOCK_STREAM, request.host, port), port }
+      } catch (error) {
+        libc.close(udp)
+        // The port that UDP got may be taken for TCP.
+        if (errnoOf(error) !== 'EADDRINUSE' || attempt === 9) throw error
+      }
+    }
+  })
+}
+
+function boundSocket(type: number, host: string, port: number): number {
+  const bytes = addressBytes(host)
+  const family = bytes.length === 4 ? AF_INET : AF_INET6
+  const socket = check(libc.socket(family, type | O_CLOEXEC | O_NONBLOCK, 0), `open a socket on ${host}`)
+  const address = socketAddress(family, bytes, port)
+  if (libc.bind(socket, address, address.length) === 0) return socket
+  const errno = lastErrno()
+  libc.close(socket)
+  throw errnoFault(errno, `bind ${host}:${port}`)
+}
+
+function portOf(socket: number): number {
+  const address = Buffer.alloc(28)
+  const length = Buffer.alloc(4)
+  length.writeUInt32LE(address.length)
+  check(libc.getsockname(socket, address, length), 'read the port of a socket')
+  return address.readUInt16BE(2)
 }
 
 function socketAddress(family: number, bytes: Buffer, port: number): Buffer {

@@ -2,16 +2,19 @@
 import { closeSync, openSync } from 'node:fs'
 import { systemErrorCode } from '#base/fault.ts'
 import { errnoFault, errnoOf } from '../../contract/errno.ts'
-import type { AttachRequest, BridgeRequest, InNamespace, Link, LinkStatistics, RouteRequest } from '../../contract/links.ts'
+import type { AttachRequest, BridgeRequest, InNamespace, Link, LinkStatistics, MacvlanRequest, RouteRequest } from '../../contract/links.ts'
 import { AF_INET, AF_INET6, addressBytes, addressText, macBytes, macText, parsePrefix } from '../addresses.ts'
 import { type Attribute, decodeAttributes, NetlinkSocket, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, text, u32, u8 } from '../netlink.ts'
 import { inNetworkNamespace, writeSysctl } from './namespaces.ts'
 
 const RTM = { newLink: 16, delLink: 17, getLink: 18, setLink: 19, newAddress: 20, delAddress: 21, getAddress: 22, newRoute: 24, delRoute: 25 } as const
-const IFLA = { address: 1, name: 3, mtu: 4, master: 10, portInfo: 12, linkInfo: 18, statistics64: 23, netnsFd: 28 } as const
+const IFLA = { address: 1, name: 3, mtu: 4, link: 5, master: 10, portInfo: 12, linkInfo: 18, statistics64: 23, netnsFd: 28 } as const
 const IFLA_INFO_KIND = 1
 const IFLA_INFO_DATA = 2
 const VETH_INFO_PEER = 1
+const IFLA_MACVLAN_MODE = 1
+const IFLA_VLAN_ID = 1
+const macvlanModes = { private: 1, vepa: 2, bridge: 4, passthru: 8 } as const
 const IFA = { address: 1, local: 2, broadcast: 4, flags: 8 } as const
 const IFA_F_NODAD = 2
 const RTA = { destination: 1, device: 4, gateway: 5, priority: 6, preferredSource: 7 } as const
@@ -202,7 +205,66 @@ function setPortModes(host: NetlinkSocket, request: AttachRequest): void {
   host.change({ type: RTM.setLink, flags: 0, header: linkHeader({ family: AF_BRIDGE, index }), attributes: [{ type: IFLA.portInfo, value: modes }], what: `set the bridge port modes of ${request.hostName}` })
 }
 
-function configureInside(inside: NetlinkSocket, request: AttachRequest): { mac: string } {
+export function attachMacvlan(request: MacvlanRequest): { mac: string } {
+  checkName(request.ifName)
+  using host = new NetlinkSocket()
+  const netns = openNetns(request.netns)
+  try {
+    const attributes: Attribute[] = [
+      { type: IFLA.name, value: text(request.ifName) },
+      // Looked up in our namespace, although the interface is born in the other one.
+      { type: IFLA.link, value: u32(indexOf(host, request.parent)) },
+      { type: IFLA.netnsFd, value: u32(netns) },
+      ...(request.mtu === undefined ? [] : [{ type: IFLA.mtu, value: u32(request.mtu) }]),
+      ...(request.mac === undefined ? [] : [{ type: IFLA.address, value: macBytes(request.mac) }]),
+      kindOf('macvlan', [{ type: IFLA_MACVLAN_MODE, value: u32(macvlanModes[request.mode]) }]),
+    ]
+    host.change({ type: RTM.newLink, flags: NLM_F_CREATE | NLM_F_EXCL, header: linkHeader(), attributes, what: `create the macvlan interface ${request.ifName} on ${request.parent}` })
+  } finally {
+    closeSync(netns)
+  }
+  try {
+    return inSocket(request, (inside) => configureInside(inside, request))
+  } catch (error) {
+    deleteLink({ name: request.ifName, netns: request.netns })
+    throw error
+  }
+}
+
+function kindOf(kind: string, data: readonly Attribute[]): Attribute {
+  return { type: IFLA.linkInfo, value: [{ type: IFLA_INFO_KIND, value: text(kind) }, { type: IFLA_INFO_DATA, value: data }] }
+}
+
+export function ensureVlan(request: { readonly name: string; readonly parent: string; readonly vlanId: number }): boolean {
+  checkName(request.name)
+  return inSocket(undefined, (socket) => {
+    const found = findIndex(socket, request.name)
+    if (found === undefined) {
+      const id = Buffer.alloc(2)
+      id.writeUInt16LE(request.vlanId)
+      const attributes: Attribute[] = [{ type: IFLA.name, value: text(request.name) }, { type: IFLA.link, value: u32(indexOf(socket, request.parent)) }, kindOf('vlan', [{ type: IFLA_VLAN_ID, value: id }])]
+      socket.change({ type: RTM.newLink, flags: NLM_F_CREATE | NLM_F_EXCL, header: linkHeader(), attributes, what: `create the VLAN interface ${request.name}` })
+    }
+    setUp(socket, request.name, found ?? indexOf(socket, request.name))
+    return found === undefined
+  })
+}
+
+export function ensurePair(request: { readonly name: string; readonly peer: string }): boolean {
+  checkName(request.name)
+  checkName(request.peer)
+  return inSocket(undefined, (socket) => {
+    const isNew = findIndex(socket, request.name) === undefined
+    if (isNew) {
+      const attributes: Attribute[] = [{ type: IFLA.name, value: text(request.name) }, kindOf('veth', [{ type: VETH_INFO_PEER, value: encodePeer([{ type: IFLA.name, value: text(request.peer) }]) }])]
+      socket.change({ type: RTM.newLink, flags: NLM_F_CREATE | NLM_F_EXCL, header: linkHeader(), attributes, what: `create the veth pair ${request.name}, ${request.peer}` })
+    }
+    for (const name of [request.name, request.peer]) setUp(socket, name, indexOf(socket, name))
+    return isNew
+  })
+}
+
+function configureInside(inside: NetlinkSocket, request: Pick<AttachRequest, 'ifName' | 'addresses' | 'gateways' | 'routes'>): { mac: string } {
   const payload = inside.get({ type: RTM.getLink, flags: 0, header: linkHeader(), attributes: [{ type: IFLA.name, value: text(request.ifName) }], what: `find ${request.ifName}` })
   const index = payload.readInt32LE(4)
   for (const address of request.addresses) changeAddress(inside, { add: true, name: request.ifName, index, address })

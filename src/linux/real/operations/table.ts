@@ -1,11 +1,11 @@
 /** Every operation a kernel worker knows. Each is synchronous: it runs to its end on the worker's thread. */
 import { addToCgroup, cgroupAbilities, cgroupMode, cgroupPids, cgroupStats, createCgroup, freezeCgroup, killCgroup, removeCgroup, updateCgroup } from './cgroups.ts'
 import { identify } from './identity.ts'
-import { addAddress, addRoute, attach, deleteAddress, deleteLink, deleteRoute, ensureBridge, linkStatistics, linkUp, listLinks, setSysctl } from './links.ts'
 import { bindInside, mount, mountTable, overlay, unmount } from './mounts.ts'
+import { addAddress, addRoute, attach, attachMacvlan, deleteAddress, deleteLink, deleteRoute, ensureBridge, ensurePair, ensureVlan, linkStatistics, linkUp, listLinks, setSysctl } from './links.ts'
 import { createNamespaces, isPinned, removeNamespace } from './namespaces.ts'
 import { applyNft, listNft } from './nftables.ts'
-import { dialTcp } from './dial.ts'
+import { bindBoth, dialTcp } from './dial.ts'
 import { sealExecutable } from './seal.ts'
 import { compileSeccomp } from './seccomp.ts'
 import { signalProcess, spawn } from './spawn.ts'
@@ -21,6 +21,9 @@ export const operations = {
   isPinned,
   ensureBridge,
   attach,
+  attachMacvlan,
+  ensureVlan,
+  ensurePair,
   deleteLink,
   linkUp,
   addAddress,
@@ -46,6 +49,7 @@ export const operations = {
   signalProcess,
   identify,
   dialTcp,
+  bindBoth,
   compileSeccomp,
   sealExecutable,
 }
