@@ -9,11 +9,11 @@ export interface Dockerd extends AsyncDisposable {
   readonly dockerHost: string
 }
 
-/** undefined where dockerd is not installed. */
-export async function startDockerd(): Promise<Dockerd | undefined> {
+/** undefined where dockerd is not installed. Listens on a socket in its own folder, or where it is told to. */
+export async function startDockerd(host?: string): Promise<Dockerd | undefined> {
   if (!existsSync('/usr/sbin/dockerd') && !existsSync('/usr/bin/dockerd')) return undefined
   const root = mkdtempSync(join(tmpdir(), 'dd-'))
-  const dockerHost = `unix://${root}/d.sock`
+  const dockerHost = host ?? `unix://${root}/d.sock`
   const args = ['--data-root', `${root}/data`, '--exec-root', `${root}/exec`, '-H', dockerHost, '--pidfile', `${root}/pid`, '--storage-driver', 'overlay2']
   const daemon = spawn('dockerd', args, { stdio: 'ignore' })
   const ended = new Promise<void>((resolve) => daemon.once('exit', () => resolve()))

@@ -46,9 +46,10 @@ export async function pullImage(parts: PullParts, options: PullOptions): Promise
   const { store } = parts
   const { reference, onProgress } = options
   const asked = reference.digest ?? reference.tag ?? 'latest'
-  onProgress({ id: asked, status: `Pulling from ${reference.repository}` })
   using held = new DisposableStack()
   const top = await fetchManifest(parts, options, asked)
+  // Not before: a pull of what is not there has no progress, so that clients are answered 404.
+  onProgress({ id: asked, status: `Pulling from ${reference.repository}` })
   const { fetched, manifest } = await choose(parts, options, top)
   held.use(store.parts.leases.hold(await storeBytes(store, fetched.bytes)))
   const configBytes = await fetchConfig(parts, options, manifest.config)
