@@ -293,8 +293,8 @@ export function fakeVolumes(): Volumes {
   const users = new Map<string, Set<string>>()
   const usersOf = (name: string): Set<string> => users.get(name) ?? new Set()
   return {
-    async create({ name, labels = {}, options = {} }) {
-      const chosen = name ?? `${volumes.size}`.padStart(64, '0')
+    async create({ name, anonymousName, labels = {}, options = {} }) {
+      const chosen = name ?? anonymousName ?? `${volumes.size}`.padStart(64, '0')
       const volume: Volume = volumes.get(chosen) ?? { name: chosen, driver: 'local', mountpoint: `/fake/volumes/${chosen}`, createdAtMs: 0, labels, options, anonymous: name === undefined }
       volumes.set(chosen, volume)
       return volume

@@ -249,9 +249,10 @@ export class Launcher {
 
   /**
    * Releases what the run held. Published ports and places in user-defined networks are waited for, so that whoever was told of
-   * the exit can take or remove them; the rest goes on in `entry.cleaning`.
+   * the exit can take or remove them; the rest goes on in `entry.cleaning`. What the runtime remembers of the run goes only when
+   * `recorded` has settled: until then it is all that tells of the exit.
    */
-  async cleanUp(entry: Entry): Promise<void> {
+  async cleanUp(entry: Entry, recorded: Promise<void> = Promise.resolve()): Promise<void> {
     const { networks, log } = this.#options
     const { id, endpoints } = entry
     const hasSandbox = ownsSandbox(entry)
@@ -260,21 +261,24 @@ export class Launcher {
     const closing = hasSandbox ? networks.closeSandbox(id) : Promise.resolve()
     for (const endpoint of endpoints) this.left(entry, endpoint)
     const complain = (what: string) => (error: unknown) => log.warn({ container: id, error: String(error) }, `could not ${what}`)
-    entry.cleaning = Promise.all([closing.catch(complain('close the network sandbox')), this.#clearRuntime(entry).catch(complain('clear the runtime away'))]).then(() => undefined)
+    entry.cleaning = Promise.all([closing.catch(complain('close the network sandbox')), recorded.then(() => this.#clearRuntime(entry)).catch(complain('clear the runtime away'))]).then(() => undefined)
     // What others can see of it must be gone when they are told of the exit: ports taken, networks in use.
     if (endpoints.some(({ ports, networkName }) => ports.length > 0 || networkName !== 'bridge')) await closing.catch(complain('release the published ports'))
   }
 
   async #clearRuntime({ id, record }: Entry): Promise<void> {
     const { volumes } = this.#options
-    await this.#clearRoot(id)
-    await this.#sharedMemory.close(id)
-    await Promise.all(record.mounts.map(async (mount) => (mount.type === 'volume' && mount.name !== undefined ? volumes.unmount(mount.name, id) : undefined)))
+    await this.#clearRoot(id, async () => {
+      await Promise.all(record.mounts.map(async (mount) => (mount.type === 'volume' && mount.name !== undefined ? volumes.unmount(mount.name, id) : undefined)))
+    })
   }
 
-  async #clearRoot(id: string): Promise<void> {
+  /** The mount point goes last: where there is none, nothing of a run is left. */
+  async #clearRoot(id: string, unmountVolumes = async (): Promise<void> => undefined): Promise<void> {
     const { runtime, snapshots, paths } = this.#options
     await runtime.delete(id, { force: true })
+    await this.#sharedMemory.close(id)
+    await unmountVolumes()
     const rootfs = rootfsPath(paths, id)
     await snapshots.unmount(rootfs)
     try {

@@ -38,7 +38,7 @@ test('a container that runs and ends is cleaned up before anyone is told that it
 })
 
 test('--rm removes after the exit, and after a start that failed', () => {
-  assert.deepEqual(play([{ kind: 'start' }, started, exited(0)], { autoRemove: true }).story.at(-1), 'exited → removing: tell die, cleanUp, settle 0, removeAll')
+  assert.deepEqual(play([{ kind: 'start' }, started, exited(0)], { autoRemove: true }).story.at(-1), 'exited → removing: tell die, forget, cleanUp, settle 0, removeAll')
   assert.equal(play([{ kind: 'start' }, { kind: 'startFailed', exitCode: 127, error: 'no such file' }], { autoRemove: true }).story.at(-1), 'startFailed → removing: cleanUp, settle 127, removeAll')
 })
 

@@ -65,6 +65,8 @@ export type Effect =
   | { readonly kind: 'thaw' }
   /** Release what a running container holds: namespaces, mounts, addresses. */
   | { readonly kind: 'cleanUp' }
+  /** It is to be removed: its record goes before anything else of it does, so that nobody finds half a container. */
+  | { readonly kind: 'forget' }
   | { readonly kind: 'scheduleRestart'; readonly delayMs: number }
   | { readonly kind: 'cancelRestart' }
   /** Tell those who wait: `next-exit`, and `not-running` unless it comes up again. */
@@ -181,12 +183,11 @@ function onExited(state: Lifecycle, command: { readonly exitCode: number; readon
     effects.push({ kind: 'settleExit', exitCode, running: true }, { kind: 'cleanUp' }, { kind: 'scheduleRestart', delayMs: restartDelayMs(streak) })
     return { state: { ...exited, status: 'restarting', restartStreak: streak + 1 }, effects }
   }
-  effects.push({ kind: 'cleanUp' })
   if (now.policy.autoRemove && !state.keepOnExit) {
-    effects.push({ kind: 'settleExit', exitCode, running: false }, { kind: 'removeAll' })
+    effects.push({ kind: 'forget' }, { kind: 'cleanUp' }, { kind: 'settleExit', exitCode, running: false }, { kind: 'removeAll' })
     return { state: { ...exited, status: 'removing' }, effects }
   }
-  effects.push({ kind: 'settleExit', exitCode, running: false })
+  effects.push({ kind: 'cleanUp' }, { kind: 'settleExit', exitCode, running: false })
   return { state: exited, effects }
 }
 

@@ -2,7 +2,7 @@
  * The containers of one engine: a table of entries, the pure life cycle (lifecycle.ts) and a runner that stores each new state and
  * performs its effects. Commands on one container run one after another; exits come in from the runtime and take their turn.
  */
-import { mkdir } from 'node:fs/promises'
+import { mkdir, readdir } from 'node:fs/promises'
 import type { Readable } from 'node:stream'
 import { unreachable } from '#base/assert.ts'
 import { asFault, Fault, isFault } from '#base/fault.ts'
@@ -23,6 +23,7 @@ import { Launcher } from './launch.ts'
 import { LogKeeper } from './log-keeper.ts'
 import { logBoundsOf, type LogBounds } from './log-options.ts'
 import { readLog } from './log-reader.ts'
+import { sweepLeftovers } from './leftovers.ts'
 import { isLive, onLost, step, type Command, type Effect, type Lifecycle, type Stepped } from './lifecycle.ts'
 import { checkedName, inventName } from './names.ts'
 import type { ContainersOptions } from './options.ts'
@@ -89,23 +90,25 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
 
   async open(): Promise<void> {
     const { runtime, networks, snapshots, volumes, log } = this.#options
-    const records = await this.#paths.records.readAll((folder, error) => log.error({ container: folder, error: String(error) }, 'skipped an unreadable container record'))
+    const { records, leftovers } = await this.#paths.records.readAll((folder, error) => log.error({ container: folder, error: String(error) }, 'skipped an unreadable container record'))
     for (const record of records) this.#add(record)
     const ids = records.map(({ id }) => id)
     this.#exitWatch = runtime.onExit((exit) => this.#onExit(exit))
     for (const { id, mounts } of records) for (const { name } of mounts) if (name !== undefined) await volumes.acquire(name, id).catch((error: unknown) => log.warn({ container: id, volume: name, error: String(error) }, 'a volume of a container is gone'))
     const found = await runtime.recover(ids)
-    const endpoints = await networks.recover(found.filter(({ state }) => state === 'running' || state === 'paused').map(({ id }) => id))
+    const live = new Set(found.filter(({ state }) => state === 'running' || state === 'paused').map(({ id }) => id))
+    // What runs takes hold of its volumes before anything that does not gives up its own.
+    for (const { id, mounts } of records) if (live.has(id)) for (const { name } of mounts) if (name !== undefined) await volumes.mount(name, id).catch((error: unknown) => log.error({ container: id, volume: name, error: String(error) }, 'a volume of a running container cannot be mounted'))
+    const endpoints = await networks.recover([...live])
+    const rooted = new Set(await readdir(`${this.#paths.runDir}/r`))
     // One container that cannot be brought back must not keep all others from their engine.
     const guarded = (id: string, task: Promise<void>): Promise<void> => task.catch((error: unknown) => log.error({ container: id, error: String(error) }, 'could not adopt or sweep a container'))
-    for (const recovered of found) await guarded(recovered.id, this.#adopt(this.#find(recovered.id), recovered, endpoints))
-    const known = new Set(ids)
-    const leftovers = (await snapshots.keys()).filter((key) => /^[0-9a-f]{64}$/.test(key) && !known.has(key))
-    await Promise.all(leftovers.map((id) => guarded(id, this.#launcher.sweep(id))))
+    for (const recovered of found) await guarded(recovered.id, this.#adopt(this.#find(recovered.id), { ...recovered, rooted: rooted.has(recovered.id) }, endpoints))
+    await sweepLeftovers(leftovers, new Set(ids), { launcher: this.#launcher, snapshots, volumes, records: this.#paths.records, log })
   }
 
   /** Brings one container's record and what the runtime found into agreement. */
-  async #adopt(entry: Entry, { state, pid = 0, exit }: RecoveredContainer, endpoints: readonly Endpoint[]): Promise<void> {
+  async #adopt(entry: Entry, { state, pid = 0, exit, rooted }: RecoveredContainer & { readonly rooted: boolean }, endpoints: readonly Endpoint[]): Promise<void> {
     const { networks, clock } = this.#options
     const { lifecycle } = entry.record
     entry.endpoints = endpoints.filter(({ containerId }) => containerId === entry.id)
@@ -116,13 +119,14 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
       this.#keepLog(entry, { adopted: true })
       return
     }
-    if (state === 'exited' && exit !== undefined && lifecycle.status !== 'exited' && lifecycle.status !== 'removing') {
+    const isNews = exit !== undefined && lifecycle.status !== 'removing' && (lifecycle.status !== 'exited' || exit.finishedAtNs > lifecycle.finishedAtNs)
+    if (state === 'exited' && exit !== undefined && isNews) {
       // It may have been started in the instant in which we were killed, and the record not know of it.
       if (!isLive(lifecycle.status)) await this.#store(entry, { ...lifecycle, status: 'running', pid, startedAtNs: exit.finishedAtNs }, 'changed')
       this.#onExit(exit)
       return
     }
-    if (state === 'absent' && lifecycle.status === 'exited' && onLost(lifecycle, this.#now(entry)).effects.length === 0) return
+    if (state === 'absent' && !rooted && !isLive(lifecycle.status) && onLost(lifecycle, this.#now(entry)).effects.length === 0) return
     this.#tasks.spawn(() =>
       this.#serial.run(entry.id, async () => {
         // Also what a launch had made that was cut short: mounts, a sandbox, a runtime container that waits for its start.
@@ -224,7 +228,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
         return runtime.resume(entry.id)
       case 'cleanUp':
         entry.ended.resolve()
-        await this.#launcher.cleanUp(entry)
+        await this.#launcher.cleanUp(entry, this.#saved(entry.id))
         entry.cleaning = Promise.all([entry.cleaning, this.#leaveLog(entry)]).then(() => undefined)
         return undefined
       case 'scheduleRestart':
@@ -240,6 +244,8 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
       case 'publish':
         this.#publish(entry, effect.action, effect.attributes)
         return undefined
+      case 'forget':
+        return this.#forget(entry, { volumes: policyOf(entry).autoRemove })
       case 'removeAll':
         return this.#removeAll(entry, { volumes: policyOf(entry).autoRemove })
       default:
@@ -310,8 +316,13 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     this.#unsaved.set(id, saving)
   }
 
+  /** Settles when the record on disk is the one in memory. */
+  async #saved(id: string): Promise<void> {
+    for (let saving = this.#unsaved.get(id); saving !== undefined; saving = this.#unsaved.get(id)) await saving
+  }
+
   async #saveNow(entry: Entry): Promise<void> {
-    await this.#unsaved.get(entry.id)
+    await this.#saved(entry.id)
     await this.#paths.records.write(entry.record, { durable: entry.record.spec.autoRemove !== true })
   }
 
@@ -319,15 +330,19 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     this.#options.events.publish({ type: 'container', action, actor: { id: entry.id, attributes: { ...eventAttributes(entry), ...attributes } }, namespace: entry.record.spec.namespace })
   }
 
+  /** Without its record it is gone, also for an engine that is killed right now. */
+  async #forget({ id, record }: Entry, { volumes: withVolumes }: { readonly volumes: boolean }): Promise<void> {
+    await this.#saved(id)
+    await this.#paths.records.forget(id, { keepVolumes: !withVolumes && record.anonymousVolumes.length > 0 })
+  }
+
   /** The name and the id are free at once; the disk is cleared behind that. */
   async #removeAll(entry: Entry, { volumes: withVolumes }: { readonly volumes: boolean }): Promise<void> {
     const { snapshots, volumes, log } = this.#options
     const { id, record } = entry
-    await this.#unsaved.get(id)
+    await this.#forget(entry, { volumes: withVolumes })
     this.#entries.delete(id)
     if (this.#names.get(record.name) === id) this.#names.delete(record.name)
-    // Without its record it is gone, also for an engine that is killed right now.
-    await this.#paths.records.forget(id)
     await releaseVolumes(record, volumes, withVolumes, log)
     const clear = async (): Promise<void> => {
       await entry.cleaning
@@ -437,6 +452,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     const { status } = entry.record.lifecycle
     if (!isLive(status) && status !== 'restarting') return 'already'
     await this.#halt(entry, { ...options, forRestart: false })
+    await this.#saved(entry.id)
     this.#publish(entry, 'stop')
     return 'stopped'
   }
@@ -500,6 +516,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
       await this.#signal(entry, number)
     })
     await gone
+    await this.#saved(entry.id)
   }
 
   async pause(ref: string): Promise<void> {

@@ -1,6 +1,7 @@
 /** What a creation checks, and what it makes on disk: volumes, a snapshot, the record. A creation that fails leaves nothing. */
 import { Fault } from '#base/fault.ts'
 import type { Logger } from '#base/log.ts'
+import type { Random } from '#base/random.ts'
 import type { ContainerSpec } from '../contract/containers.ts'
 import type { Image } from '../contract/images.ts'
 import type { SnapshotMounter } from '../contract/snapshots.ts'
@@ -11,8 +12,8 @@ import { effectiveOfRecord } from './entry.ts'
 import type { HostFacts } from './host.ts'
 import { checkLogOptions } from './log-options.ts'
 import { newLifecycle } from './lifecycle.ts'
-import type { ContainerRecord, RecordFiles } from './record.ts'
-import { releaseVolumes, resolveMounts } from './resolve-mounts.ts'
+import type { ContainerRecord, RecordFiles, StagedRecord } from './record.ts'
+import { releaseVolumes, resolveMounts, withAnonymousNames } from './resolve-mounts.ts'
 import { signalNumber } from './signals.ts'
 import { checkedResources, withDefaultSwap } from './resources.ts'
 
@@ -45,6 +46,7 @@ export interface PrepareOptions {
   readonly volumes: VolumeCatalog & VolumeMounts
   readonly snapshots: Pick<SnapshotMounter, 'prepare' | 'remove'>
   readonly records: RecordFiles
+  readonly random: Random
   readonly host: HostFacts
   readonly log: Logger
 }
@@ -57,19 +59,31 @@ export interface NewContainer {
   readonly createdAtNs: bigint
 }
 
-export async function prepareContainer({ id, name, spec, image, createdAtNs }: NewContainer, { volumes, snapshots, records, host, log }: PrepareOptions): Promise<ContainerRecord> {
+export async function prepareContainer({ id, name, spec, image, createdAtNs }: NewContainer, { volumes, snapshots, records, random, host, log }: PrepareOptions): Promise<ContainerRecord> {
   const defaults = image.config.config ?? {}
   const wanted = wantedMounts(spec, defaults)
   const base = { id, name, createdAtNs, spec, imageId: image.id, topLayer: image.topLayer, defaults, lifecycle: newLifecycle }
   requireCommand(effectiveOfRecord({ ...base, mounts: [], anonymousVolumes: [] }, host))
-  const { mounts, anonymousVolumes } = await resolveMounts(wanted, id, volumes)
-  const record: ContainerRecord = { ...base, mounts, anonymousVolumes }
+  const durable = spec.autoRemove !== true
+  let made: Pick<ContainerRecord, 'mounts' | 'anonymousVolumes'> = { mounts: [], anonymousVolumes: [] }
+  const describe = async (): Promise<{ readonly record: ContainerRecord; readonly staged: StagedRecord }> => {
+    const named = withAnonymousNames(wanted, random)
+    // Noted before there is a volume, so that nothing is left of a creation that is cut short.
+    await records.make(id, { durable, anonymousVolumes: named.flatMap(({ anonymousName }) => anonymousName ?? []) })
+    made = await resolveMounts(named, id, { volumes, log })
+    const record = { ...base, ...made }
+    return { record, staged: await records.stage(record, { durable }) }
+  }
+  const tasks = [describe(), snapshots.prepare(id, image.topLayer)] as const
+  // What the other one made must be known before it can be taken back.
+  await Promise.allSettled(tasks)
   try {
-    const durable = spec.autoRemove !== true
-    await Promise.all([snapshots.prepare(id, image.topLayer), records.make(id, { durable }).then(() => records.write(record, { durable }))])
+    const [{ record, staged }] = await Promise.all(tasks)
+    // It exists when its record does, and then all of it does.
+    await staged.commit()
     return record
   } catch (error) {
-    await releaseVolumes(record, volumes, true, log)
+    await releaseVolumes({ id, ...made }, volumes, true, log)
     await snapshots.remove(id)
     await records.remove(id)
     throw error

@@ -2,10 +2,10 @@
  * What is kept of a container on disk: `<state>/containers/<id>/record.json`, one JSON object with `formatVersion`, replaced
  * atomically (write, fsync, rename, fsync of the folder). A version newer than ours is refused by name.
  */
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
+import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { Fault, systemErrorCode } from '#base/fault.ts'
-import { syncFolder, writeFileAtomically } from '#base/files.ts'
+import { Fault } from '#base/fault.ts'
+import { readState, readTextIfThere, syncFolder, writeFileAtomically, writeState } from '#base/files.ts'
 import { parseJson } from '#base/json.ts'
 import type { ContainerSpec, ResolvedMount } from '../contract/containers.ts'
 import type { ChainId, ContainerDefaults, ImageId } from '../contract/images.ts'
@@ -60,6 +60,11 @@ function isRecord(value: unknown): value is ContainerRecord {
   return Object.entries(fields).every(([name, holds]) => holds(entries.get(name)))
 }
 
+/** A record that is written and does not count yet. */
+export interface StagedRecord {
+  commit(): Promise<void>
+}
+
 export class RecordFiles {
   readonly #root: string
 
@@ -76,13 +81,33 @@ export class RecordFiles {
     await writeFileAtomically(join(this.folder(record.id), 'record.json'), serialiseRecord(record), options)
   }
 
-  async make(id: string, options: { readonly durable: boolean }): Promise<void> {
+  /** The folder of a container to be. Its anonymous volumes are noted in it: they go with it, also when it never comes to be or its removal is cut short. */
+  async make(id: string, { durable, anonymousVolumes }: { readonly durable: boolean; readonly anonymousVolumes: readonly string[] }): Promise<void> {
     await mkdir(this.folder(id), { recursive: true, mode: 0o710 })
-    if (options.durable) await syncFolder(dirname(this.folder(id)))
+    if (anonymousVolumes.length > 0) await writeState(this.#volumesPath(id), { formatVersion, anonymousVolumes }, { durable: false })
+    if (durable) await syncFolder(dirname(this.folder(id)))
   }
 
-  /** The container no longer exists; its folder is a leftover, swept on open at the latest. */
-  async forget(id: string): Promise<void> {
+  /** Writes a first record beside its place, so that what it speaks of can be made meanwhile; `commit` puts it there. */
+  async stage(record: ContainerRecord, { durable }: { readonly durable: boolean }): Promise<StagedRecord> {
+    const folder = this.folder(record.id)
+    const beside = join(folder, 'record.json.new')
+    {
+      await using file = await open(beside, 'w', 0o600)
+      await file.writeFile(serialiseRecord(record))
+      if (durable) await file.sync()
+    }
+    return {
+      commit: async () => {
+        await rename(beside, join(folder, 'record.json'))
+        if (durable) await syncFolder(folder)
+      },
+    }
+  }
+
+  /** The container no longer exists; its folder is a leftover, swept on open at the latest. `keepVolumes`: its anonymous volumes are nobody's now. */
+  async forget(id: string, options: { readonly keepVolumes?: boolean } = {}): Promise<void> {
+    if (options.keepVolumes === true) await rm(this.#volumesPath(id), { force: true })
     await rm(join(this.folder(id), 'record.json'), { force: true })
   }
 
@@ -91,19 +116,36 @@ export class RecordFiles {
     await rm(this.folder(id), { recursive: true, force: true })
   }
 
-  /** All records; folders without one are swept, unreadable ones are reported and left alone. */
-  async readAll(onBroken: (folder: string, error: unknown) => void): Promise<ContainerRecord[]> {
+  /** All records, and what is left of containers that have none (any more); unreadable ones are reported and left alone. */
+  async readAll(onBroken: (folder: string, error: unknown) => void): Promise<{ readonly records: ContainerRecord[]; readonly leftovers: Leftover[] }> {
     await mkdir(this.#root, { recursive: true, mode: 0o710 })
     const records: ContainerRecord[] = []
+    const leftovers: Leftover[] = []
     for (const name of (await readdir(this.#root)).sort()) {
       const path = join(this.#root, name, 'record.json')
       try {
-        records.push(parseRecord(await readFile(path, 'utf8'), path))
+        const text = await readTextIfThere(path)
+        if (text !== undefined) records.push(parseRecord(text, path))
+        else leftovers.push({ id: name, anonymousVolumes: await this.#volumesOf(name) })
       } catch (error) {
-        if (systemErrorCode(error) === 'ENOENT') await rm(join(this.#root, name), { recursive: true, force: true })
-        else onBroken(name, error)
+        onBroken(name, error)
       }
     }
-    return records
+    return { records, leftovers }
   }
+
+  async #volumesOf(id: string): Promise<readonly string[]> {
+    const noted = (await readState(this.#volumesPath(id), formatVersion))?.['anonymousVolumes'] ?? []
+    return Array.isArray(noted) ? noted.filter((name) => typeof name === 'string') : []
+  }
+
+  #volumesPath(id: string): string {
+    return join(this.folder(id), 'volumes.json')
+  }
+}
+
+/** A container whose creation or removal was cut short. */
+export interface Leftover {
+  readonly id: string
+  readonly anonymousVolumes: readonly string[]
 }

@@ -3,18 +3,28 @@ import { stat } from 'node:fs/promises'
 import { unreachable } from '#base/assert.ts'
 import { Fault, isFault, systemErrorCode } from '#base/fault.ts'
 import type { Logger } from '#base/log.ts'
+import { randomHex, type Random } from '#base/random.ts'
 import type { ContainerMount, ResolvedMount } from '../contract/containers.ts'
 import type { VolumeCatalog, VolumeMounts } from '../contract/volumes.ts'
-import type { ContainerRecord } from './record.ts'
 
 type VolumeDoor = VolumeCatalog & VolumeMounts
 
-/** Makes and acquires the volumes; on a failure what was acquired is released again. */
-export async function resolveMounts(wanted: readonly ContainerMount[], containerId: string, volumes: VolumeDoor): Promise<{ readonly mounts: ResolvedMount[]; readonly anonymousVolumes: string[] }> {
+/** A mount, and the name drawn for its volume where nobody gave it one. */
+export interface WantedMount {
+  readonly mount: ContainerMount
+  readonly anonymousName?: string
+}
+
+export function withAnonymousNames(mounts: readonly ContainerMount[], random: Random): readonly WantedMount[] {
+  return mounts.map((mount) => (mount.type === 'volume' && !mount.name ? { mount, anonymousName: randomHex(random, 64) } : { mount }))
+}
+
+/** Makes and acquires the volumes; on a failure what was acquired is released again, and anonymous ones are removed. */
+export async function resolveMounts(wanted: readonly WantedMount[], containerId: string, { volumes, log }: { readonly volumes: VolumeDoor; readonly log: Logger }): Promise<{ readonly mounts: ResolvedMount[]; readonly anonymousVolumes: string[] }> {
   const mounts: ResolvedMount[] = []
   const anonymousVolumes: string[] = []
   try {
-    for (const mount of wanted) {
+    for (const { mount, anonymousName } of wanted) {
       const { target } = mount
       const readonly = mount.type === 'tmpfs' ? false : (mount.readonly ?? false)
       switch (mount.type) {
@@ -27,7 +37,7 @@ export async function resolveMounts(wanted: readonly ContainerMount[], container
           break
         case 'volume': {
           const volume = await volumes.create({
-            ...(mount.name === undefined || mount.name === '' ? {} : { name: mount.name }),
+            ...(anonymousName === undefined ? { name: mount.name ?? '' } : { anonymousName }),
             ...(mount.driver ? { driver: mount.driver } : {}),
             ...(mount.driverOptions === undefined ? {} : { options: mount.driverOptions }),
             ...(mount.labels === undefined ? {} : { labels: mount.labels }),
@@ -43,7 +53,7 @@ export async function resolveMounts(wanted: readonly ContainerMount[], container
     }
     return { mounts, anonymousVolumes }
   } catch (error) {
-    for (const { name } of mounts) if (name !== undefined) await volumes.release(name, containerId)
+    await releaseVolumes({ id: containerId, mounts, anonymousVolumes }, volumes, true, log)
     throw error
   }
 }
@@ -59,7 +69,7 @@ async function requireSource(source: string): Promise<void> {
 }
 
 /** Gives the container's volumes back and removes its anonymous ones where asked to. */
-export async function releaseVolumes({ id, mounts, anonymousVolumes }: Pick<ContainerRecord, 'id' | 'mounts' | 'anonymousVolumes'>, volumes: VolumeDoor, removeAnonymous: boolean, log: Logger): Promise<void> {
+export async function releaseVolumes({ id, mounts, anonymousVolumes }: { readonly id: string; readonly mounts: readonly { readonly name?: string }[]; readonly anonymousVolumes: readonly string[] }, volumes: VolumeDoor, removeAnonymous: boolean, log: Logger): Promise<void> {
   for (const { name } of mounts) {
     if (name === undefined) continue
     await volumes.release(name, id)

@@ -26,6 +26,8 @@ export interface Volume {
 export interface VolumeSpec {
   /** Absent: an anonymous volume with a generated name. */
   readonly name?: string
+  /** The caller's name for an anonymous volume, where it has to note that name before there is a volume. 64 hex digits. */
+  readonly anonymousName?: string
   readonly driver?: string
   readonly labels?: Readonly<Record<string, string>>
   readonly options?: Readonly<Record<string, string>>

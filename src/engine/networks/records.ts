@@ -6,7 +6,7 @@
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Fault } from '#base/fault.ts'
-import { readState, writeState } from '#base/files.ts'
+import { readState, sweepUnfinished, writeState } from '#base/files.ts'
 import { isRecord } from '#base/json.ts'
 import type { Endpoint, Network } from '../contract/networks.ts'
 
@@ -56,6 +56,7 @@ export class NetworkRecords {
   async open(): Promise<{ readonly networks: readonly NetworkRecord[]; readonly sandboxes: readonly SandboxRecord[] }> {
     await mkdir(dirname(this.#networksPath), { recursive: true, mode: 0o700 })
     await mkdir(this.#sandboxFolder, { recursive: true, mode: 0o700 })
+    await sweepUnfinished(dirname(this.#networksPath))
     const networks: unknown = (await readState(this.#networksPath, formatVersion))?.['networks'] ?? []
     if (!Array.isArray(networks) || !networks.every(isNetworkRecord)) throw new Fault('dataLoss', `${this.#networksPath} holds no list of networks`)
     const sandboxes: SandboxRecord[] = []

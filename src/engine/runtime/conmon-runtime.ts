@@ -4,7 +4,7 @@
  * of the end, so there is nothing to poll and no event to miss.
  */
 import { readFileSync } from 'node:fs'
-import { mkdir, rename } from 'node:fs/promises'
+import { mkdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '#base/clock.ts'
 import { Fault, isFault } from '#base/fault.ts'
@@ -340,6 +340,8 @@ export class ConmonRuntime implements Runtime {
       }
     }
     await removeFolder(join(this.#tool.stateRoot, id))
+    // Without its facts a bundle is none: half of one must not tell of an end that never was.
+    await rm(this.#paths(id).facts, { force: true })
     await removeFolder(this.#paths(id).folder)
   }
 

@@ -94,7 +94,7 @@ class LocalVolumes implements Volumes {
 
   create(spec: VolumeSpec): Promise<Volume> {
     const anonymous = spec.name === undefined || spec.name === ''
-    const name = anonymous ? randomHex(this.#options.random, 64) : (spec.name ?? '')
+    const name = anonymous ? (spec.anonymousName ?? randomHex(this.#options.random, 64)) : (spec.name ?? '')
     const driver = spec.driver === undefined || spec.driver === '' ? 'local' : spec.driver
     return this.#serial.run(name, async () => {
       if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/.test(name) || name.length > 255) {
@@ -231,7 +231,10 @@ class LocalVolumes implements Volumes {
     return this.#serial.run(name, async () => {
       const live = this.#volumes.get(name)
       if (live !== undefined) await this.#unmountSubpaths(name, containerId)
-      if (live === undefined || !live.mountedFor.delete(containerId) || live.mountedFor.size > 0) return
+      if (live === undefined) return
+      // One that was mounted before we were restarted is not on our list, and is unmounted all the same.
+      live.mountedFor.delete(containerId)
+      if (live.mountedFor.size > 0) return
       if (volumeMount(live.volume.options, live.volume.mountpoint) !== undefined) await this.#options.mounts.unmount(live.volume.mountpoint)
     })
   }
