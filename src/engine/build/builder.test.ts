@@ -97,12 +97,31 @@ test('a second build runs nothing and gives the same image; a changed file runs 
   const second = await build(dockerfile, files('b', 1_000_000_000n))
   assert.equal(second.image.id, first.image.id)
   assert.equal(laboratory.commandsRun(), before)
-  assert.equal(second.output.match(/Using cache/g)?.length, 6)
+  assert.equal(second.output.match(/Using cache/g)?.length, 7)
   const third = await build(dockerfile, files('changed', 0n))
   assert.equal(laboratory.commandsRun(), before + 1)
   assert.notEqual(third.image.id, first.image.id)
   await build(dockerfile, files('b', 0n), { noCache: true })
   assert.equal(laboratory.commandsRun(), before + 3)
+})
+
+test('with images named as the cache, only their steps are known', async () => {
+  const files = [...shell]
+  const run = async (dockerfile: string, change: Partial<BuildRequest>): Promise<number | undefined> => (await build(dockerfile, files, change)).output.match(/Using cache/g)?.length
+  const dockerfile = `${withShell}ENV CACHED=from\nRUN echo cached > /from\n`
+  const longer = `${dockerfile}RUN echo more > /more\n`
+  await run(dockerfile, { tags: ['cache-source:latest'] })
+  await run(longer, {})
+  const all = await run(longer, {})
+  assert.ok(all !== undefined && all > 3)
+  assert.equal(await run(longer, { cacheFrom: ['cache-source:latest'] }), all - 1)
+  assert.equal(await run(longer, { cacheFrom: ['no-such-image:latest'] }), undefined)
+})
+
+test('what a command says on stderr is bright red', async () => {
+  const { output } = await build(`${withShell}RUN echo plain; echo wrong >&2\n`, shell)
+  assert.match(output, /(^|\n)plain\n/)
+  assert.ok(output.includes('\x1b[91mwrong\n\x1b[0m'), output)
 })
 
 test('the cache knows variables, build arguments and here-documents', async () => {

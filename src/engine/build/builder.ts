@@ -9,7 +9,7 @@ import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '#base/clock.ts'
 import { rfc3339Nano } from '#base/clock.ts'
-import { Fault } from '#base/fault.ts'
+import { Fault, isFault } from '#base/fault.ts'
 import type { Logger } from '#base/log.ts'
 import { randomHex, type Random } from '#base/random.ts'
 import { Gate, KeyedSerial } from '#base/task.ts'
@@ -121,7 +121,8 @@ export class Builder implements ImageBuilder {
       const dockerfile = await readDockerfile(everything, spool, request.dockerfile)
       const context = withoutIgnored(everything, await readIgnoreFile(everything, spool, request.dockerfile))
       const plan = planStages(dockerfile, this.#planOptions(request))
-      const shared: BuildShared = { id, folder, request, plan, spool, context, signal, options: this.#options, cache: this.cache, lease, steps: this.#steps, keys: this.#keys }
+      const cacheSources = await this.#cacheSources(request.cacheFrom)
+      const shared: BuildShared = { id, folder, request, plan, spool, context, signal, options: this.#options, cache: this.cache, cacheSources, lease, steps: this.#steps, keys: this.#keys }
       const image = await this.#buildPlan(shared, failed)
       for (const tag of request.tags) {
         await this.#options.images.tag(image.id, tag)
@@ -134,6 +135,17 @@ export class Builder implements ImageBuilder {
       await rm(folder, { recursive: true, force: true })
       await this.#keepWithinBounds()
     }
+  }
+
+  /** Images that are not here are no cache, as in Docker; naming only such ones means that nothing is known. */
+  async #cacheSources(names: readonly string[]): Promise<readonly Image[] | undefined> {
+    if (names.length === 0) return undefined
+    const found = await Promise.allSettled(names.map((name) => this.#options.images.resolve(name)))
+    return found.flatMap((result) => {
+      if (result.status === 'fulfilled') return [result.value]
+      if (!isFault(result.reason, 'notFound') && !isFault(result.reason, 'invalidArgument')) throw result.reason
+      return []
+    })
   }
 
   async #keepWithinBounds(): Promise<void> {

@@ -39,7 +39,7 @@ export interface CommandRequest {
   readonly network: string
   readonly mounts: readonly (ResolvedMount & { readonly options?: readonly string[] })[]
   readonly limits: Pick<ContainerSpec, 'resources' | 'shmSizeBytes' | 'extraHosts'>
-  readonly onOutput: (data: Buffer) => void
+  readonly onOutput: (data: Buffer, channel: 'stdout' | 'stderr') => void
   readonly signal: AbortSignal
 }
 
@@ -76,7 +76,7 @@ async function runToEnd(options: CommandRunnerOptions, request: CommandRequest):
   })
   request.signal.addEventListener('abort', abort, { once: true })
   try {
-    using attachment = await runtime.attach(request.id, { write: (_channel, data) => request.onOutput(data) })
+    using attachment = await runtime.attach(request.id, { write: (channel, data) => request.onOutput(data, channel) })
     await runtime.start(request.id)
     if (request.signal.aborted) abort()
     const { exitCode } = await exit.promise

@@ -9,7 +9,7 @@ import { Fault, isFault } from '#base/fault.ts'
 import { randomHex } from '#base/random.ts'
 import type { Gate, KeyedSerial } from '#base/task.ts'
 import type { ResolvedMount } from '../contract/containers.ts'
-import type { ChainId, DiffId, Image } from '../contract/images.ts'
+import type { ChainId, DiffId, Image, ImageConfig } from '../contract/images.ts'
 import { resolveInRoot } from '../containers/identity.ts'
 import type { BuildRequest } from '../http/backend.ts'
 import type { BuilderOptions } from './builder.ts'
@@ -25,7 +25,7 @@ import type { Channel } from './ordered-output.ts'
 import type { PlaceFilesArgs } from './place-files.job.ts'
 import { makeFolder, runCommand } from './run-command.ts'
 import type { Spool } from './spool.ts'
-import { applyInstruction, commandArgv, defaultPath, expandIn, predefinedArgs, shellOf, withLayer, type StageState, type StepContext, type StepResult } from './stage-state.ts'
+import { applyInstruction, commandArgv, defaultPath, expandIn, predefinedArgs, shellOf, withLayer, type ConfigInstruction, type StageState, type StepContext, type StepResult } from './stage-state.ts'
 import { contentDigest, type FileTree } from './tree.ts'
 
 /** What the stages of one build share. */
@@ -41,6 +41,8 @@ export interface BuildShared {
   readonly signal: AbortSignal
   readonly options: BuilderOptions
   readonly cache: BuildCache
+  /** The images that alone may serve as cache; undefined: whatever was built here. */
+  readonly cacheSources: readonly Image[] | undefined
   readonly lease: BuildLease
   readonly steps: Gate
   readonly keys: KeyedSerial<string>
@@ -54,6 +56,14 @@ export interface StageRunOptions {
   readonly totalSteps: number
   readonly channel: Channel
   readonly stageResult: (index: number) => Promise<StageState>
+}
+
+interface CachedStep {
+  readonly parent: ChainId | undefined
+  /** The state with the step's result. */
+  readonly next: (result: StepResult) => StageState
+  /** Changes the mounted root; a step without it touches no file. */
+  readonly act?: (rootfs: string) => Promise<void>
 }
 
 type FileInstruction = Extract<Instruction, { kind: 'run' | 'copy' | 'add' }>
@@ -202,37 +212,51 @@ export class StageRun {
       case 'workdir': {
         const next = applyInstruction(state, instruction, this.#context)
         const folder = next.config.WorkingDir ?? '/'
-        const result = await this.#cached(['workdir', state.chainId ?? '', folder], state.chainId, async (rootfs) => void (await makeFolder(rootfs, folder)))
-        const withFolder = withLayer(state, result, `WORKDIR ${folder}`)
+        const withResult = (result: StepResult): StageState => withLayer(state, result, `WORKDIR ${folder}`)
+        const result = await this.#cached(['workdir', state.chainId ?? '', folder], { parent: state.chainId, next: withResult, act: async (rootfs) => void (await makeFolder(rootfs, folder)) })
+        const withFolder = withResult(result)
         this.#sayState(withFolder)
         return { ...withFolder, config: next.config }
       }
       default:
-        return applyInstruction(state, instruction, this.#context)
+        return this.#configStep(state, instruction)
     }
+  }
+
+  /** Such a step costs nothing; whether it is new decides what clients are told, and with `cacheFrom` what may follow. */
+  async #configStep(state: StageState, instruction: ConfigInstruction): Promise<StageState> {
+    const next = applyInstruction(state, instruction, this.#context)
+    await this.#cached(['config', state.chainId ?? '', state.config, [...state.args], next.history.at(-1)?.created_by], { parent: state.chainId, next: () => next })
+    this.#sayState(next)
+    return next
   }
 
   /**
    * The result of a step by its key, or of running it. Builds that need the same step wait for each other, so that it runs once.
-   * `act` changes the mounted root.
    */
-  #cached(keyParts: readonly unknown[], parent: ChainId | undefined, act: (rootfs: string) => Promise<void>): Promise<StepResult> {
+  #cached(keyParts: readonly unknown[], step: CachedStep): Promise<StepResult> {
     const { cache, keys, steps, request } = this.#shared
     const key = cacheKey(...keyParts)
     return keys.run(key, async () => {
       const known = request.noCache ? undefined : cache.get(key, 'step')
-      if (known !== undefined && (known.layer === undefined || (await this.#shared.options.snapshots.has(known.layer.chainId)))) {
+      if (known !== undefined && this.#mayUse(step.next(known)) && (known.layer === undefined || (await this.#shared.options.snapshots.has(known.layer.chainId)))) {
         this.#run.channel.text(' ---> Using cache\n')
         if (known.layer !== undefined) this.#keep(known.layer.chainId, known.layer.diffId)
         await cache.touch(key)
         return known
       }
-      const layer = await steps.run(() => this.#makeLayer(parent, act))
+      const { act, parent } = step
+      const layer = act === undefined ? undefined : await steps.run(() => this.#makeLayer(parent, act))
       if (layer !== undefined) this.#keep(layer.chainId, layer.diffId)
       const result: StepResult = { created: rfc3339Nano(this.#shared.options.clock.nowNs()), ...(layer === undefined ? {} : { layer }) }
       await cache.put(key, { kind: 'step', ...result })
       return result
     })
+  }
+
+  /** Where images are named as the cache, a step is known when one of them begins with the same steps. */
+  #mayUse(next: StageState): boolean {
+    return this.#shared.cacheSources?.some(({ config }) => beginsWith(config, next)) ?? true
   }
 
   #keep(chainId: ChainId, diffId?: DiffId): void {
@@ -276,9 +300,9 @@ export class StageRun {
     const mounts = await this.#mountIdentities(instruction)
     const scope = [...state.scope].sort(([a], [b]) => (a < b ? -1 : 1))
     const identity = { argv, script, scope, user: state.config.User ?? '', folder: state.config.WorkingDir ?? '/', network, mounts }
-    const result = await this.#cached(['run', state.chainId ?? '', identity], state.chainId, (rootfs) => this.#execute(state, instruction, { rootfs, argv, script, network }))
     const args = [...state.args].map(([name, value]) => `${name}=${value}`)
-    const next = withLayer(state, result, `RUN ${args.length > 0 ? `|${args.length} ${args.join(' ')} ` : ''}${argv.join(' ')}`)
+    const withResult = (result: StepResult): StageState => withLayer(state, result, `RUN ${args.length > 0 ? `|${args.length} ${args.join(' ')} ` : ''}${argv.join(' ')}`)
+    const next = withResult(await this.#cached(['run', state.chainId ?? '', identity], { parent: state.chainId, next: withResult, act: (rootfs) => this.#execute(state, instruction, { rootfs, argv, script, network }) }))
     this.#sayState(next)
     return next
   }
@@ -306,8 +330,8 @@ export class StageRun {
       network: command.network,
       mounts,
       limits: limitsOf(request),
-      onOutput: (data) => {
-        const text = tail.add(data)
+      onOutput: (data, channel) => {
+        const text = tail.add(data, channel)
         if (text !== '') this.#run.channel.text(text)
       },
       signal,
@@ -394,9 +418,9 @@ export class StageRun {
     const keepOwners = instruction.from !== undefined && chown === undefined
     const copy = await copyInputs(this.#copySource(instruction), { instruction, sources, keepOwners, shared: this.#shared, expand })
     const identity = { destination, isFolder, chown: chown ?? '', mode: mode ?? -1, keepOwners, unpack: instruction.kind === 'add' && instruction.unpack, digest: copy.digest }
-    const result = await this.#cached(['copy', state.chainId ?? '', identity], state.chainId, (rootfs) => this.#place(rootfs, copy, { destination, isFolder, owner: chown, mode, at: instruction }))
     const flags = instruction.from === undefined ? '' : `--from=${instruction.from} `
-    const next = withLayer(state, result, `${instruction.kind.toUpperCase()} ${flags}${[...sources, ...instruction.heredocs.map(({ name }) => `<<${name}`), written].join(' ')}`)
+    const withResult = (result: StepResult): StageState => withLayer(state, result, `${instruction.kind.toUpperCase()} ${flags}${[...sources, ...instruction.heredocs.map(({ name }) => `<<${name}`), written].join(' ')}`)
+    const next = withResult(await this.#cached(['copy', state.chainId ?? '', identity], { parent: state.chainId, next: withResult, act: (rootfs) => this.#place(rootfs, copy, { destination, isFolder, owner: chown, mode, at: instruction }) }))
     this.#sayState(next)
     return next
   }
@@ -455,6 +479,10 @@ export class StageRun {
   #viewKey(target: string): string {
     return posix.basename(target)
   }
+}
+
+function beginsWith({ rootfs, history = [] }: ImageConfig, { diffIds, history: steps }: StageState): boolean {
+  return diffIds.every((diffId, index) => rootfs.diff_ids[index] === diffId) && steps.every(({ created_by }, index) => history[index] !== undefined && history[index].created_by === created_by)
 }
 
 const smallLayerBytes = 64 * 1024

@@ -359,6 +359,8 @@ export interface ExecSpec {
   /** False: output is discarded (`docker exec -d`). */
   readonly attachOutput?: boolean
   readonly consoleSize?: TerminalSize
+  /** e.g. `ctrl-p,ctrl-q`, which also holds without. */
+  readonly detachKeys?: string
 }
 
 export interface ExecState {

@@ -24,7 +24,7 @@ import { mountOfBind } from './create/mounts.ts'
 import { humanDuration } from '#base/human.ts'
 import { engineHandler } from './handler.ts'
 import { referenceMatches } from './routes/images.ts'
-import { frame, parseDetachKeys } from './streams.ts'
+import { frame } from './streams.ts'
 
 const system: EngineSystem = {
   engineVersion: '0.1.0', gitCommit: 'abc', buildTime: '', id: 'id', hostname: 'testhost', kernelVersion: '6.1', operatingSystem: 'Test', architecture: 'amd64', cpus: 2, memoryBytes: 1 << 30,
@@ -215,13 +215,12 @@ test('an unknown image filter value lists nothing; images keep their words for o
   assert.equal('VirtualSize' in (newer ?? {}), false)
 })
 
-test('binds, detach keys, durations, image patterns and changes are read as Docker reads them', () => {
+test('binds, durations, image patterns and changes are read as Docker reads them', () => {
   assert.deepEqual(mountOfBind('/a:/b:ro'), { type: 'bind', source: '/a', target: '/b', readonly: true, readonlyDepth: 'recursive', mode: 'ro', createSource: true, propagation: 'rprivate' })
   assert.deepEqual(mountOfBind('data:/b'), { type: 'volume', name: 'data', target: '/b', readonly: false, readonlyDepth: 'recursive', mode: '', noCopy: false })
   assert.throws(() => mountOfBind('rel/path:x'), /invalid mount path: 'x' mount path must be absolute/)
   assert.throws(() => mountOfBind('/a:ro'), /invalid volume specification: '.a:ro'/)
   assert.throws(() => mountOfBind('/a:/b:ro,rw'), /invalid mode: ro,rw/)
-  assert.deepEqual(parseDetachKeys('ctrl-a,x'), Buffer.from([1, 120]))
   assert.deepEqual([0, 1000, 59_000, 60_000, 3_600_000, 86_400_000 * 3].map(humanDuration), ['Less than a second', '1 second', '59 seconds', 'About a minute', 'About an hour', '3 days'])
   assert.ok(referenceMatches('busybox:1.36', 'busybox') && referenceMatches('busybox:1.36', 'busybox:1.*') && !referenceMatches('a/busybox:1', 'busybox'))
   assert.deepEqual(changedDefaults({ Env: ['A=1'] }, ['CMD ["x","y"]', 'ENV A=2 B="c d"', 'EXPOSE 80']), { Env: ['A=2', 'B=c d'], Cmd: ['x', 'y'], ExposedPorts: { '80/tcp': {} } })

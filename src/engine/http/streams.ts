@@ -8,6 +8,7 @@ import type { Duplex, Writable } from 'node:stream'
 import { sleep, type Clock } from '#base/clock.ts'
 import type { Logger } from '#base/log.ts'
 import type { OutputChunk, StreamSession } from '../contract/containers.ts'
+import { detachFilter } from './detach-keys.ts'
 
 const rawStream = 'application/vnd.docker.raw-stream'
 const multiplexedStream = 'application/vnd.docker.multiplexed-stream'
@@ -102,47 +103,22 @@ function feedStdin({ socket, head }: { readonly socket: Duplex; readonly head: B
     socket.resume()
     return
   }
-  const watch = detachKeys === undefined ? undefined : detachWatch(detachKeys)
-  const take = (bytes: Buffer): void => {
-    if (watch?.(bytes) === true) {
-      session.close()
-      socket.end()
-      return
-    }
-    if (!stdin.destroyed && !stdin.writableEnded && !stdin.write(bytes)) {
+  const filter = detachKeys === undefined ? undefined : detachFilter(detachKeys)
+  const take = (typed: Buffer): void => {
+    const { bytes, detached } = filter?.(typed) ?? { bytes: typed, detached: false }
+    if (bytes.length > 0 && !stdin.destroyed && !stdin.writableEnded && !stdin.write(bytes)) {
       socket.pause()
       stdin.once('drain', () => socket.resume())
     }
+    if (!detached) return
+    session.close()
+    // Closed both ways: who types on is told so.
+    socket.end(() => socket.destroy())
   }
   stdin.on('error', () => socket.resume())
   if (head.length > 0) take(head)
   socket.on('data', take)
   socket.on('end', () => stdin.end())
-}
-
-/** Sees the detach sequence across chunks. */
-function detachWatch(keys: Buffer): (bytes: Buffer) => boolean {
-  let matched = 0
-  return (bytes) => {
-    for (const byte of bytes) {
-      if (byte === keys[matched]) matched += 1
-      else matched = byte === keys[0] ? 1 : 0
-      if (matched === keys.length) return true
-    }
-    return false
-  }
-}
-
-/** `ctrl-p,ctrl-q` → bytes 16, 17. Undefined for what cannot be read. */
-export function parseDetachKeys(text: string | null): Buffer | undefined {
-  const bytes: number[] = []
-  for (const key of (text || 'ctrl-p,ctrl-q').split(',')) {
-    const control = /^ctrl-([a-z@[\\\]^_])$/.exec(key)?.[1]
-    if (control !== undefined) bytes.push(control.toUpperCase().charCodeAt(0) & 0x1f)
-    else if (key.length === 1) bytes.push(key.charCodeAt(0))
-    else return undefined
-  }
-  return Buffer.from(bytes)
 }
 
 /** For clients that read the stream from an ordinary response (no upgrade asked for). */

@@ -7,10 +7,11 @@ import { jsonText } from '#base/json.ts'
 import { attributesText, logAttributesOf } from '../../containers/log-options.ts'
 import type { Container, LogQuery, WaitCondition } from '../../contract/containers.ts'
 import type { PathStat } from '../../contract/snapshots.ts'
+import { parseDetachKeys } from '../detach-keys.ts'
 import { param, type Exchange, type Handler } from '../exchange.ts'
 import { queryBoolean, queryNumber, queryTimeNs } from '../json-input.ts'
 import { statsJson } from '../stats-json.ts'
-import { acceptUpgrade, frame, headRead, parseDetachKeys, serveResponse, serveSession, streamMediaType, writeAll } from '../streams.ts'
+import { acceptUpgrade, frame, headRead, serveResponse, serveSession, streamMediaType, writeAll } from '../streams.ts'
 
 async function attach(exchange: Exchange): Promise<void> {
   const { backend, query, hijack, res, req, minorVersion } = exchange

@@ -1,15 +1,18 @@
 /** Exec instances (Engine API, tag `Exec`). */
-import { asFault } from '#base/fault.ts'
+import { asFault, Fault } from '#base/fault.ts'
 import { sendEmpty, sendJson } from '#base/http.ts'
 import type { ExecSpec, StreamSession } from '../../contract/containers.ts'
+import { parseDetachKeys } from '../detach-keys.ts'
 import { jsonBody, param, type Exchange, type Handler } from '../exchange.ts'
 import { JsonInput } from '../json-input.ts'
-import { acceptUpgrade, headRead, parseDetachKeys, serveResponse, serveSession, streamMediaType } from '../streams.ts'
+import { acceptUpgrade, headRead, serveResponse, serveSession, streamMediaType } from '../streams.ts'
 import { sizeOf } from './container-streams.ts'
 
 async function create(exchange: Exchange): Promise<void> {
   const input = JsonInput.of(await jsonBody(exchange), '')
   const [rows, columns] = (input.array('ConsoleSize') ?? []).map(Number)
+  const detachKeys = input.string('DetachKeys')
+  if (detachKeys) requireDetachKeys(detachKeys)
   const spec: ExecSpec = {
     command: input.command('Cmd') ?? [],
     env: input.strings('Env') ?? [],
@@ -19,6 +22,7 @@ async function create(exchange: Exchange): Promise<void> {
     tty: input.boolean('Tty') ?? false,
     stdin: input.boolean('AttachStdin') ?? false,
     attachOutput: (input.boolean('AttachStdout') ?? false) || (input.boolean('AttachStderr') ?? false),
+    ...(detachKeys ? { detachKeys } : {}),
     ...(rows && columns ? { consoleSize: { rows, columns } } : {}),
   }
   const { execId } = await exchange.backend.containers.createExec(param(exchange, 'id'), spec)
@@ -46,7 +50,13 @@ async function start(exchange: Exchange): Promise<void> {
   }
   const session = await sessionOrWords(exchange, execId)
   if (hijack === undefined) await serveResponse(res, session, { tty, mediaType, log: backend.log, input: req })
-  else await serveSession(hijack, session, { tty, log: backend.log, detachKeys: parseDetachKeys(null) })
+  else await serveSession(hijack, session, { tty, log: backend.log, detachKeys: requireDetachKeys(backend.containers.inspectExec(execId).spec.detachKeys ?? null) })
+}
+
+function requireDetachKeys(text: string | null): Buffer {
+  const keys = parseDetachKeys(text)
+  if (keys === undefined) throw new Fault('invalidArgument', `Invalid detach keys (${text}) provided`)
+  return keys
 }
 
 /** The connection is a stream already: a process that cannot start says why in it, as Docker does. */
@@ -84,7 +94,8 @@ async function inspect(exchange: Exchange): Promise<void> {
     OpenStdout: spec.attachOutput ?? true,
     CanRemove: false,
     ContainerID: containerId,
-    DetachKeys: '',
+    // Bytes, as Go writes them.
+    DetachKeys: spec.detachKeys ? requireDetachKeys(spec.detachKeys).toString('base64') : '',
     Pid: pid,
   })
 }
