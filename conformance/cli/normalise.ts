@@ -1,0 +1,43 @@
+/**
+ * What is taken out of the output before it is compared, because it must differ from one run to the next or names the engine. The list
+ * is the whole list; everything else is compared byte by byte. (Addresses, ports, host names, paths of the case and image ids are
+ * compared: each engine has namespaces of its own in which they come out the same.)
+ */
+import type { StepOutcome } from './case.ts'
+
+export interface Normaliser {
+  readonly what: string
+  readonly pattern: RegExp
+  readonly with: string
+}
+
+export const normalisers: readonly Normaliser[] = [
+  { what: 'times (RFC 3339)', pattern: /\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)/g, with: '<time>' },
+  { what: 'times (Go, as docker ps and image ls print them)', pattern: /\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?( [+-]\d{4})?( [A-Z]{3,4}\b)?/g, with: '<time>' },
+  { what: 'ages', pattern: /\b(Less than a second|About an? (?:second|minute|hour)|\d+ (?:seconds?|minutes?|hours?|days?|weeks?|months?))( ago)?\b/g, with: '<age>$2' },
+  { what: 'process ids of the machine in inspect', pattern: /"(Pid|ContainerPid)": [1-9]\d*/g, with: '"$1": <pid>' },
+  { what: 'ports that the engine picked (Linux: 32768–60999)', pattern: /\b(3276[89]|327[7-9]\d|32[89]\d\d|3[3-9]\d{3}|[45]\d{4})\b/g, with: '<port>' },
+]
+
+const wide = / {2,}/g
+
+/** Ids keep their identity: the first one seen is 1, and so on, in the order of the case's output. */
+export function normalise(outcomes: readonly StepOutcome[], roots: readonly (readonly [path: string, name: string])[], known: readonly string[]): StepOutcome[] {
+  const numbers = new Map<string, number>()
+  const number = (id: string): string => {
+    const short = id.slice(0, 12)
+    if (known.includes(short)) return id
+    const seen = numbers.get(short) ?? numbers.size + 1
+    numbers.set(short, seen)
+    return `<id ${seen}${id.length > 12 ? '' : ' short'}>`
+  }
+  const text = (raw: string): string => {
+    let out = raw
+    for (const [path, name] of roots) out = out.replaceAll(path, name)
+    for (const { pattern, with: replacement } of normalisers) out = out.replace(pattern, replacement)
+    out = out.replace(/\b(?:[0-9a-f]{64}|(?=[0-9a-f]*[0-9])[0-9a-f]{12})\b/g, number)
+    // Tables are as wide as what they show, which is no longer there.
+    return out.replace(wide, '  ')
+  }
+  return outcomes.map(({ line, stdout, stderr, exitCode }) => ({ line, stdout: text(stdout), stderr: text(stderr), exitCode }))
+}
