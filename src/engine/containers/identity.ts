@@ -98,6 +98,6 @@ function groupId(groups: readonly string[][], text: string): number {
   const entry = groups.find(([name]) => name === text)
   if (entry !== undefined) return Number(entry[2])
   const number = numericId(text)
-  if (number === undefined) throw new Fault('invalidArgument', `unable to find group ${text}: no matching entries in group file`)
+  if (number === undefined) throw new Fault('invalidArgument', `Unable to find group ${text}: no matching entries in group file`)
   return number
 }

@@ -23,6 +23,7 @@ import { hostsText, resolvConfText, writeNetworkFiles, type NetworkFiles } from 
 import { checkPropagation } from './propagation.ts'
 import { startFault } from './runtime-failure.ts'
 import { SharedMemory } from './shared-memory.ts'
+import { networkSysctls } from './sysctls.ts'
 import { defaultShmBytes, runtimeSpecOf, type LaunchMount } from './spec.ts'
 
 export interface LauncherOptions {
@@ -189,8 +190,7 @@ export class Launcher {
   async #openSandbox(entry: Entry, wanted: Extract<ContainerNetworking, { mode: 'networks' | 'none' }>): Promise<Networking> {
     const { networks } = this.#options
     const { id, record } = entry
-    const sysctls = Object.fromEntries(Object.entries(record.spec.sysctls ?? {}).filter(([name]) => name.startsWith('net.')))
-    const { netnsPath } = await networks.openSandbox(id, Object.keys(sysctls).length > 0 ? { sysctls } : {})
+    const { netnsPath } = await networks.openSandbox(id, { sysctls: networkSysctls(record.spec) })
     entry.netnsPath = netnsPath
     const endpoints: Endpoint[] = []
     if (wanted.mode === 'networks') {

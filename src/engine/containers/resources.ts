@@ -33,6 +33,7 @@ export function checkedResources(wanted: ContainerResources, host: HostFacts, { 
   checkCpu(resources, warnings, host)
   checkCpuset(resources, warnings, host)
   checkBlockIo(resources, warnings, host)
+  for (const { name, soft, hard } of resources.ulimits ?? []) if (hard >= 0 && (soft > hard || soft < 0)) refuse(`invalid ulimit ${name}: ulimit soft limit must be less than or equal to hard limit: ${soft} > ${hard}`)
   const { oomScoreAdj = 0 } = resources
   if (oomScoreAdj < -1000 || oomScoreAdj > 1000) refuse(`Invalid value ${oomScoreAdj}, range for oom score adj is [-1000, 1000]`)
   return { resources, warnings }
@@ -109,7 +110,7 @@ function checkCpuset(resources: Resources, warnings: string[], { limits: { cpuse
   const check = (wanted: string | undefined, { available, what, things }: { readonly available: string; readonly what: string; readonly things: string }): void => {
     if (!wanted) return
     const outside = outsideOf(wanted, available)
-    if (outside === 'malformed') refuse(`Invalid value ${wanted} for cpuset ${what}`)
+    if (outside === 'malformed') refuse(`Invalid value ${wanted} for cpuset ${what}: invalid format: ${wanted}`)
     if (outside) refuse(`Requested ${things} are not available - requested ${wanted}, available: ${available}`)
   }
   check(resources.cpusetCpus, { available: cpuset.cpus, what: 'cpus', things: 'CPUs' })

@@ -136,8 +136,8 @@ function depth(path: string): number {
 /** /dev/mqueue and /dev/shm belong to the IPC namespace. */
 function ipcMounts({ spec, shmPath }: SpecInput): MountSpec[] {
   const mode = spec.ipcMode ?? 'private'
-  if (mode === 'host') return [{ destination: '/dev/mqueue', type: 'bind', source: '/dev/mqueue', options: ['rbind'] }, { destination: '/dev/shm', type: 'bind', source: '/dev/shm', options: ['rbind'] }]
   const queues: MountSpec = { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] }
+  if (mode === 'host') return [queues, { destination: '/dev/shm', type: 'bind', source: '/dev/shm', options: ['rbind', 'rprivate'] }]
   if (mode === 'none') return [queues]
   if (shmPath !== undefined) return [queues, { destination: '/dev/shm', type: 'bind', source: shmPath, options: ['rbind', 'rprivate'] }]
   return [queues, { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${spec.shmSizeBytes ?? defaultShmBytes}`] }]

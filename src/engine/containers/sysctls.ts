@@ -1,6 +1,7 @@
 /** Sysctls that a container may have: those that its own namespaces keep apart from the host's (the same ones that OCI runtimes accept). */
 import { Fault } from '#base/fault.ts'
 import type { ContainerSpec } from '../contract/containers.ts'
+import type { RuntimeFailure } from '../contract/runtime.ts'
 
 const ofIpc: ReadonlySet<string> = new Set(['kernel.msgmax', 'kernel.msgmnb', 'kernel.msgmni', 'kernel.sem', 'kernel.shmall', 'kernel.shmmax', 'kernel.shmmni', 'kernel.shm_rmid_forced'])
 
@@ -8,6 +9,14 @@ const ofIpc: ReadonlySet<string> = new Set(['kernel.msgmax', 'kernel.msgmnb', 'k
 function dotted(name: string): string {
   const separator = name.search(/[./]/)
   return separator >= 0 && name[separator] === '/' ? name.replace(/[./]/g, (character) => (character === '/' ? '.' : '/')) : name
+}
+
+/** Ports below 1024 and ping need no capability in a network namespace that is the container's own (as in Docker since 20.10). */
+const ownNetworkSysctls: Readonly<Record<string, string>> = { 'net.ipv4.ip_unprivileged_port_start': '0', 'net.ipv4.ping_group_range': '0 2147483647' }
+
+/** What the container's own network namespace starts with. */
+export function networkSysctls({ sysctls = {} }: ContainerSpec): Readonly<Record<string, string>> {
+  return { ...ownNetworkSysctls, ...Object.fromEntries(Object.entries(sysctls).filter(([name]) => name.startsWith('net.'))) }
 }
 
 /** The spec's sysctls; `invalidArgument` in runc's words where one would change the host. */
@@ -27,5 +36,6 @@ export function checkedSysctls({ sysctls = {}, ipcMode, network, utsMode }: Cont
 }
 
 function refuse(message: string): never {
-  throw new Fault('invalidArgument', message)
+  const runtimeFailure: RuntimeFailure = { kind: 'other', runtimeMessage: message }
+  throw new Fault('invalidArgument', message, { details: { runtimeFailure } })
 }

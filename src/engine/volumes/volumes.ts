@@ -19,9 +19,13 @@ import type { Processes } from '#linux/contract/processes.ts'
 import type { EventPublisher } from '../contract/events.ts'
 import type { Volume, Volumes, VolumeSpec } from '../contract/volumes.ts'
 import { resolveInside } from './confine.ts'
+import { mountLocal } from './mount-local.ts'
 import { volumeMount } from './options.ts'
 
 const formatVersion = 1
+
+/** By which Docker's clients know volumes that nobody named. */
+export const anonymousLabel = 'com.docker.volume.anonymous'
 
 export interface VolumesOptions {
   readonly mounts: Mounts
@@ -97,10 +101,11 @@ class LocalVolumes implements Volumes {
     const name = anonymous ? (spec.anonymousName ?? randomHex(this.#options.random, 64)) : (spec.name ?? '')
     const driver = spec.driver === undefined || spec.driver === '' ? 'local' : spec.driver
     return this.#serial.run(name, async () => {
+      if (name.length === 1) throw new Fault('invalidArgument', `create ${name}: volume name is too short, names should be at least two alphanumeric characters`)
       if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/.test(name) || name.length > 255) {
         throw new Fault('invalidArgument', `create ${name}: "${name}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path`)
       }
-      if (driver !== 'local') throw new Fault('notFound', `create ${name}: error looking up volume plugin ${driver}: plugin "${driver}" not found; expected local`)
+      if (driver !== 'local') throw new Fault('notFound', `create ${name}: error looking up volume plugin ${driver}: plugin "${driver}" not found`)
       const options = spec.options ?? {}
       volumeMount(options, this.#dataPath(name))
       const existing = this.#volumes.get(name)?.volume
@@ -108,7 +113,7 @@ class LocalVolumes implements Volumes {
         if (Object.keys(options).length > 0 && !sameOptions(existing.options, options)) throw new Fault('alreadyExists', `create ${name}: conflict: volume exists with other options`)
         return existing
       }
-      const volume: Volume = { name, driver: 'local', mountpoint: this.#dataPath(name), createdAtMs: this.#options.clock.nowMs(), labels: spec.labels ?? {}, options, anonymous }
+      const volume: Volume = { name, driver: 'local', mountpoint: this.#dataPath(name), createdAtMs: this.#options.clock.nowMs(), labels: { ...spec.labels, ...(anonymous ? { [anonymousLabel]: '' } : {}) }, options, anonymous }
       await this.#write(volume)
       this.#volumes.set(name, { volume, references: new Set(), mountedFor: new Set() })
       this.#publish('create', volume)
@@ -194,7 +199,7 @@ class LocalVolumes implements Volumes {
     return this.#serial.run(name, async () => {
       const { volume, mountedFor } = this.#find(name)
       const request = volumeMount(volume.options, volume.mountpoint)
-      if (request !== undefined && !(await this.#isMounted(volume))) await this.#options.mounts.mount(request)
+      if (request !== undefined && !(await this.#isMounted(volume))) await mountLocal(request, this.#options.mounts)
       mountedFor.add(containerId)
       return volume.mountpoint
     })

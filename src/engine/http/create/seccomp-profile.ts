@@ -23,7 +23,7 @@ const ownArchitecture = { amd64: 'SCMP_ARCH_X86_64', arm64: 'SCMP_ARCH_AARCH64' 
 export function seccompOf(text: string, circumstances: Circumstances): SeccompSpec | 'unconfined' {
   let profile: JsonInput
   try {
-    profile = JsonInput.of(parseJson(text, 'the profile'), 'seccomp')
+    profile = JsonInput.of(parseJson(text, 'profile'), 'seccomp')
   } catch (error) {
     throw new Fault('invalidArgument', `Decoding seccomp profile failed: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
   }

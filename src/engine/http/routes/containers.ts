@@ -15,6 +15,7 @@ async function create(exchange: Exchange): Promise<void> {
   const { architecture, kernelVersion: kernelRelease, runtime } = backend.system
   const machine = { architecture, kernelRelease, runtimes: new Set(['runc', 'io.containerd.runc.v2', runtime.name]) }
   const { spec, volumesFrom, warnings: asked } = containerSpecOf({ body: await jsonBody(exchange), name: query.get('name') ?? undefined, platform: query.get('platform') ?? undefined, minorVersion, machine })
+  for (const mode of [spec.ipcMode, spec.pidMode]) if (typeof mode === 'object' && 'container' in mode) await donor(backend, mode.container)
   const borrowed = await mountsOfOthers(exchange, volumesFrom, spec.mounts ?? [])
   try {
     const { id, warnings } = await backend.containers.create({ ...spec, mounts: [...(spec.mounts ?? []), ...borrowed] })

@@ -150,7 +150,7 @@ async function df({ res, backend, minorVersion }: Exchange): Promise<void> {
   const volumeRows = await Promise.all(
     (await volumes.list()).map(async (volume) => {
       const { sizeBytes, references } = await volumes.usage(volume.name)
-      return { ...volumeJson(volume), UsageData: { RefCount: references, Size: sizeBytes } }
+      return { ...volumeJson(volume, minorVersion), UsageData: { RefCount: references, Size: sizeBytes } }
     }),
   )
   sendJson(res, {

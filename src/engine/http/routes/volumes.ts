@@ -1,13 +1,16 @@
 /** Volumes (Engine API, tag `Volume`). */
 import { rfc3339Seconds } from '#base/clock.ts'
-import { isFault } from '#base/fault.ts'
+import { Fault, isFault } from '#base/fault.ts'
 import { sendEmpty, sendJson } from '#base/http.ts'
 import type { Volume } from '../../contract/volumes.ts'
+import { anonymousLabel } from '../../volumes/volumes.ts'
 import { jsonBody, param, type Exchange, type Handler } from '../exchange.ts'
 import { anyOf, booleanFilter, labelsMatch, parseFilters } from '../filters.ts'
 import { JsonInput, queryBoolean } from '../json-input.ts'
 
-export function volumeJson({ name, driver, mountpoint, createdAtMs, labels, options }: Volume): object {
+/** Before 1.42 clients were not shown how an anonymous volume is marked. */
+export function volumeJson({ name, driver, mountpoint, createdAtMs, labels: all, options }: Volume, minorVersion: number): object {
+  const labels = minorVersion < 42 ? Object.fromEntries(Object.entries(all).filter(([label]) => label !== anonymousLabel)) : all
   return {
     CreatedAt: rfc3339Seconds(createdAtMs),
     Driver: driver,
@@ -19,7 +22,7 @@ export function volumeJson({ name, driver, mountpoint, createdAtMs, labels, opti
   }
 }
 
-async function list({ backend, query, res }: Exchange): Promise<void> {
+async function list({ backend, query, res, minorVersion }: Exchange): Promise<void> {
   const filters = parseFilters(query, ['dangling', 'driver', 'label', 'name'])
   const dangling = booleanFilter(filters, 'dangling')
   const volumes = (await backend.volumes.list()).filter(
@@ -29,7 +32,7 @@ async function list({ backend, query, res }: Exchange): Promise<void> {
       anyOf(filters, 'name', (name) => volume.name.includes(name)) &&
       (dangling === undefined || dangling === (backend.volumes.users(volume.name).length === 0)),
   )
-  sendJson(res, { Volumes: volumes.map(volumeJson), Warnings: null })
+  sendJson(res, { Volumes: volumes.map((volume) => volumeJson(volume, minorVersion)), Warnings: null })
 }
 
 async function create(exchange: Exchange): Promise<void> {
@@ -37,11 +40,11 @@ async function create(exchange: Exchange): Promise<void> {
   const input = JsonInput.of(await jsonBody(exchange), '')
   const name = input.string('Name')
   const volume = await backend.volumes.create({ ...(name ? { name } : {}), driver: input.string('Driver') || 'local', labels: input.stringMap('Labels') ?? {}, options: input.stringMap('DriverOpts') ?? {} })
-  sendJson(res, volumeJson(volume), { status: 201 })
+  sendJson(res, volumeJson(volume, exchange.minorVersion), { status: 201 })
 }
 
 async function inspect(exchange: Exchange): Promise<void> {
-  sendJson(exchange.res, volumeJson(await exchange.backend.volumes.get(param(exchange, 'name'))))
+  sendJson(exchange.res, volumeJson(await exchange.backend.volumes.get(param(exchange, 'name')), exchange.minorVersion))
 }
 
 async function remove(exchange: Exchange): Promise<void> {
@@ -74,7 +77,13 @@ async function prune({ backend, query, res, minorVersion }: Exchange): Promise<v
       if (!isFault(error, 'conflict')) throw error
     }
   }
+  backend.events.publish({ type: 'volume', action: 'prune', actor: { id: '', attributes: { reclaimed: String(reclaimed) } } })
   sendJson(res, { VolumesDeleted: deleted.length === 0 ? null : deleted, SpaceReclaimed: reclaimed })
+}
+
+/** Only cluster volumes can be changed, and they need a swarm. */
+async function update(): Promise<void> {
+  throw new Fault('unavailable', 'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.')
 }
 
 export const volumeRoutes: readonly (readonly [string, string, Handler])[] = [
@@ -82,5 +91,6 @@ export const volumeRoutes: readonly (readonly [string, string, Handler])[] = [
   ['POST', '/volumes/create', create],
   ['POST', '/volumes/prune', prune],
   ['GET', '/volumes/:name', inspect],
+  ['PUT', '/volumes/:name', update],
   ['DELETE', '/volumes/:name', remove],
 ]
