@@ -2,12 +2,12 @@
  * Brings one container up and clears it away again: file system, network, files, spec, runtime. Everything that does not depend on
  * one another runs at the same time, because `docker run` waits for it. Whatever a failed launch had made is taken back.
  */
-import { mkdir, rmdir, stat } from 'node:fs/promises'
+import { mkdir, readFile, rmdir, stat } from 'node:fs/promises'
 import { unreachable } from '#base/assert.ts'
 import { Fault, systemErrorCode } from '#base/fault.ts'
 import type { Logger } from '#base/log.ts'
 import type { Mounts } from '#linux/contract/mounts.ts'
-import type { ContainerMount, ContainerNetworking, IpcMode, ResolvedMount } from '../contract/containers.ts'
+import type { ContainerLink, ContainerMount, ContainerNetworking, IpcMode, ResolvedMount } from '../contract/containers.ts'
 import type { EventPublisher } from '../contract/events.ts'
 import type { Endpoint, EndpointSpec, Networks, PortBinding } from '../contract/networks.ts'
 import type { Runtime } from '../contract/runtime.ts'
@@ -19,7 +19,8 @@ import type { HostFacts } from './host.ts'
 import { ceilingBytes } from './log-keeper.ts'
 import { logAttributesOf, logBoundsOf } from './log-options.ts'
 import { lookUpIdentity, resolveInRoot } from './identity.ts'
-import { hostsText, resolvConfText, writeNetworkFiles, type NetworkFiles } from './network-files.ts'
+import { linkEnv, linkedContainers, linkHosts, stillLinked } from './legacy-links.ts'
+import { hostsText, resolvConfText, writeNetworkFiles, type NetworkFiles, type ResolverSettings } from './network-files.ts'
 import { checkPropagation } from './propagation.ts'
 import { startFault } from './runtime-failure.ts'
 import { SharedMemory } from './shared-memory.ts'
@@ -76,6 +77,7 @@ export class Launcher {
     // Refused now, not when somebody reads the log.
     if (spec.log !== undefined) logAttributesOf(spec.log, { id, name: record.name, imageId: record.imageId, imageName: spec.image, effective, hostname: host.hostname })
     const rootfs = rootfsPath(paths, id)
+    const linked = linkedContainers(record.name, linksOf(entry), this.#options.find)
     const [, networking, mounts, devices, blockIo, shmPath] = await allSettledOrThrow([this.#mountRoot(entry, rootfs), this.#openNetwork(entry), this.#mountVolumes(entry), devicesOf(spec), blockIoOf(spec.resources ?? {}), this.#openSharedMemory(entry)])
     const identity = await lookUpIdentity(rootfs, effective.user, spec.security?.groupAdd ?? [])
     await makeWorkingDir(rootfs, effective.workingDir)
@@ -90,7 +92,7 @@ export class Launcher {
       ...(logBounds === undefined || spec.logPath !== undefined ? {} : { logCeilingBytes: ceilingBytes(logBounds) }),
       spec: runtimeSpecOf({
         spec,
-        effective,
+        effective: { ...effective, env: [...linkEnv(record.name, linked), ...effective.env] },
         identity,
         rootfs,
         mounts,
@@ -171,6 +173,7 @@ export class Launcher {
       case 'none':
         return this.#openSandbox(entry, wanted)
       case 'host':
+        await this.#tellPlain(entry, 'connect')
         return { netnsPath: undefined, files: await this.#writeFiles(entry, { nameservers: [], search: [], options: [] }, true) }
       case 'container': {
         const other = this.#options.find(wanted.ref)
@@ -190,45 +193,60 @@ export class Launcher {
   async #openSandbox(entry: Entry, wanted: Extract<ContainerNetworking, { mode: 'networks' | 'none' }>): Promise<Networking> {
     const { networks } = this.#options
     const { id, record } = entry
-    const { netnsPath } = await networks.openSandbox(id, { sysctls: networkSysctls(record.spec) })
+    const { netnsPath } = await networks.openSandbox(id, { sysctls: networkSysctls(record.spec), dnsServers: record.spec.dns?.servers ?? [] })
     entry.netnsPath = netnsPath
-    const endpoints: Endpoint[] = []
-    if (wanted.mode === 'networks') {
-      for (const [index, { network, spec }] of wanted.endpoints.entries()) {
-        endpoints.push(await this.join(entry, network, { ...spec, ports: index === 0 ? portsOf(wanted, entry.effective.exposedPorts) : [] }))
-        entry.endpoints = [...endpoints]
-      }
-    }
+    entry.endpoints = []
+    if (wanted.mode === 'networks') for (const { network, spec } of wanted.endpoints) await this.join(entry, network, spec ?? {})
+    else await this.#tellPlain(entry, 'connect')
     return { netnsPath, files: await this.#writeFiles(entry, await networks.resolver(id), false) }
   }
 
-  /** Connects a container that has its sandbox to a network, under its own names. */
-  async join({ id, record, effective }: Entry, network: string, spec: EndpointSpec): Promise<Endpoint> {
+  /** Connects a container that has its sandbox to a network, under its own names. The first network publishes its ports. */
+  async join(entry: Entry, network: string, spec: EndpointSpec): Promise<void> {
     const { networks, events } = this.#options
+    const { id, record, effective } = entry
     const { id: networkId, name, driver } = await networks.get(network)
-    const names = name === 'bridge' ? [] : [record.name, id.slice(0, 12), ...(effective.hostname === id.slice(0, 12) ? [] : [effective.hostname])]
-    const endpoint = await networks.connect(id, networkId, { ...spec, aliases: [...new Set([...(spec.aliases ?? []), ...names])] })
+    const aliases = name === 'bridge' ? [] : [...new Set([record.name, ...(spec.aliases ?? []), id.slice(0, 12), effective.hostname])]
+    const ports = entry.endpoints.length === 0 && record.spec.network?.mode === 'networks' ? portsOf(record.spec.network, effective.exposedPorts) : []
+    const endpoint = await networks.connect(id, networkId, { ...spec, aliases, ports })
+    entry.endpoints = [...entry.endpoints, endpoint]
     events.publish({ type: 'network', action: 'connect', actor: { id: networkId, attributes: { container: id, name, type: driver } }, namespace: record.spec.namespace })
-    return endpoint
   }
 
   /** Tells that a container left a network. */
-  left({ id, record }: Entry, { networkId, networkName }: Endpoint): void {
-    this.#options.events.publish({ type: 'network', action: 'disconnect', actor: { id: networkId, attributes: { container: id, name: networkName, type: 'bridge' } }, namespace: record.spec.namespace })
+  left({ id, record }: Entry, { networkId, networkName, driver = 'bridge' }: Endpoint): void {
+    this.#options.events.publish({ type: 'network', action: 'disconnect', actor: { id: networkId, attributes: { container: id, name: networkName, type: driver } }, namespace: record.spec.namespace })
   }
 
-  /** Renews /etc/hosts after a running container joined or left a network. */
-  async refreshHosts(entry: Entry): Promise<void> {
-    const files = networkFilePaths(this.#options.paths, entry.id)
-    await writeNetworkFiles(files, { hosts: hostsText(entry.effective.hostname, entry.record.spec, entry.endpoints) })
+  /** The networks `none` and `host` have no endpoints, but are told of as all others. */
+  async #tellPlain({ id, record }: Entry, action: 'connect' | 'disconnect'): Promise<void> {
+    const mode = record.spec.network?.mode
+    if (mode !== 'none' && mode !== 'host') return
+    const { id: networkId, name, driver } = await this.#options.networks.get(mode)
+    this.#options.events.publish({ type: 'network', action, actor: { id: networkId, attributes: { container: id, name, type: driver } }, namespace: record.spec.namespace })
   }
+
+  /** Renews /etc/hosts after a running container joined or left a network, and /etc/resolv.conf where the container left it as it was. */
+  async refreshFiles(entry: Entry, before: ResolverSettings): Promise<void> {
+    const { paths, networks } = this.#options
+    const { spec } = entry.record
+    const files = networkFilePaths(paths, entry.id)
+    const after = resolvConfText(spec.dns, await networks.resolver(entry.id))
+    const isUntouched = (await readFile(files.resolvConf, 'utf8')) === resolvConfText(spec.dns, before)
+    await writeNetworkFiles(files, { hosts: this.#hostsText(entry), ...(isUntouched ? { resolvConf: after } : {}) })
+  }
+
+  #hostsText(entry: Entry): string {
+    return hostsText(entry.effective.hostname, entry.record.spec, entry.endpoints, linkHosts(stillLinked(linksOf(entry), this.#options.find)))
+  }
+
 
   async #writeFiles(entry: Entry, given: { readonly nameservers: readonly string[]; readonly search: readonly string[]; readonly options: readonly string[] }, hostNetwork: boolean): Promise<NetworkFiles> {
     const { spec } = entry.record
     const files = networkFilePaths(this.#options.paths, entry.id)
     const ownResolver = !hostNetwork || (spec.dns?.servers ?? []).length > 0
     await writeNetworkFiles(files, {
-      hosts: hostsText(entry.effective.hostname, spec, entry.endpoints),
+      hosts: this.#hostsText(entry),
       hostname: `${entry.effective.hostname}\n`,
       ...(ownResolver ? { resolvConf: resolvConfText(spec.dns, given) } : {}),
     })
@@ -262,6 +280,7 @@ export class Launcher {
     for (const endpoint of endpoints) this.left(entry, endpoint)
     const complain = (what: string) => (error: unknown) => log.warn({ container: id, error: String(error) }, `could not ${what}`)
     entry.cleaning = Promise.all([closing.catch(complain('close the network sandbox')), recorded.then(() => this.#clearRuntime(entry)).catch(complain('clear the runtime away'))]).then(() => undefined)
+    await this.#tellPlain(entry, 'disconnect')
     // What others can see of it must be gone when they are told of the exit: ports taken, networks in use.
     if (endpoints.some(({ ports, networkName }) => ports.length > 0 || networkName !== 'bridge')) await closing.catch(complain('release the published ports'))
   }
@@ -321,6 +340,11 @@ async function makeWorkingDir(rootfs: string, path: string): Promise<void> {
     if (code !== 'EEXIST' && code !== 'ENOTDIR') throw error
     throw new Fault('invalidArgument', `Cannot mkdir: ${path} is not a directory`)
   }
+}
+
+/** On the default bridge. */
+function linksOf({ record }: Entry): readonly ContainerLink[] {
+  return record.spec.network?.mode === 'networks' ? (record.spec.network.links ?? []) : []
 }
 
 /** What `-p` and `-P` ask for. */

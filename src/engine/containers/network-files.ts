@@ -11,7 +11,7 @@ export interface NetworkFiles {
 
 const standardHosts = ['127.0.0.1\tlocalhost', '::1\tlocalhost ip6-localhost ip6-loopback', 'fe00::0\tip6-localnet', 'ff00::0\tip6-mcastprefix', 'ff02::1\tip6-allnodes', 'ff02::2\tip6-allrouters']
 
-export function hostsText(hostname: string, spec: ContainerSpec, endpoints: readonly Endpoint[]): string {
+export function hostsText(hostname: string, spec: ContainerSpec, endpoints: readonly Endpoint[], links: readonly string[] = []): string {
   const lines = [...standardHosts]
   for (const extra of spec.extraHosts ?? []) {
     const colon = extra.search(/[:=]/)
@@ -20,6 +20,7 @@ export function hostsText(hostname: string, spec: ContainerSpec, endpoints: read
     const address = wanted === 'host-gateway' ? (endpoints[0]?.gateway ?? '127.0.0.1') : wanted
     lines.push(`${address}\t${extra.slice(0, colon)}`)
   }
+  lines.push(...links)
   const names = spec.domainname ? `${hostname}.${spec.domainname} ${hostname}` : hostname
   for (const { ipv4Address, ipv6Address } of endpoints) {
     if (ipv4Address !== '') lines.push(`${ipv4Address}\t${names}`)
@@ -34,13 +35,18 @@ export interface ResolverSettings {
   readonly options: readonly string[]
 }
 
-/** What the user asked for wins over what the network gives, line by line. A search list of `.` means none. */
+/**
+ * What the user asked for wins over what the network gives, line by line. A search list of `.` means none. Where the engine's own
+ * DNS answers, it stays the name server: it asks the user's servers itself.
+ */
 export function resolvConfText(wanted: ContainerSpec['dns'], given: ResolverSettings): string {
+  const isEmbedded = given.nameservers.includes('127.0.0.11')
   const own = (list: readonly string[] | undefined, otherwise: readonly string[]): readonly string[] => (list !== undefined && list.length > 0 ? list : otherwise)
   const search = own(wanted?.search, given.search).filter((domain) => domain !== '.')
-  const lines = own(wanted?.servers, given.nameservers).map((server) => `nameserver ${server}`)
+  const lines = (isEmbedded ? given.nameservers : own(wanted?.servers, given.nameservers)).map((server) => `nameserver ${server}`)
   if (search.length > 0) lines.push(`search ${search.join(' ')}`)
-  const options = own(wanted?.options, given.options)
+  const asked = own(wanted?.options, given.options)
+  const options = isEmbedded && !asked.some((option) => option.startsWith('ndots:')) ? [...asked, 'ndots:0'] : asked
   if (options.length > 0) lines.push(`options ${options.join(' ')}`)
   return `${lines.join('\n')}\n`
 }

@@ -8,7 +8,7 @@ import { isLive } from './lifecycle.ts'
 
 export interface MembershipDoor {
   readonly networks: Networks
-  readonly launcher: Pick<Launcher, 'join' | 'left' | 'refreshHosts'>
+  readonly launcher: Pick<Launcher, 'join' | 'left' | 'refreshFiles'>
 }
 
 const defaultNetworking: ContainerNetworking = { mode: 'networks', endpoints: [{ network: 'bridge' }] }
@@ -16,30 +16,33 @@ const defaultNetworking: ContainerNetworking = { mode: 'networks', endpoints: [{
 /** Changes the entry's endpoints and its record; storing it is the caller's. */
 export async function joinNetwork(entry: Entry, { network, spec }: { readonly network: string; readonly spec: EndpointSpec }, { networks, launcher }: MembershipDoor): Promise<void> {
   const wanted = entry.record.spec.network ?? defaultNetworking
-  if (wanted.mode !== 'networks' && wanted.mode !== 'none') throw new Fault('invalidArgument', 'container sharing network namespace with another container or host cannot be connected to any other network')
-  const { name } = await networks.get(network)
-  if (entry.endpoints.some(({ networkName }) => networkName === name)) throw new Fault('permissionDenied', `endpoint with name ${entry.record.name} already exists in network ${name}`)
+  const { id, name, driver } = await networks.get(network)
+  if (driver === 'host' && wanted.mode !== 'host') throw new Fault('invalidArgument', 'container cannot be disconnected from host network or connected to host network')
+  if (wanted.mode === 'none' || driver === 'null') throw new Fault('invalidArgument', 'container cannot be connected to multiple networks with one of the networks in private (none) mode')
+  if (wanted.mode !== 'networks') throw new Fault('invalidArgument', 'container sharing network namespace with another container or host cannot be connected to any other network')
+  if (wanted.endpoints.some((endpoint) => [name, id].includes(endpoint.network))) throw new Fault('permissionDenied', `endpoint with name ${entry.record.name} already exists in network ${name}`)
   if (isLive(entry.record.lifecycle.status)) {
-    entry.endpoints = [...entry.endpoints, await launcher.join(entry, network, spec)]
-    await launcher.refreshHosts(entry)
+    const before = await networks.resolver(entry.id)
+    await launcher.join(entry, network, spec)
+    await launcher.refreshFiles(entry, before)
   }
-  const joined = { network: name, spec }
-  const changed: ContainerNetworking = wanted.mode === 'none' ? { mode: 'networks', endpoints: [joined] } : { ...wanted, endpoints: [...wanted.endpoints, joined] }
-  entry.record = { ...entry.record, spec: { ...entry.record.spec, network: changed } }
+  entry.record = { ...entry.record, spec: { ...entry.record.spec, network: { ...wanted, endpoints: [...wanted.endpoints, { network: name, spec: { ...spec, connectedLater: true } }] } } }
 }
 
 export async function leaveNetwork(entry: Entry, network: string, { networks, launcher }: MembershipDoor): Promise<void> {
   const wanted = entry.record.spec.network ?? defaultNetworking
-  const { id: networkId, name } = await networks.get(network)
+  const { id: networkId, name, driver } = await networks.get(network)
+  const isUp = isLive(entry.record.lifecycle.status)
+  if (wanted.mode === 'host' && driver === 'host') throw new Fault('invalidArgument', 'container cannot be disconnected from host network or connected to host network')
   const isIt = (endpoint: { readonly network: string }): boolean => [name, networkId, network].includes(endpoint.network)
-  if (wanted.mode !== 'networks' || !wanted.endpoints.some(isIt)) throw new Fault('conflict', `container ${entry.id} is not connected to network ${name}`)
+  if (wanted.mode !== 'networks' || !wanted.endpoints.some(isIt)) throw new Fault('conflict', `container ${entry.id} is not connected to ${isUp ? '' : 'the '}network ${name}`)
   const endpoint = entry.endpoints.find((candidate) => candidate.networkId === networkId)
   if (endpoint !== undefined) {
+    const before = await networks.resolver(entry.id)
     await networks.disconnect(entry.id, networkId)
     entry.endpoints = entry.endpoints.filter((other) => other !== endpoint)
     launcher.left(entry, endpoint)
-    await launcher.refreshHosts(entry)
+    await launcher.refreshFiles(entry, before)
   }
-  const endpoints = wanted.endpoints.filter((candidate) => !isIt(candidate))
-  entry.record = { ...entry.record, spec: { ...entry.record.spec, network: endpoints.length > 0 ? { ...wanted, endpoints } : { mode: 'none' } } }
+  entry.record = { ...entry.record, spec: { ...entry.record.spec, network: { ...wanted, endpoints: wanted.endpoints.filter((candidate) => !isIt(candidate)) } } }
 }

@@ -130,7 +130,7 @@ export type ContainerMount =
 
 export type ContainerNetworking =
   /** Docker networks by name or id; the first is the primary one, whose endpoint publishes `ports`. `default` is `bridge`. */
-  | { readonly mode: 'networks'; readonly endpoints: readonly { readonly network: string; readonly spec?: EndpointSpec }[]; readonly ports?: readonly PortBinding[]; readonly publishAll?: boolean }
+  | { readonly mode: 'networks'; readonly endpoints: readonly { readonly network: string; readonly spec?: EndpointSpec }[]; readonly ports?: readonly PortBinding[]; readonly publishAll?: boolean; /** Containers of the default bridge whose address and environment this one is told. */ readonly links?: readonly ContainerLink[] }
   | { readonly mode: 'none' }
   | { readonly mode: 'host' }
   /** Shares another container's network namespace, hosts and resolv.conf. */
@@ -140,6 +140,12 @@ export type ContainerNetworking =
 
 /** What `ro` covers (absent: `top`): also the mounts below (`recursive`, where the kernel can), nothing less than them (`strict`), or the top one alone. */
 export type ReadonlyDepth = 'recursive' | 'strict' | 'top'
+
+export interface ContainerLink {
+  readonly containerId: ContainerId
+  readonly name: string
+  readonly alias: string
+}
 
 /** `{ path }` joins a pinned namespace. */
 export type NamespaceMode = 'private' | 'host' | { readonly container: string } | { readonly path: string }

@@ -106,6 +106,8 @@ export interface EndpointSpec {
   readonly macAddress?: string
   /** Kept and shown; `com.docker.network.endpoint.ifname` names the interface, `….sysctls` are set on it. */
   readonly driverOptions?: Readonly<Record<string, string>>
+  /** By `docker network connect`, not when the container was made. */
+  readonly connectedLater?: boolean
   /** `IPAMConfig` as its creator wrote it, to be shown again. */
   readonly ipamConfig?: Readonly<Record<string, unknown>> | null
   /** Published on the host. One transaction: either all are published or the connect fails. */
@@ -117,6 +119,8 @@ export interface Endpoint {
   readonly id: string
   readonly networkId: NetworkId
   readonly networkName: string
+  /** Absent in records of earlier versions: `bridge`. */
+  readonly driver?: NetworkDriverName
   readonly containerId: string
   readonly aliases: readonly string[]
   readonly links?: readonly string[]

@@ -1,4 +1,5 @@
 /** Containers as the Engine API shows them: `ContainerInspect` and `ContainerSummary`, shaped by the client's version. */
+import { createHash } from 'node:crypto'
 import { rfc3339Nano } from '#base/clock.ts'
 import type { Container, ResolvedMount } from '../contract/containers.ts'
 import type { Endpoint, PortBinding } from '../contract/networks.ts'
@@ -27,7 +28,7 @@ function extensionOf(container: Container): DockerExtension {
   return { config: part('config'), hostConfig: part('hostConfig') }
 }
 
-export function inspectJson(container: Container, view: { readonly minorVersion: number; readonly rootDir: string; readonly sizes?: { readonly writableBytes: number; readonly totalBytes: number } }): object {
+export function inspectJson(container: Container, view: NetworksView & { readonly rootDir: string; readonly sizes?: { readonly writableBytes: number; readonly totalBytes: number } }): object {
   const { state, effective, paths } = container
   const running = state.status === 'running' || state.status === 'paused'
   return {
@@ -70,7 +71,7 @@ export function inspectJson(container: Container, view: { readonly minorVersion:
     ...(view.sizes === undefined ? {} : { SizeRw: view.sizes.writableBytes, SizeRootFs: view.sizes.totalBytes }),
     Mounts: container.mounts.filter(({ type }) => type !== 'tmpfs').map(mountJson),
     Config: configJson(container),
-    NetworkSettings: networkSettingsJson(container, view.minorVersion),
+    NetworkSettings: networkSettingsJson(container, view),
   }
 }
 
@@ -121,6 +122,7 @@ function hostConfigJson(container: Container): object {
     CpuRealtimePeriod: resources.cpuRealtimePeriodUs ?? 0,
     CpuRealtimeRuntime: resources.cpuRealtimeRuntimeUs ?? 0,
     MemorySwappiness: resources.memorySwappiness ?? null,
+    Links: linksJson(container),
     ShmSize: spec.shmSizeBytes ?? hostConfigDefaults.ShmSize,
     LogConfig: { Type: spec.log?.driver ?? 'json-file', Config: spec.log?.options ?? {} },
     IpcMode: given['IpcMode'] || 'private',
@@ -194,37 +196,57 @@ function endpointFields(endpoint: Endpoint): typeof noEndpoint {
   }
 }
 
-/** Before 1.45 the short id stands among the aliases, once the container has joined. */
-function aliasesJson({ id }: Container, { aliases, joined, minorVersion }: { readonly aliases: readonly string[]; readonly joined: boolean; readonly minorVersion: number }): readonly string[] | null {
-  const shown = joined && minorVersion < 45 ? [...aliases, id.slice(0, 12)] : aliases
-  return shown.length === 0 ? null : shown
+/** What the request knows beside the container. */
+export interface NetworksView {
+  readonly minorVersion: number
+  /** Name of each network → its id. */
+  readonly networkIds: ReadonlyMap<string, string>
 }
 
-function networksJson(container: Container, minorVersion: number): object {
+/** Before 1.45 the short id and a host name of its own stand among the aliases, once the container has joined. */
+function aliasesJson({ id, effective }: Container, { aliases, hasJoined, minorVersion }: { readonly aliases: readonly string[] | undefined; readonly hasJoined: boolean; readonly minorVersion: number }): readonly string[] | null {
+  const shortId = id.slice(0, 12)
+  if (!hasJoined || minorVersion >= 45) return aliases ?? null
+  return [...(aliases ?? []), shortId, ...(effective.hostname === shortId ? [] : [effective.hostname])]
+}
+
+/** `none` and `host` have no endpoints; Docker shows one for each container all the same. */
+export function plainEndpointId(container: Container, networkId: string): string {
+  const { status } = container.state
+  return status === 'running' || status === 'paused' ? createHash('sha256').update(`${networkId} ${container.id}`).digest('hex') : ''
+}
+
+function networksJson(container: Container, { minorVersion, networkIds }: NetworksView): Readonly<Record<string, object>> {
   const wanted = container.spec.network ?? { mode: 'networks', endpoints: [{ network: 'bridge' }] }
-  if (wanted.mode === 'host' || wanted.mode === 'none') return { [wanted.mode]: { IPAMConfig: null, Links: null, Aliases: null, NetworkID: '', ...noEndpoint, DriverOpts: null } }
+  const hasStarted = container.state.startedAtNs !== 0n
+  const late = { ...(minorVersion >= 44 ? { DNSNames: null } : {}), ...(minorVersion >= 48 ? { GwPriority: 0 } : {}) }
+  if (wanted.mode === 'host' || wanted.mode === 'none') {
+    const networkId = hasStarted ? (networkIds.get(wanted.mode) ?? '') : ''
+    return { [wanted.mode]: { IPAMConfig: null, Links: null, Aliases: null, ...noEndpoint, NetworkID: networkId, EndpointID: plainEndpointId(container, networkId), DriverOpts: null, ...late } }
+  }
   if (wanted.mode !== 'networks') return {}
   const networks: Record<string, object> = {}
   for (const { network, spec } of wanted.endpoints) {
     const endpoint = container.endpoints.find(({ networkName, networkId }) => networkName === network || networkId === network || networkId.startsWith(network))
-    const aliases = spec?.aliases ?? []
+    const aliases = spec?.aliases
     const name = endpoint?.networkName ?? network
     const userDefined = name !== 'bridge'
-    const ipam = spec?.ipv4Address === undefined && spec?.ipv6Address === undefined ? (userDefined ? {} : null) : { ...(spec.ipv4Address === undefined ? {} : { IPv4Address: spec.ipv4Address }), ...(spec.ipv6Address === undefined ? {} : { IPv6Address: spec.ipv6Address }) }
+    const shortId = container.id.slice(0, 12)
     networks[name] = {
-      IPAMConfig: ipam,
-      Links: null,
-      Aliases: aliasesJson(container, { aliases, joined: endpoint !== undefined && userDefined, minorVersion }),
-      NetworkID: endpoint?.networkId ?? '',
+      IPAMConfig: spec?.ipamConfig ?? null,
+      Links: spec?.links ?? null,
+      Aliases: userDefined ? aliasesJson(container, { aliases, hasJoined: hasStarted || spec?.connectedLater === true, minorVersion }) : (aliases ?? null),
       ...(endpoint === undefined ? { ...noEndpoint, MacAddress: spec?.macAddress ?? '' } : endpointFields(endpoint)),
+      NetworkID: endpoint?.networkId ?? (hasStarted && spec?.connectedLater !== true ? (networkIds.get(name) ?? '') : ''),
       DriverOpts: spec?.driverOptions ?? null,
-      ...(minorVersion >= 44 ? { DNSNames: userDefined ? [...new Set([container.name, ...aliases, container.id.slice(0, 12), ...(container.effective.hostname === container.id.slice(0, 12) ? [] : [container.effective.hostname])])] : null } : {}),
+      ...(minorVersion >= 44 ? { DNSNames: userDefined ? [...new Set([container.name, ...(aliases ?? []), shortId, container.effective.hostname])] : null } : {}),
+      ...(minorVersion >= 48 ? { GwPriority: spec?.gatewayPriority ?? 0 } : {}),
     }
   }
   return networks
 }
 
-function networkSettingsJson(container: Container, minorVersion: number): object {
+function networkSettingsJson(container: Container, view: NetworksView): object {
   const bridge = container.endpoints.find(({ networkName }) => networkName === 'bridge')
   return {
     Bridge: '',
@@ -237,11 +259,22 @@ function networkSettingsJson(container: Container, minorVersion: number): object
     SecondaryIPAddresses: null,
     SecondaryIPv6Addresses: null,
     ...(bridge === undefined ? noEndpoint : endpointFields(bridge)),
-    Networks: networksJson(container, minorVersion),
+    Networks: networksJson(container, view),
   }
 }
 
-export function summaryJson(container: Container, view: { readonly nowNs: bigint; readonly minorVersion: number; readonly imageName: string; readonly sizes?: { readonly writableBytes: number; readonly totalBytes: number } }): object {
+/** Lists tell where a container is, and not how it was asked for. */
+function listedNetworksJson(container: Container, view: NetworksView): object {
+  return Object.fromEntries(Object.entries(networksJson(container, view)).map(([name, endpoint]) => [name, { ...endpoint, IPAMConfig: null, Links: null, Aliases: null, ...(view.minorVersion >= 44 ? { DNSNames: null } : {}) }]))
+}
+
+/** Links on the default bridge, as Docker writes them; those of other networks stand with the endpoint. */
+function linksJson({ name, spec }: Container): readonly string[] | null {
+  const links = spec.network?.mode === 'networks' ? (spec.network.links ?? []) : []
+  return links.length === 0 ? null : links.map((link) => `/${link.name}:/${name}/${link.alias}`)
+}
+
+export function summaryJson(container: Container, view: NetworksView & { readonly nowNs: bigint; readonly imageName: string; readonly sizes?: { readonly writableBytes: number; readonly totalBytes: number } }): object {
   const { spec, effective } = container
   const networkMode = extensionOf(container).hostConfig['NetworkMode'] ?? 'default'
   return {
@@ -257,7 +290,7 @@ export function summaryJson(container: Container, view: { readonly nowNs: bigint
     State: container.state.status,
     Status: statusText(container, view.nowNs),
     HostConfig: { NetworkMode: networkMode },
-    NetworkSettings: { Networks: networksJson(container, view.minorVersion) },
+    NetworkSettings: { Networks: listedNetworksJson(container, view) },
     Mounts: container.mounts.filter(({ type }) => type !== 'tmpfs').map(mountJson),
     ...(spec.namespace === 'docker' ? {} : { Namespace: spec.namespace }),
   }

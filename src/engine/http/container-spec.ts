@@ -1,10 +1,10 @@
 /** From the body of `POST /containers/create` (Engine API `ContainerConfig`, `HostConfig`, `NetworkingConfig`) to the engine's own spec. */
 import { Fault } from '#base/fault.ts'
-import type { ContainerNetworking, ContainerProcess, ContainerSpec, IpcMode, NamespaceMode, RestartPolicy } from '../contract/containers.ts'
+import type { ContainerProcess, ContainerSpec, IpcMode, NamespaceMode, RestartPolicy } from '../contract/containers.ts'
 import type { HealthcheckConfig } from '../contract/images.ts'
-import type { EndpointSpec, PortBinding } from '../contract/networks.ts'
 import { checkRequest } from './create/checks.ts'
 import { mountsOf } from './create/mounts.ts'
+import { networkOf } from './create/network.ts'
 import { resourcesFrom } from './create/resources.ts'
 import type { SeccompHost } from './create/seccomp-profile.ts'
 import { deviceRuleOf, securityOf } from './create/security.ts'
@@ -19,8 +19,8 @@ export interface CreateInput {
   readonly machine: SeccompHost & { readonly runtimes: ReadonlySet<string> }
 }
 
-/** `volumesFrom` is left to the caller, who knows the other containers. */
-export function containerSpecOf({ body, name, platform, minorVersion, machine }: CreateInput): { readonly spec: ContainerSpec; readonly volumesFrom: readonly string[]; readonly warnings: readonly string[] } {
+/** `volumesFrom` and `links` are left to the caller, who knows the other containers. */
+export function containerSpecOf({ body, name, platform, minorVersion, machine }: CreateInput): { readonly spec: ContainerSpec; readonly volumesFrom: readonly string[]; readonly links: readonly string[]; readonly warnings: readonly string[] } {
   const config = JsonInput.of(body, '')
   if (!config.keys().some((key) => key !== 'HostConfig' && key !== 'NetworkingConfig')) throw new Fault('invalidArgument', 'Config cannot be empty in order to create a container')
   const host = config.object('HostConfig')
@@ -29,6 +29,7 @@ export function containerSpecOf({ body, name, platform, minorVersion, machine }:
   if (image === '') throw new Fault('invalidArgument', 'No image specified')
   const stopTimeout = config.number('StopTimeout')
   const networkMode = modeOf(host.string('NetworkMode'), minorVersion)
+  const { network, links } = networkOf(networkMode, config, host)
   const spec: ContainerSpec = {
     namespace: 'docker',
     image,
@@ -40,7 +41,7 @@ export function containerSpecOf({ body, name, platform, minorVersion, machine }:
     labels: config.stringMap('Labels') ?? {},
     exposedPorts: config.object('ExposedPorts').keys(),
     mounts: mountsOf(config, host, minorVersion),
-    network: networkOf(networkMode, config, host),
+    network,
     restart: restartOf(host.object('RestartPolicy')),
     autoRemove: host.boolean('AutoRemove') ?? false,
     stopSignal: config.string('StopSignal') ?? '',
@@ -66,7 +67,7 @@ export function containerSpecOf({ body, name, platform, minorVersion, machine }:
     extension: { docker: { config: withoutKeys(body, ['HostConfig', 'NetworkingConfig']), hostConfig: { ...withoutKeys(config.raw('HostConfig'), []), NetworkMode: networkMode } } },
   }
   if (spec.autoRemove === true && spec.restart?.name !== 'no') throw new Fault('invalidArgument', "can't create 'AutoRemove' container with restart policy")
-  return { spec, volumesFrom: host.strings('VolumesFrom') ?? [], warnings }
+  return { spec, links, volumesFrom: host.strings('VolumesFrom') ?? [], warnings }
 }
 
 function withoutKeys(value: unknown, keys: readonly string[]): Record<string, unknown> {
@@ -102,58 +103,6 @@ function processOf(config: JsonInput, host: JsonInput): ContainerProcess {
     stdin: openStdin ? (config.boolean('StdinOnce') === true ? 'once' : 'open') : 'none',
     ...(rows && columns ? { consoleSize: { rows, columns } } : {}),
   }
-}
-
-function portBindingsOf(host: JsonInput): PortBinding[] {
-  const bindings: PortBinding[] = []
-  const ports = host.object('PortBindings')
-  for (const key of ports.keys()) {
-    const [port = '', protocol = 'tcp'] = key.split('/')
-    if (protocol !== 'tcp' && protocol !== 'udp' && protocol !== 'sctp') throw new Fault('invalidArgument', `invalid protocol in port '${key}'`)
-    const containerPort = Number(port)
-    if (!Number.isInteger(containerPort) || containerPort < 1 || containerPort > 65535) throw new Fault('invalidArgument', `invalid port specification: "${key}"`)
-    for (const binding of ports.objects(key)) bindings.push({ containerPort, protocol, hostIp: binding.string('HostIp') ?? '', ...hostPortOf(binding.string('HostPort') ?? '') })
-  }
-  return bindings
-}
-
-function hostPortOf(text: string): { readonly hostPort: number; readonly hostPortEnd?: number } {
-  if (text === '') return { hostPort: 0 }
-  const [first, last] = text.split('-').map(Number)
-  const valid = (port: number | undefined): port is number => port !== undefined && Number.isInteger(port) && port >= 0 && port <= 65535
-  if (!valid(first) || (last !== undefined && !valid(last))) throw new Fault('invalidArgument', `invalid port specification: "${text}"`)
-  return last === undefined ? { hostPort: first } : { hostPort: first, hostPortEnd: last }
-}
-
-function networkOf(mode: string, config: JsonInput, host: JsonInput): ContainerNetworking {
-  if (config.boolean('NetworkDisabled') === true || mode === 'none') return { mode: 'none' }
-  if (mode === 'host') return { mode: 'host' }
-  if (mode.startsWith('container:')) return { mode: 'container', ref: mode.slice('container:'.length) }
-  const endpoints = config.object('NetworkingConfig').object('EndpointsConfig')
-  const primary = mode === 'default' ? 'bridge' : mode
-  // Clients write the default network under either of its names.
-  const primaryKeys = primary === 'bridge' ? ['default', 'bridge'] : [primary]
-  const ownKey = primaryKeys.find((key) => endpoints.has(key))
-  const own = ownKey === undefined ? undefined : endpoints.object(ownKey)
-  const others = endpoints.keys().filter((name) => !primaryKeys.includes(name))
-  return {
-    mode: 'networks',
-    endpoints: [{ network: primary, spec: { ...macAddressOf(config), ...(own === undefined ? {} : endpointOf(own)) } }, ...others.map((network) => ({ network, spec: endpointOf(endpoints.object(network)) }))],
-    ports: portBindingsOf(host),
-    publishAll: host.boolean('PublishAllPorts') ?? false,
-  }
-}
-
-/** Where clients up to 1.43 write it. */
-function macAddressOf(config: JsonInput): EndpointSpec {
-  const macAddress = config.string('MacAddress')
-  return macAddress ? { macAddress } : {}
-}
-
-export function endpointOf(input: JsonInput): EndpointSpec {
-  const ipam = input.object('IPAMConfig')
-  const [ipv4, ipv6, mac] = [ipam.string('IPv4Address'), ipam.string('IPv6Address'), input.string('MacAddress')]
-  return { aliases: input.strings('Aliases') ?? [], ...(input.has('DriverOpts') ? { driverOptions: input.stringMap('DriverOpts') ?? {} } : {}), ...(ipv4 ? { ipv4Address: ipv4 } : {}), ...(ipv6 ? { ipv6Address: ipv6 } : {}), ...(mac ? { macAddress: mac } : {}) }
 }
 
 export function restartOf(policy: JsonInput): RestartPolicy {

@@ -25,6 +25,7 @@ export function endpointRecord({ id, sandbox, record, leases, addresses, spec, p
     id,
     networkId: record.id,
     networkName: record.name,
+    driver: record.driver,
     containerId: sandbox.containerId,
     aliases: spec.aliases ?? [],
     ...(spec.links === undefined || spec.links.length === 0 ? {} : { links: spec.links }),

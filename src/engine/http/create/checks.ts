@@ -87,6 +87,5 @@ function warningsOf({ host, minorVersion }: CreateRequest): string[] {
   if (host.string('NetworkMode') === 'host' && host.object('PortBindings').keys().length > 0) warnings.push('Published ports are discarded when using host network mode')
   if ((host.number('CpuPercent') ?? 0) > 0) warnings.push('linux does not support CPU percent. Percent discarded.')
   if (minorVersion < 42 && host.number('KernelMemory')) warnings.push('Your kernel does not support kernel memory limit capabilities or the cgroup is not mounted. Limitation discarded.')
-  if ((host.array('Links') ?? []).length > 0) warnings.push('Links between containers are not supported; containers on a user-defined network find each other by name.')
   return warnings
 }

@@ -1,7 +1,7 @@
 /** Containers: create, list, inspect, life cycle, update, prune, commit (Engine API, tag `Container`). */
 import { Fault, isFault } from '#base/fault.ts'
 import { sendEmpty, sendJson } from '#base/http.ts'
-import type { Container, ContainerMount, ContainerResources } from '../../contract/containers.ts'
+import type { Container, ContainerLink, ContainerMount, ContainerSpec, ContainerResources } from '../../contract/containers.ts'
 import { inspectJson, summaryJson } from '../container-json.ts'
 import { containerSpecOf, restartOf } from '../container-spec.ts'
 import { isInheritedMode } from '../create/mounts.ts'
@@ -14,7 +14,8 @@ async function create(exchange: Exchange): Promise<void> {
   const { backend, query, res, minorVersion } = exchange
   const { architecture, kernelVersion: kernelRelease, runtime } = backend.system
   const machine = { architecture, kernelRelease, runtimes: new Set(['runc', 'io.containerd.runc.v2', runtime.name]) }
-  const { spec, volumesFrom, warnings: asked } = containerSpecOf({ body: await jsonBody(exchange), name: query.get('name') ?? undefined, platform: query.get('platform') ?? undefined, minorVersion, machine })
+  const { spec: wanted, volumesFrom, links, warnings: asked } = containerSpecOf({ body: await jsonBody(exchange), name: query.get('name') ?? undefined, platform: query.get('platform') ?? undefined, minorVersion, machine })
+  const spec = await withLinks(exchange, wanted, links)
   for (const mode of [spec.ipcMode, spec.pidMode]) if (typeof mode === 'object' && 'container' in mode) await donor(backend, mode.container)
   const borrowed = await mountsOfOthers(exchange, volumesFrom, spec.mounts ?? [])
   try {
@@ -22,6 +23,29 @@ async function create(exchange: Exchange): Promise<void> {
     sendJson(res, { Id: id, Warnings: [...warnings, ...asked] }, { status: 201 })
   } catch (error) {
     throw imageWords(error, spec.image)
+  }
+}
+
+/** `db:database`, or `db` alone, as Docker's `--link` writes it. */
+async function withLinks({ backend }: Exchange, spec: ContainerSpec, links: readonly string[]): Promise<ContainerSpec> {
+  if (links.length === 0 || spec.network?.mode !== 'networks') return spec
+  const found: ContainerLink[] = []
+  for (const link of links) {
+    const [ref = '', alias = ref.replace(/^\//, ''), ...rest] = link.split(':')
+    if (ref === '' || alias === '' || rest.length > 0) throw new Fault('invalidArgument', `bad format for links: ${link}`)
+    const container = await linkedContainer(backend, ref)
+    if (container.spec.network?.mode === 'host') throw new Fault('invalidArgument', "conflicting options: host type networking can't be used with links. This would result in undefined behavior")
+    found.push({ containerId: container.id, name: container.name, alias })
+  }
+  return { ...spec, network: { ...spec.network, links: found } }
+}
+
+async function linkedContainer({ containers }: Exchange['backend'], ref: string): Promise<Container> {
+  try {
+    return await containers.inspect(ref)
+  } catch (error) {
+    if (!isFault(error, 'notFound')) throw error
+    throw new Fault('invalidArgument', `could not get container for ${ref}: No such container: ${ref}`, { cause: error })
   }
 }
 
@@ -66,7 +90,7 @@ async function inspect(exchange: Exchange): Promise<void> {
   const { backend, query, res, minorVersion } = exchange
   const container = await backend.containers.inspect(param(exchange, 'id'))
   const sizes = queryBoolean(query, 'size') ? { sizes: await backend.containers.sizes(container.id) } : {}
-  sendJson(res, inspectJson(container, { minorVersion, rootDir: backend.system.rootDir, ...sizes }))
+  sendJson(res, inspectJson(container, { minorVersion, networkIds: await networkIdsOf(backend), rootDir: backend.system.rootDir, ...sizes }))
 }
 
 const listFilters = ['ancestor', 'before', 'exited', 'expose', 'health', 'id', 'is-task', 'isolation', 'label', 'name', 'network', 'publish', 'since', 'status', 'volume', 'namespace']
@@ -80,12 +104,18 @@ async function list({ backend, query, res, minorVersion }: Exchange): Promise<vo
   const ancestors = await ancestorIds(backend, filters)
   const shown = everything.filter((container) => (all || isUp(container)) && passes(container, { filters, ancestors, everything }))
   const nowNs = backend.clock.nowNs()
+  const networkIds = await networkIdsOf(backend)
   const rows = await Promise.all(
     (limit > 0 ? shown.slice(0, limit) : shown).map(async (container) =>
-      summaryJson(container, { nowNs, minorVersion, imageName: container.spec.image, ...(queryBoolean(query, 'size') ? { sizes: await backend.containers.sizes(container.id) } : {}) }),
+      summaryJson(container, { nowNs, minorVersion, networkIds, imageName: container.spec.image, ...(queryBoolean(query, 'size') ? { sizes: await backend.containers.sizes(container.id) } : {}) }),
     ),
   )
   sendJson(res, rows)
+}
+
+/** Name of each network → its id. */
+export async function networkIdsOf({ networks }: Exchange['backend']): Promise<ReadonlyMap<string, string>> {
+  return new Map((await networks.list()).map(({ name, id }) => [name, id]))
 }
 
 function isUp({ state }: Container): boolean {

@@ -1,17 +1,20 @@
 /** Networks (Engine API, tag `Network`). */
 import { rfc3339Nano } from '#base/clock.ts'
-import { isFault } from '#base/fault.ts'
+import { Fault, isFault } from '#base/fault.ts'
 import { sendEmpty, sendJson } from '#base/http.ts'
+import type { Container } from '../../contract/containers.ts'
 import type { IpamPool, Network, NetworkSpec } from '../../contract/networks.ts'
 import type { EngineBackend } from '../backend.ts'
-import { endpointOf } from '../container-spec.ts'
+import { plainEndpointId } from '../container-json.ts'
+import { checkDefaultBridge, endpointOf } from '../create/network.ts'
 import { jsonBody, param, type Exchange, type Handler } from '../exchange.ts'
-import { anyOf, booleanFilter, labelsMatch, parseFilters } from '../filters.ts'
+import { anyOf, labelsMatch, parseFilters, type Filters } from '../filters.ts'
 import { JsonInput } from '../json-input.ts'
+import { untilNs } from './containers.ts'
 
 const predefined = ['bridge', 'host', 'none']
 
-async function networkJson(backend: EngineBackend, network: Network, withContainers: boolean): Promise<object> {
+function networkJson(network: Network, minorVersion: number, containers: object): object {
   const { ipam } = network
   return {
     Name: network.name,
@@ -19,7 +22,7 @@ async function networkJson(backend: EngineBackend, network: Network, withContain
     Created: rfc3339Nano(network.createdAtNs),
     Scope: network.scope,
     Driver: network.driver,
-    EnableIPv4: true,
+    ...(minorVersion >= 48 ? { EnableIPv4: network.enableIPv4 ?? true } : {}),
     EnableIPv6: network.enableIPv6,
     IPAM: {
       Driver: ipam.driver,
@@ -31,7 +34,7 @@ async function networkJson(backend: EngineBackend, network: Network, withContain
     Ingress: false,
     ConfigFrom: { Network: '' },
     ConfigOnly: false,
-    Containers: withContainers ? await containersJson(backend, network) : {},
+    Containers: containers,
     Options: network.options,
     Labels: network.labels,
   }
@@ -39,6 +42,9 @@ async function networkJson(backend: EngineBackend, network: Network, withContain
 
 async function containersJson({ networks, containers }: EngineBackend, network: Network): Promise<object> {
   const rows: Record<string, object> = {}
+  const plain = network.driver === 'host' ? 'host' : network.driver === 'null' ? 'none' : undefined
+  const running = plain === undefined ? [] : containers.list().filter((container) => isUp(container) && container.spec.network?.mode === plain)
+  for (const container of running) rows[container.id] = { Name: container.name, EndpointID: plainEndpointId(container, network.id), MacAddress: '', IPv4Address: '', IPv6Address: '' }
   for (const endpoint of await networks.endpoints(network.id)) {
     const { ipv4Address, ipv4PrefixLength, ipv6Address, ipv6PrefixLength, containerId } = endpoint
     let name = containerId
@@ -53,23 +59,49 @@ async function containersJson({ networks, containers }: EngineBackend, network: 
   return rows
 }
 
-async function list({ backend, query, res }: Exchange): Promise<void> {
+function isUp({ state }: Container): boolean {
+  return state.status === 'running' || state.status === 'paused'
+}
+
+async function isUsed(backend: EngineBackend, network: Network): Promise<boolean> {
+  return Object.keys(await containersJson(backend, network)).length > 0
+}
+
+function danglingOf(filters: Filters): boolean | undefined {
+  const values = filters.get('dangling')
+  if (values === undefined) return undefined
+  const [value = ''] = values
+  if (values.length === 1 && ['1', 'true'].includes(value)) return true
+  if (values.length === 1 && ['0', 'false'].includes(value)) return false
+  throw new Fault('invalidArgument', `invalid value for filter 'dangling', must be "true" (or "1"), or "false" (or "0")`)
+}
+
+async function list({ backend, query, res, minorVersion }: Exchange): Promise<void> {
   const filters = parseFilters(query, ['dangling', 'driver', 'id', 'label', 'name', 'scope', 'type'])
-  const dangling = booleanFilter(filters, 'dangling')
+  const dangling = danglingOf(filters)
+  for (const type of filters.get('type') ?? []) if (type !== 'custom' && type !== 'builtin') throw new Fault('invalidArgument', `invalid filter: 'type'='${type}'`)
   const shown: Network[] = []
   for (const network of await backend.networks.list()) {
     const custom = !predefined.includes(network.name)
     if (!anyOf(filters, 'driver', (driver) => network.driver === driver) || !anyOf(filters, 'id', (id) => network.id.startsWith(id)) || !anyOf(filters, 'name', (name) => network.name.includes(name))) continue
     if (!anyOf(filters, 'scope', (scope) => network.scope === scope) || !anyOf(filters, 'type', (type) => (type === 'custom') === custom) || !labelsMatch(filters, network.labels)) continue
-    if (dangling !== undefined && dangling !== (custom && (await backend.networks.endpoints(network.id)).length === 0)) continue
+    if (dangling !== undefined && dangling !== (custom && !(await isUsed(backend, network)))) continue
     shown.push(network)
   }
-  sendJson(res, await Promise.all(shown.map((network) => networkJson(backend, network, false))))
+  // Clients before 1.28 expect the containers in the list.
+  const rows = shown.map(async (network) => networkJson(network, minorVersion, minorVersion < 28 ? await containersJson(backend, network) : {}))
+  sendJson(res, await Promise.all(rows))
 }
 
 async function inspect(exchange: Exchange): Promise<void> {
-  const network = await exchange.backend.networks.get(param(exchange, 'id'))
-  sendJson(exchange.res, await networkJson(exchange.backend, network, true))
+  const { backend, query, res, minorVersion } = exchange
+  const verbose = query.get('verbose') ?? ''
+  if (!['', '1', 't', 'T', 'true', 'TRUE', 'True', '0', 'f', 'F', 'false', 'FALSE', 'False'].includes(verbose)) throw new Fault('invalidArgument', `invalid value for verbose: ${verbose}: strconv.ParseBool: parsing ${JSON.stringify(verbose)}: invalid syntax`)
+  const name = param(exchange, 'id')
+  const network = await backend.networks.get(name)
+  const scope = query.get('scope') ?? ''
+  if (scope !== '' && scope !== network.scope) throw new Fault('notFound', `network ${name} not found`)
+  sendJson(res, networkJson(network, minorVersion, await containersJson(backend, network)))
 }
 
 function poolOf(input: JsonInput): IpamPool {
@@ -77,17 +109,26 @@ function poolOf(input: JsonInput): IpamPool {
   return { subnet: input.string('Subnet') ?? '', ...(ipRange ? { ipRange } : {}), ...(gateway ? { gateway } : {}), ...(input.has('AuxiliaryAddresses') ? { auxiliaryAddresses: input.stringMap('AuxiliaryAddresses') ?? {} } : {}) }
 }
 
+function isEmpty({ subnet, ipRange, gateway, auxiliaryAddresses }: IpamPool): boolean {
+  return subnet === '' && ipRange === undefined && gateway === undefined && auxiliaryAddresses === undefined
+}
+
 async function create(exchange: Exchange): Promise<void> {
-  const { backend, res } = exchange
+  const { backend, res, minorVersion } = exchange
   const input = JsonInput.of(await jsonBody(exchange), '')
+  if (input.boolean('ConfigOnly') === true || input.object('ConfigFrom').string('Network')) throw new Fault('invalidArgument', 'networks that only hold a configuration (--config-only, --config-from) are not supported')
+  if (input.boolean('Ingress') === true) throw new Fault('permissionDenied', 'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.')
   const ipam = input.object('IPAM')
+  const enableIPv4 = minorVersion >= 48 ? input.boolean('EnableIPv4') : undefined
   const spec: NetworkSpec = {
     name: input.string('Name') ?? '',
     driver: input.string('Driver') || 'bridge',
     internal: input.boolean('Internal') ?? false,
     attachable: input.boolean('Attachable') ?? false,
+    ...(enableIPv4 === undefined ? {} : { enableIPv4 }),
     enableIPv6: input.boolean('EnableIPv6') ?? false,
-    ipam: { driver: ipam.string('Driver') || 'default', options: ipam.stringMap('Options') ?? {}, config: ipam.objects('Config').map(poolOf).filter(({ subnet }) => subnet !== '') },
+    // Clients send an empty pool for none; one that says something without a subnet is refused.
+    ipam: { driver: ipam.string('Driver') || 'default', options: ipam.stringMap('Options') ?? null, config: ipam.objects('Config').map(poolOf).filter((pool) => !isEmpty(pool)) },
     options: input.stringMap('Options') ?? {},
     labels: input.stringMap('Labels') ?? {},
   }
@@ -102,29 +143,45 @@ async function remove(exchange: Exchange): Promise<void> {
 }
 
 async function connect(exchange: Exchange): Promise<void> {
+  const { backend, res } = exchange
   const input = JsonInput.of(await jsonBody(exchange), '')
-  await exchange.backend.containers.connectNetwork(input.string('Container') ?? '', param(exchange, 'id'), endpointOf(input.object('EndpointConfig')))
-  sendEmpty(exchange.res)
+  const network = await backend.networks.get(param(exchange, 'id'))
+  const spec = endpointOf(input.object('EndpointConfig'))
+  if (network.name === 'bridge') checkDefaultBridge(spec)
+  await backend.containers.connectNetwork(input.string('Container') ?? '', network.id, spec)
+  sendEmpty(res)
 }
 
 async function disconnect(exchange: Exchange): Promise<void> {
+  const { backend, res } = exchange
   const input = JsonInput.of(await jsonBody(exchange), '')
-  await exchange.backend.containers.disconnectNetwork(input.string('Container') ?? '', param(exchange, 'id'), { force: input.boolean('Force') ?? false })
-  sendEmpty(exchange.res)
+  const ref = input.string('Container') ?? ''
+  const force = input.boolean('Force') ?? false
+  try {
+    await backend.containers.disconnectNetwork(ref, param(exchange, 'id'), { force })
+  } catch (error) {
+    // Forced, the endpoint is looked for, and not the container.
+    throw force && isFault(error, 'notFound') && error.message.startsWith('No such container') ? new Fault('notFound', `endpoint ${ref} not found`, { cause: error }) : error
+  }
+  sendEmpty(res)
 }
 
 async function prune({ backend, query, res }: Exchange): Promise<void> {
   const filters = parseFilters(query, ['label', 'label!', 'until'])
+  const [text, ...more] = filters.get('until') ?? []
+  if (more.length > 0) throw new Fault('invalidArgument', 'more than one until filter specified')
+  const until = text === undefined ? undefined : untilNs(text, backend.clock.nowNs())
   const deleted: string[] = []
   for (const network of await backend.networks.list()) {
     if (predefined.includes(network.name) || !labelsMatch(filters, network.labels)) continue
     if (filters.has('label!') && labelsMatch(filters, network.labels, 'label!')) continue
+    if (until !== undefined && network.createdAtNs > until) continue
     try {
       await backend.networks.remove(network.id)
       deleted.push(network.name)
     } catch (error) {
       // In use.
-      if (!isFault(error, 'conflict')) throw error
+      if (!isFault(error, 'permissionDenied')) throw error
     }
   }
   sendJson(res, { NetworksDeleted: deleted.length === 0 ? null : deleted })

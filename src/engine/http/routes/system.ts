@@ -10,6 +10,7 @@ import { JsonInput, queryTimeNs } from '../json-input.ts'
 import { authOf } from '../registry-auth.ts'
 import { latestVersion, oldestVersion } from '../version.ts'
 import { eventFilterKeys } from '../../events/event-filters.ts'
+import { networkIdsOf } from './containers.ts'
 import { imageSummaryJson } from './images.ts'
 import { volumeJson } from './volumes.ts'
 
@@ -56,7 +57,7 @@ async function info({ res, backend }: Exchange): Promise<void> {
     Images: imageCount,
     Driver: 'overlay2',
     DriverStatus: [['Supports d_type', 'true']],
-    Plugins: { Volume: ['local'], Network: ['bridge', 'host', 'null'], Authorization: null, Log: ['json-file', 'local'] },
+    Plugins: { Volume: ['local'], Network: ['bridge', 'host', 'macvlan', 'null'], Authorization: null, Log: ['json-file', 'local'] },
     MemoryLimit: true,
     SwapLimit: true,
     KernelMemory: false,
@@ -147,6 +148,7 @@ async function df({ res, backend, minorVersion }: Exchange): Promise<void> {
   const list = await images.list()
   const users = (id: string): number => all.filter(({ imageId }) => imageId === id).length
   const layers = new Map(list.map(({ topLayer, sizeBytes }) => [topLayer, sizeBytes]))
+  const networkIds = await networkIdsOf(backend)
   const volumeRows = await Promise.all(
     (await volumes.list()).map(async (volume) => {
       const { sizeBytes, references } = await volumes.usage(volume.name)
@@ -156,7 +158,7 @@ async function df({ res, backend, minorVersion }: Exchange): Promise<void> {
   sendJson(res, {
     LayersSize: [...layers.values()].reduce((sum, size) => sum + size, 0),
     Images: list.map((image) => ({ ...imageSummaryJson(image, minorVersion), Containers: users(image.id), SharedSize: 0 })),
-    Containers: await Promise.all(all.map(async (container) => summaryJson(container, { nowNs: clock.nowNs(), minorVersion, imageName: container.spec.image, sizes: await containers.sizes(container.id) }))),
+    Containers: await Promise.all(all.map(async (container) => summaryJson(container, { nowNs: clock.nowNs(), minorVersion, networkIds, imageName: container.spec.image, sizes: await containers.sizes(container.id) }))),
     Volumes: volumeRows,
     BuildCache: [],
     BuilderSize: 0,
