@@ -98,7 +98,7 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
     this.#ports = new HostPorts(options.portProbe)
     this.#drivers = { bridge: bridgeDriver(links), macvlan: macvlanDriver(links) }
     this.#filter = new PacketFilter({
-      nftables, table, logger,
+      nftables, table, logger, clock,
       firewall: processes === undefined ? undefined : new HostFirewall(processes, table),
       networks: () => [...this.#networks.values()].flatMap(({ record }) => filtered(record)),
       ports: () => [...this.#sandboxes.values()].flatMap(({ endpoints }) => endpoints.flatMap(publishedPorts)),
@@ -173,9 +173,10 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
       if (driver === 'bridge' && others.some(({ bridge }) => bridge === device)) throw new Fault('permissionDenied', `cannot create network ${id} (${device}): conflicts with network ${others.find(({ bridge }) => bridge === device)?.id ?? ''} (${device}): networks have same bridge name`)
       const pools = choosePools(spec, { taken: this.#subnets(), onHost: await this.#hostPrefixes(), addressPools, random })
       const record = recordOf(spec, { id, driver, pools, createdAtNs: clock.nowNs(), device })
-      await this.#install(this.#add(driver === 'macvlan' && record.internal ? { ...record, options: { ...record.options, [option.parent]: device } } : record))
+      const installed = this.#add(driver === 'macvlan' && record.internal ? { ...record, options: { ...record.options, [option.parent]: device } } : record)
+      await this.#install(installed)
       this.#publish('create', record)
-      return shown(record)
+      return shown(installed.record)
     })
   }
 
@@ -479,6 +480,7 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
 
   /** Stops the name servers. Containers, interfaces and rules stay. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#filter.pause()
     await this.#names[Symbol.asyncDispose]()
   }
 
