@@ -1,7 +1,8 @@
 /**
  * A registry that stands in for Docker Hub inside a namespace without the Internet: `registry-1.docker.io` leads to it (hosts
  * file), with a certificate that the engines are told to trust. It serves the stand-in images, so that suites which pull can be
- * judged at all. OCI distribution specification, the reading half.
+ * judged at all. OCI distribution specification, the reading half,
+ * and the token flow of distribution's `docs/content/spec/auth/token.md`.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -11,7 +12,10 @@ import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { sha256, type StandInImage } from './stand-in-images.ts'
 
-const hosts = ['registry-1.docker.io', 'index.docker.io', 'docker.io']
+const hosts = ['registry-1.docker.io', 'auth.docker.io', 'index.docker.io', 'docker.io']
+
+/** As the real one: whoever comes without a token is sent for one, which nobody needs a password for. */
+const challenge = 'Bearer realm="https://auth.docker.io/token",service="registry.docker.io"'
 const manifestType = 'application/vnd.docker.distribution.manifest.v2+json'
 
 export interface HubFiles {
@@ -96,6 +100,20 @@ function answer(content: HubContent, request: IncomingMessage, response: ServerR
     response.writeHead(200, { 'Content-Type': type, 'Content-Length': body.length, ...headers })
     response.end(request.method === 'HEAD' ? undefined : body)
   }
+  const refuse = (status: number, code: string, headers: Record<string, string> = {}): void => {
+    response.writeHead(status, { 'Content-Type': 'application/json', ...headers })
+    response.end(JSON.stringify({ errors: [{ code, message: 'refused by the stand-in hub' }] }))
+  }
+  if (path === '/token') {
+    // No password is the right one.
+    if (request.headers.authorization !== undefined || request.method === 'POST') refuse(401, 'UNAUTHORIZED')
+    else send('application/json', Buffer.from(JSON.stringify({ token: 'anyone', expires_in: 300 })))
+    return
+  }
+  if (request.headers.authorization !== 'Bearer anyone') {
+    refuse(401, 'UNAUTHORIZED', { 'WWW-Authenticate': challenge })
+    return
+  }
   const manifest = content.manifests.get(`${repository} ${reference}`)
   const blob = content.blobs.get(reference)
   const tags = content.tags.get(repository)
@@ -103,8 +121,5 @@ function answer(content: HubContent, request: IncomingMessage, response: ServerR
   else if (kind === 'manifests' && manifest !== undefined) send(manifestType, manifest, { 'Docker-Content-Digest': `sha256:${sha256(manifest)}` })
   else if (kind === 'blobs' && blob !== undefined) send('application/octet-stream', blob)
   else if (kind === 'tags' && tags !== undefined) send('application/json', Buffer.from(JSON.stringify({ name: `library/${repository}`, tags })))
-  else {
-    response.writeHead(404, { 'Content-Type': 'application/json' })
-    response.end(JSON.stringify({ errors: [{ code: kind === 'blobs' ? 'BLOB_UNKNOWN' : 'MANIFEST_UNKNOWN', message: 'unknown to the stand-in hub' }] }))
-  }
+  else refuse(404, kind === 'blobs' ? 'BLOB_UNKNOWN' : 'MANIFEST_UNKNOWN')
 }

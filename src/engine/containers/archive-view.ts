@@ -1,8 +1,8 @@
 /**
  * Where `docker cp` looks: in a running container at what its process sees, with volumes, binds and tmpfs; in a stopped one at its
- * snapshot, or at the volume or bind that stands at the path.
+ * snapshot, or at the volume, bind or network file that stands at the path.
  */
-import { stat } from 'node:fs/promises'
+import { open, stat } from 'node:fs/promises'
 import { basename, dirname, posix } from 'node:path'
 import { Fault, isFault } from '#base/fault.ts'
 import type { ArchiveTree } from '../contract/snapshots.ts'
@@ -15,7 +15,7 @@ export interface ArchiveView {
 }
 
 /** `writing`: a mount that the container may only read is refused. */
-export async function archiveViewOf({ record }: Entry, path: string, options: { readonly writing: boolean }): Promise<ArchiveView> {
+export async function archiveViewOf({ record, networkFiles }: Entry, path: string, options: { readonly writing: boolean }): Promise<ArchiveView> {
   const { lifecycle, mounts, spec } = record
   const wanted = posix.join('/', path)
   const mount = mounts
@@ -24,6 +24,12 @@ export async function archiveViewOf({ record }: Entry, path: string, options: { 
   if (options.writing && mount?.readonly === true) throw new Fault('permissionDenied', 'mounted volume is marked read-only')
   if (options.writing && mount === undefined && spec.security?.readonlyRootfs === true) throw new Fault('permissionDenied', 'container rootfs is marked read-only')
   if (isLive(lifecycle.status) && lifecycle.pid > 0) return { path, tree: { root: `/proc/${lifecycle.pid}/root` } }
+  const file = mount === undefined ? new Map(Object.entries({ '/etc/hosts': networkFiles.hosts, '/etc/hostname': networkFiles.hostname, '/etc/resolv.conf': networkFiles.resolvConf })).get(wanted) : undefined
+  if (file !== undefined) {
+    // Before its first start the container has them empty, as in Docker.
+    await (await open(file, 'a')).close()
+    return { path: `/${basename(file)}`, tree: { root: dirname(file) } }
+  }
   if (mount === undefined) return { path }
   const rest = path.replace(/^\/*/, '/').slice(mount.target.length)
   const isFolder = (await stat(mount.source)).isDirectory()

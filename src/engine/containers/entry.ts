@@ -6,6 +6,7 @@ import { effectiveOf, type Effective } from './effective.ts'
 import type { HostFacts } from './host.ts'
 import type { Policy } from './lifecycle.ts'
 import type { ContainerRecord, RecordFiles } from './record.ts'
+import type { NetworkFiles } from './network-files.ts'
 import type { StreamHub } from './stream-hub.ts'
 
 export interface Entry {
@@ -14,6 +15,8 @@ export interface Entry {
   readonly effective: Effective
   readonly hub: StreamHub
   readonly execIds: Set<string>
+  /** Where its /etc/hosts, /etc/hostname and /etc/resolv.conf stand, once it was started. */
+  readonly networkFiles: NetworkFiles
   endpoints: readonly Endpoint[]
   netnsPath: string | undefined
   restartTimer: Timer | undefined
@@ -46,7 +49,7 @@ export function effectiveOfRecord(record: ContainerRecord, host: HostFacts): Eff
   return effectiveOf(record.spec, record.defaults, record.id, host.hostname)
 }
 
-export function networkFilePaths(paths: EntryPaths, id: string): { readonly hosts: string; readonly hostname: string; readonly resolvConf: string } {
+export function networkFilePaths(paths: EntryPaths, id: string): NetworkFiles {
   const folder = paths.records.folder(id)
   return { hosts: `${folder}/hosts`, hostname: `${folder}/hostname`, resolvConf: `${folder}/resolv.conf` }
 }

@@ -14,7 +14,7 @@ import type { ContainerExit, RecoveredContainer, RuntimeStats, TerminalSize } fr
 import type { PathStat, SnapshotChange } from '../contract/snapshots.ts'
 import { sessionOf } from './attach-session.ts'
 import { ContainerArchives } from './container-archives.ts'
-import { effectiveOfRecord, logPathOf, ownsSandbox, policyOf, rootfsPath, viewOf, type Entry, type EntryPaths } from './entry.ts'
+import { effectiveOfRecord, logPathOf, networkFilePaths, ownsSandbox, policyOf, rootfsPath, viewOf, type Entry, type EntryPaths } from './entry.ts'
 import { eventAttributes } from './event-attributes.ts'
 import { ExecTable } from './execs.ts'
 import { healthcheckOf, HealthMonitor, type Healthcheck, type ProbeResult } from './health.ts'
@@ -185,6 +185,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
       effective: effectiveOfRecord(record, host),
       hub: new StreamHub({ clock, runtime, id: record.id, hasStdin: stdin !== 'none', endStdinWithClient: stdin === 'once' && record.spec.process?.tty !== true, onStdinError: (error) => log.debug({ container: record.id, error: error.message }, 'the container closed its input') }),
       execIds: new Set(),
+      networkFiles: networkFilePaths(this.#paths, record.id),
       endpoints: [],
       netnsPath: undefined,
       restartTimer: undefined,

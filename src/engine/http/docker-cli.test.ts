@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -186,9 +186,16 @@ suite('the docker CLI against a real engine', { skip }, () => {
       await expect(['rm', '-f', 'web'], {})
       await docker('create', '--name', 'holds', '-v', '/data', '--tmpfs', '/scratch', 'bb:1', 'sleep', '1000')
       await expect(['cp', join(world.root, 'copied'), 'holds:/data/in-volume'], {})
+      // The files that the engine makes are there before it is started, and as they were when it has ended.
+      await expect(['cp', 'holds:/etc/resolv.conf', join(world.root, 'made')], {})
+      assert.equal(readFileSync(join(world.root, 'made'), 'utf8'), '')
       await docker('start', 'holds')
       await expect(['cp', join(world.root, 'copied'), 'holds:/scratch/in-tmpfs'], {})
       await expect(['exec', 'holds', 'cat', '/data/in-volume', '/scratch/in-tmpfs'], { stdout: /bob:x:1000.*bob:x:1000/s })
+      const hostname = (await docker('exec', 'holds', 'hostname')).stdout
+      await docker('stop', '-t', '0', 'holds')
+      await expect(['cp', 'holds:/etc/hostname', join(world.root, 'made')], {})
+      assert.equal(readFileSync(join(world.root, 'made'), 'utf8'), hostname)
       await expect(['rm', '-f', '-v', 'holds'], {})
     })
 
