@@ -20,6 +20,7 @@ import type { ProcessSpec, ResourcesSpec } from '../contract/runtime-spec.ts'
 import { SocketAttachment } from './attachment.ts'
 import { type BundleFacts, bundlePaths, readFacts, removeFolder, writeBundle } from './bundle.ts'
 import { control, createArguments, createEnvironment, type RuntimeTool, SyncMessages, type SyncMessage } from './conmon.ts'
+import { imageChanged, imageOf } from './image-of.ts'
 import { startExec } from './exec.ts'
 import { lostExit, readExit } from './exits.ts'
 import { runtimeFault } from './failure.ts'
@@ -105,8 +106,9 @@ export class ConmonRuntime implements Runtime {
       throw runtimeFault(`create container ${id}`, answer?.message ?? 'conmon ended without an answer')
     }
     // A process that was killed at once has no start time any more; nothing can be sent to it then.
-    const init = (await this.#options.kernel.processes.identify(answer.data)) ?? { pid: answer.data, startTime: -1n }
-    this.#watch({ id, paths, facts, init, state: 'created' }, conmon.exited)
+    const [identity, preparing] = await Promise.all([this.#options.kernel.processes.identify(answer.data), imageOf(answer.data)])
+    const init = identity ?? { pid: answer.data, startTime: -1n }
+    this.#watch({ id, paths, facts, init, preparing, state: 'created' }, conmon.exited)
     return { pid: answer.data }
   }
 
@@ -128,9 +130,17 @@ export class ConmonRuntime implements Runtime {
   async signal(id: string, signal: number, options: { readonly all?: boolean } = {}): Promise<void> {
     const live = this.#getRunning(id)
     const { processes, cgroups } = this.#options.kernel
+    // What is meant for the container must not meet the runtime that has not executed its command yet.
+    if (signal !== SIGKILL) await this.#executed(live)
     if (options.all !== true) return processes.kill(live.init, signal)
     if (signal === SIGKILL) return cgroups.kill(live.facts.cgroupsPath)
     for (const pid of await cgroups.pids(live.facts.cgroupsPath)) await unlessGone(processes.kill(pid, signal))
+  }
+
+  async #executed(live: Live): Promise<void> {
+    if (live.preparing === undefined || live.state === 'created') return
+    await imageChanged(this.#options.clock, live.init.pid, live.preparing)
+    live.preparing = undefined
   }
 
   async pause(id: string): Promise<void> {
@@ -221,14 +231,14 @@ export class ConmonRuntime implements Runtime {
     const pid = Number.parseInt((await readTextIfThere(paths.initPid)) ?? '', 10)
     const init = (Number.isNaN(pid) ? undefined : await this.#options.kernel.processes.identify(pid)) ?? { pid: Number.isNaN(pid) ? 0 : pid, startTime: -1n }
     if (conmon !== undefined && init.pid > 0) {
-      const live = this.#watch({ id, paths, facts, init, state: state === 'created' ? 'created' : 'running' }, this.#options.kernel.processes.watchExit(conmon, this.#closing.signal))
+      const live = this.#watch({ id, paths, facts, init, preparing: undefined, state: state === 'created' ? 'created' : 'running' }, this.#options.kernel.processes.watchExit(conmon, this.#closing.signal))
       return recovered(live, state === 'paused')
     }
     if (init.pid === 0) return this.#abandon(id, facts, conmon)
     // Its conmon died with us on its way to tell that the container waits for its start: nobody was told, and it never ran.
     if ((await readTextIfThere(paths.exit)) === undefined && (await waitsForStart(this.#tool, id))) return this.#abandon(id, facts, conmon)
     const exit = await this.#endOf({ id, paths, facts, init })
-    this.#live.set(id, { id, paths, facts, init, state: 'exited', exit, gone: Promise.resolve() })
+    this.#live.set(id, { id, paths, facts, init, preparing: undefined, state: 'exited', exit, gone: Promise.resolve() })
     return { id, state: 'exited', exit }
   }
 
@@ -280,7 +290,7 @@ export class ConmonRuntime implements Runtime {
     return live
   }
 
-  #watch(container: Pick<Live, 'id' | 'paths' | 'facts' | 'init' | 'state'>, conmonGone: Promise<unknown>): Live {
+  #watch(container: Pick<Live, 'id' | 'paths' | 'facts' | 'init' | 'preparing' | 'state'>, conmonGone: Promise<unknown>): Live {
     const live: Live = { ...container, exit: undefined, gone: Promise.resolve() }
     this.#live.set(live.id, live)
     live.gone = conmonGone.then(

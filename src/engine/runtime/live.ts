@@ -8,6 +8,8 @@ export interface Live {
   readonly paths: BundlePaths
   readonly facts: BundleFacts
   readonly init: ProcessIdentity
+  /** The runtime's own program, while the init may still execute it; then undefined. */
+  preparing: string | undefined
   /** Settles when conmon is gone and the exit, if it was one, has been reported. */
   gone: Promise<void>
   /** `starting`: an exit is reported only after the start has answered. */
