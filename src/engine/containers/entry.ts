@@ -1,6 +1,6 @@
 /** One container in memory: its stored record, and what is only true while it lives. */
 import type { Timer } from '#base/clock.ts'
-import type { Container, ContainerHealth } from '../contract/containers.ts'
+import type { Container } from '../contract/containers.ts'
 import type { Endpoint } from '../contract/networks.ts'
 import { effectiveOf, type Effective } from './effective.ts'
 import type { HostFacts } from './host.ts'
@@ -54,9 +54,9 @@ export function networkFilePaths(paths: EntryPaths, id: string): NetworkFiles {
   return { hosts: `${folder}/hosts`, hostname: `${folder}/hostname`, resolvConf: `${folder}/resolv.conf` }
 }
 
-export function viewOf(entry: Entry, paths: EntryPaths, health: ContainerHealth | undefined): Container {
+export function viewOf(entry: Entry, paths: EntryPaths): Container {
   const { record } = entry
-  const { lifecycle } = record
+  const { lifecycle, health } = record
   return Object.freeze({
     id: record.id,
     name: record.name,

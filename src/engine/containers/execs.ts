@@ -10,6 +10,7 @@ import type { RunningExec, Runtime, TerminalSize } from '../contract/runtime.ts'
 import { capabilitiesOf } from './capabilities.ts'
 import { eventAttributes } from './event-attributes.ts'
 import { rootfsPath, type Entry, type EntryPaths } from './entry.ts'
+import { durationText } from './health.ts'
 import type { HostFacts } from './host.ts'
 import { lookUpIdentity } from './identity.ts'
 import { OutputQueue } from './output-queue.ts'
@@ -39,8 +40,13 @@ interface Exec {
 }
 
 const keptForMs = 5 * 60_000
-/** Characters of a health check's output. */
-const keptOutput = 4096
+/** Of a health check's output. */
+const keptOutputBytes = 4096
+
+/** As dockerd joins them: a command alone is followed by a space. */
+function wordsOf({ command: [program = '', ...args] }: ExecSpec): string {
+  return `${program} ${args.join(' ')}`
+}
 
 function killProcess(pid: number): void {
   if (pid <= 1) return
@@ -66,7 +72,7 @@ export class ExecTable {
     const id = randomHex(this.#options.random, 64)
     this.#execs.set(id, { id, containerId: entry.id, spec, phase: 'created', pid: 0, exitCode: undefined, running: undefined, size: spec.consoleSize })
     entry.execIds.add(id)
-    this.#publish(entry, `exec_create: ${spec.command.join(' ')}`, { execID: id })
+    this.#publish(entry, `exec_create: ${wordsOf(spec)}`, { execID: id })
     return { execId: id }
   }
 
@@ -89,18 +95,20 @@ export class ExecTable {
     exec.phase = 'running'
     const attached = exec.spec.attachOutput !== false || exec.spec.stdin === true
     const queue = attached ? new OutputQueue({ clock: this.#options.clock, onClosed: () => exec.running?.attachment?.close() }) : undefined
+    // Told before it runs, as dockerd does.
+    this.#publish(entry, `exec_start: ${wordsOf(exec.spec)}`, { execID: execId })
     try {
       const spec = await this.#processOf(entry, exec)
       exec.running = await this.#options.runtime.exec(entry.id, { execId, process: spec, stdin: exec.spec.stdin ?? false, sink: queue })
     } catch (error) {
       const fault = execFault(error, exec.spec.command[0] ?? '')
       const exitCode = fault.details['exitCode']
-      this.#end(exec, entry, typeof exitCode === 'number' ? exitCode : 126)
+      // No `exec_die`: it never lived.
+      this.#settle(exec, entry, typeof exitCode === 'number' ? exitCode : 126)
       throw fault
     }
     const { running } = exec
     exec.pid = running.pid
-    this.#publish(entry, `exec_start: ${exec.spec.command.join(' ')}`, { execID: execId })
     const exited = running.exited.then((exitCode) => {
       this.#end(exec, entry, exitCode)
       return exitCode
@@ -124,10 +132,17 @@ export class ExecTable {
         session?.close()
       })
       void timer
-      let output = ''
-      if (session !== undefined) for await (const { data } of session.output) if (output.length < keptOutput) output += data.toString()
-      if (timedOut) return { exitCode: -1, output: `Health check exceeded timeout (${timeoutMs} ms)` }
-      return { exitCode: await exited, output: output.slice(0, keptOutput) }
+      const kept: Buffer[] = []
+      let bytes = 0
+      if (session !== undefined) {
+        for await (const { data } of session.output) {
+          if (bytes < keptOutputBytes) kept.push(data.subarray(0, keptOutputBytes - bytes))
+          bytes += data.length
+        }
+      }
+      const output = `${Buffer.concat(kept).toString()}${bytes > keptOutputBytes ? '...' : ''}`
+      if (timedOut) return { exitCode: -1, output: `Health check exceeded timeout (${durationText(timeoutMs)})${output === '' ? '' : `: ${output}`}` }
+      return { exitCode: await exited, output }
     } catch (error) {
       return { exitCode: -1, output: error instanceof Error ? error.message : String(error) }
     }
@@ -180,12 +195,16 @@ export class ExecTable {
   }
 
   #end(exec: Exec, entry: Entry, exitCode: number): void {
+    this.#settle(exec, entry, exitCode)
+    this.#publish(entry, 'exec_die', { execID: exec.id, exitCode: String(exitCode) })
+  }
+
+  #settle(exec: Exec, entry: Entry, exitCode: number): void {
     exec.phase = 'ended'
     exec.pid = 0
     exec.exitCode = exitCode
     exec.running = undefined
     entry.execIds.delete(exec.id)
-    this.#publish(entry, 'exec_die', { execID: exec.id, exitCode: String(exitCode) })
     this.#options.clock.after(keptForMs, () => this.#execs.delete(exec.id), { background: true })
   }
 

@@ -3,13 +3,13 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { virtualClock } from '#sim/clock.ts'
 import type { ContainerHealth } from '../contract/containers.ts'
-import { afterProbe, healthcheckOf, HealthMonitor, startingHealth, type ProbeResult } from './health.ts'
+import { afterProbe, durationText, healthcheckOf, HealthMonitor, startingHealth, type ProbeResult } from './health.ts'
 
 const probe = (exitCode: number): ProbeResult => ({ startedAtNs: 0n, endedAtNs: 1n, exitCode, output: '' })
 
 test('own settings win over the image’s, and NONE turns the check off', () => {
   const image = { Healthcheck: { Test: ['CMD-SHELL', 'curl x'], Interval: 5e9, Retries: 7 } }
-  assert.deepEqual(healthcheckOf({ Interval: 1e9 }, image), { command: ['/bin/sh', '-c', 'curl x'], intervalMs: 1000, timeoutMs: 30_000, startPeriodMs: 0, startIntervalMs: 5000, retries: 7 })
+  assert.deepEqual(healthcheckOf({ Interval: 1e9 }, image), { command: ['/bin/sh', '-c', 'curl x'], intervalMs: 1000, timeoutMs: 30_000, startPeriodMs: 0, startIntervalMs: 1000, retries: 7 })
   assert.equal(healthcheckOf({ Test: ['NONE'] }, image), undefined)
   assert.equal(healthcheckOf(undefined, {}), undefined)
 })
@@ -29,7 +29,7 @@ test('probes keep their interval, and none runs after the stop', async () => {
   const seen: string[] = []
   let exitCode = 0
   const monitor = new HealthMonitor({ clock, probe: async () => probe(exitCode), onHealth: (_id, health: ContainerHealth) => seen.push(health.status) })
-  monitor.start('c', { command: ['x'], intervalMs: 1000, timeoutMs: 1000, startPeriodMs: 0, startIntervalMs: 5000, retries: 2 })
+  monitor.start('c', { command: ['x'], intervalMs: 1000, timeoutMs: 1000, startPeriodMs: 0, startIntervalMs: 5000, retries: 2 }, { health: startingHealth, startedAtNs: clock.nowNs() })
   await clock.advance(1500)
   exitCode = 1
   await clock.advance(2000)
@@ -37,5 +37,28 @@ test('probes keep their interval, and none runs after the stop', async () => {
   monitor.stop('c')
   await clock.advance(10_000)
   assert.equal(seen.length, 3)
-  assert.equal(monitor.healthOf('c'), undefined)
+})
+
+test('in the start period the start interval holds, until the first success', async () => {
+  const clock = virtualClock()
+  const at: number[] = []
+  let exitCode = 1
+  const monitor = new HealthMonitor({
+    clock,
+    onHealth: () => undefined,
+    probe: async () => {
+      at.push(clock.monotonicMs())
+      return probe(exitCode)
+    },
+  })
+  monitor.start('c', { command: ['x'], intervalMs: 10_000, timeoutMs: 1000, startPeriodMs: 60_000, startIntervalMs: 2000, retries: 1 }, { health: startingHealth, startedAtNs: clock.nowNs() })
+  await clock.advance(5000)
+  exitCode = 0
+  await clock.advance(12_000)
+  assert.deepEqual(at, [2000, 4000, 6000, 16_000])
+  monitor.close()
+})
+
+test('durations are shown as Go prints them', () => {
+  assert.deepEqual([500, 1500, 30_000, 90_000, 3_600_000].map(durationText), ['500ms', '1.5s', '30s', '1m30s', '1h0m0s'])
 })

@@ -26,7 +26,9 @@ export function healthcheckOf(own: HealthcheckConfig | undefined, defaults: Cont
     const ns = own?.[field] || image?.[field] || 0
     return ns > 0 ? Math.max(1, ns / 1e6) : otherwiseMs
   }
-  return { command, intervalMs: ms('Interval', 30_000), timeoutMs: ms('Timeout', 30_000), startPeriodMs: ms('StartPeriod', 0), startIntervalMs: ms('StartInterval', 5000), retries: own?.Retries || image?.Retries || 3 }
+  const intervalMs = ms('Interval', 30_000)
+  // Clients that know no start interval expect none.
+  return { command, intervalMs, timeoutMs: ms('Timeout', 30_000), startPeriodMs: ms('StartPeriod', 0), startIntervalMs: ms('StartInterval', Math.min(5000, intervalMs)), retries: own?.Retries || image?.Retries || 3 }
 }
 
 export interface ProbeResult {
@@ -58,7 +60,7 @@ export interface HealthMonitorOptions {
 
 interface Watch {
   readonly check: Healthcheck
-  readonly startedMs: number
+  readonly startedAtNs: bigint
   health: ContainerHealth
   timer: Timer | undefined
 }
@@ -71,13 +73,10 @@ export class HealthMonitor {
     this.#options = options
   }
 
-  healthOf(id: string): ContainerHealth | undefined {
-    return this.#watches.get(id)?.health
-  }
-
-  start(id: string, check: Healthcheck): void {
+  /** Begins, or goes on, with this health: that of before a pause or a restart of ours. */
+  start(id: string, check: Healthcheck, { health, startedAtNs }: { readonly health: ContainerHealth; readonly startedAtNs: bigint }): void {
     this.stop(id)
-    const watch: Watch = { check, startedMs: this.#options.clock.monotonicMs(), health: startingHealth, timer: undefined }
+    const watch: Watch = { check, startedAtNs, health, timer: undefined }
     this.#watches.set(id, watch)
     this.#schedule(id, watch)
   }
@@ -91,13 +90,13 @@ export class HealthMonitor {
     for (const id of [...this.#watches.keys()]) this.stop(id)
   }
 
-  #inStartPeriod({ check, startedMs }: Watch): boolean {
-    return this.#options.clock.monotonicMs() - startedMs < check.startPeriodMs
+  #inStartPeriod({ check, startedAtNs }: Watch): boolean {
+    return Number(this.#options.clock.nowNs() - startedAtNs) / 1e6 < check.startPeriodMs
   }
 
   #schedule(id: string, watch: Watch): void {
     const { check } = watch
-    const delayMs = this.#inStartPeriod(watch) && watch.health.status === 'starting' ? Math.min(check.startIntervalMs, check.intervalMs) : check.intervalMs
+    const delayMs = this.#inStartPeriod(watch) && watch.health.status === 'starting' ? check.startIntervalMs : check.intervalMs
     watch.timer = this.#options.clock.after(delayMs, () => void this.#probe(id, watch), { background: true })
   }
 
@@ -111,4 +110,13 @@ export class HealthMonitor {
     this.#options.onHealth(id, watch.health, before)
     this.#schedule(id, watch)
   }
+}
+
+/** As Go prints a duration: `30s`, `1m30s`, `500ms`. */
+export function durationText(ms: number): string {
+  if (ms < 1000) return `${ms}ms`
+  const hours = Math.floor(ms / 3_600_000)
+  const minutes = Math.floor(ms / 60_000) % 60
+  const seconds = Math.round(ms % 60_000) / 1000
+  return `${hours > 0 ? `${hours}h` : ''}${hours > 0 || minutes > 0 ? `${minutes}m` : ''}${seconds}s`
 }

@@ -39,7 +39,7 @@ test('a container that runs and ends is cleaned up before anyone is told that it
 
 test('--rm removes after the exit, and after a start that failed', () => {
   assert.deepEqual(play([{ kind: 'start' }, started, exited(0)], { autoRemove: true }).story.at(-1), 'exited → removing: tell die, forget, cleanUp, settle 0, removeAll')
-  assert.equal(play([{ kind: 'start' }, { kind: 'startFailed', exitCode: 127, error: 'no such file' }], { autoRemove: true }).story.at(-1), 'startFailed → removing: cleanUp, settle 127, removeAll')
+  assert.equal(play([{ kind: 'start' }, { kind: 'startFailed', exitCode: 127, error: 'no such file' }], { autoRemove: true }).story.at(-1), 'startFailed → removing: cleanUp, removeAll')
 })
 
 test('a first start that fails leaves the container created', () => {
@@ -86,6 +86,7 @@ test('after a reboot of the machine `always` comes up again and `unless-stopped`
   assert.equal(lost(stopped, { name: 'unless-stopped' }), 'exited')
   assert.equal(lost([{ kind: 'start' }, started], { name: 'unless-stopped' }), 'restarting')
   assert.equal(lost([{ kind: 'start' }, started], { name: 'no' }), 'exited')
+  assert.equal(lost([{ kind: 'start' }, started, { kind: 'startFailed', exitCode: 125, error: 'x' }], { name: 'unless-stopped' }), 'restarting')
 })
 
 test('the delay doubles up to a minute', () => {

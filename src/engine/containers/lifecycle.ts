@@ -117,7 +117,7 @@ export function step(state: Lifecycle, command: Command, now: Now): Stepped {
       if (state.status !== 'paused') throw new Fault('conflict', `Container ${now.id} is not paused`)
       return { state: { ...state, status: 'running' }, effects: [{ kind: 'thaw' }, { kind: 'publish', action: 'unpause' }] }
     case 'restartDue':
-      return state.status === 'restarting' ? { state: { ...state, restartCount: state.restartCount + 1 }, effects: [{ kind: 'launch' }] } : { state, effects: [] }
+      return { state, effects: state.status === 'restarting' ? [{ kind: 'launch' }] : [] }
     case 'remove':
       return onRemove(state, now.id)
     case 'removeFailed':
@@ -162,10 +162,11 @@ function onStartFailed(state: Lifecycle, command: { readonly exitCode: number; r
   const failed: Lifecycle = { ...state, status: wasRestart ? 'exited' : state.startedAtNs === 0n ? 'created' : 'exited', pid: 0, exitCode, error, finishedAtNs: wasRestart ? now.ns : state.finishedAtNs, keepOnExit: false }
   const settled: Effect[] = [{ kind: 'cleanUp' }]
   if (wasRestart && wantsRestart(failed, now.policy)) {
-    const again: Lifecycle = { ...failed, status: 'restarting', restartStreak: state.restartStreak + 1 }
+    const again: Lifecycle = { ...failed, status: 'restarting', restartCount: state.restartCount + 1, restartStreak: state.restartStreak + 1 }
     return { state: again, effects: [...settled, { kind: 'scheduleRestart', delayMs: restartDelayMs(again.restartStreak) }] }
   }
-  settled.push({ kind: 'settleExit', exitCode, running: false, error })
+  // Who waits for an exit is not told of a first start that failed: the start itself tells it.
+  if (wasRestart) settled.push({ kind: 'settleExit', exitCode, running: false, error })
   if (now.policy.autoRemove) return { state: { ...failed, status: 'removing' }, effects: [...settled, { kind: 'removeAll' }] }
   return { state: failed, effects: settled }
 }
@@ -176,12 +177,12 @@ function onExited(state: Lifecycle, command: { readonly exitCode: number; readon
   const exited: Lifecycle = { ...state, status: 'exited', pid: 0, exitCode, oomKilled, finishedAtNs, error: '' }
   const effects: Effect[] = []
   if (oomKilled) effects.push({ kind: 'publish', action: 'oom' })
-  effects.push({ kind: 'publish', action: 'die', attributes: { exitCode: String(exitCode) } })
+  const ranNs = finishedAtNs - state.startedAtNs
+  effects.push({ kind: 'publish', action: 'die', attributes: { execDuration: String((ranNs > 0n ? ranNs : 0n) / 1_000_000_000n), exitCode: String(exitCode) } })
   if (wantsRestart(exited, now.policy)) {
-    const ranLong = finishedAtNs - state.startedAtNs >= settledAfterNs
-    const streak = ranLong ? 0 : state.restartStreak
+    const streak = ranNs >= settledAfterNs ? 0 : state.restartStreak
     effects.push({ kind: 'settleExit', exitCode, running: true }, { kind: 'cleanUp' }, { kind: 'scheduleRestart', delayMs: restartDelayMs(streak) })
-    return { state: { ...exited, status: 'restarting', restartStreak: streak + 1 }, effects }
+    return { state: { ...exited, status: 'restarting', restartCount: state.restartCount + 1, restartStreak: streak + 1 }, effects }
   }
   if (now.policy.autoRemove && !state.keepOnExit) {
     effects.push({ kind: 'forget' }, { kind: 'cleanUp' }, { kind: 'settleExit', exitCode, running: false }, { kind: 'removeAll' })
@@ -244,6 +245,7 @@ export function onLost(state: Lifecycle, now: Now): Stepped {
   if (state.status === 'restarting') return { state, effects: [{ kind: 'scheduleRestart', delayMs: restartDelayMs(0) }] }
   if (state.status === 'removing') return { state, effects: [{ kind: 'removeAll' }] }
   // `always` means also after the user's stop, once the engine itself starts again.
-  const revive = state.status === 'exited' && now.policy.restart.name === 'always'
+  const { name } = now.policy.restart
+  const revive = state.status === 'exited' && (name === 'always' || (name === 'unless-stopped' && !state.stoppedByUser))
   return revive ? { state: { ...state, status: 'restarting', stoppedByUser: false }, effects: [{ kind: 'scheduleRestart', delayMs: 0 }] } : { state, effects: [] }
 }

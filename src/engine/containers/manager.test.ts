@@ -232,3 +232,100 @@ test('a running container is neither removed without force nor paused twice', as
   await w.containers.remove(id, { force: true })
   assert.deepEqual(w.containers.list(), [])
 })
+
+/** Lets virtual time pass until it is as wanted. */
+async function passUntil(clock: ReturnType<typeof virtualClock>, wanted: () => Promise<boolean>): Promise<void> {
+  for (let turn = 0; turn < 1000 && !(await wanted()); turn += 1) await clock.advance(100)
+  assert.ok(await wanted())
+}
+
+const failing = { Test: ['CMD', 'false'], Interval: 1e9, Retries: 2 }
+
+for (const [action, story] of [
+  ['none', ['health_status: unhealthy']],
+  ['kill', ['health_status: unhealthy', 'kill', 'die']],
+  ['stop', ['health_status: unhealthy', 'kill', 'die', 'stop']],
+  ['restart', ['health_status: unhealthy', 'kill', 'die', 'stop', 'start', 'restart']],
+] as const) {
+  test(`a health that fails with on-failure ${action}: ${story.join(', ')}`, async () => {
+    const clock = virtualClock()
+    await using w = await world({ clock })
+    const seen: string[] = []
+    const { id } = await w.containers.create(spec(['wait'], { healthcheck: failing, healthOnFailure: action }))
+    await w.containers.start(id)
+    const controller = new AbortController()
+    const reading = (async () => {
+      for await (const { type, action: told } of w.events.subscribe({ signal: controller.signal })) if (type === 'container' && !told.startsWith('exec_')) seen.push(told)
+    })()
+    await passUntil(clock, async () => seen.length >= story.length)
+    await clock.settle()
+    controller.abort()
+    await reading
+    assert.deepEqual(seen, story)
+    const { state } = await w.containers.inspect(id)
+    assert.equal(state.status, action === 'none' || action === 'restart' ? 'running' : 'exited')
+    assert.equal(state.health?.status, action === 'restart' ? 'starting' : 'unhealthy')
+    if (state.status === 'running') await w.containers.kill(id, 'KILL')
+  })
+}
+
+test('health rests while the container is paused, and outlives a restart of the engine', async () => {
+  const clock = virtualClock()
+  const first = await world({ clock })
+  const { id } = await first.containers.create(spec(['wait'], { healthcheck: failing }))
+  await first.containers.start(id)
+  await first.containers.pause(id)
+  await clock.advance(10_000)
+  assert.deepEqual((await first.containers.inspect(id)).state.health, { status: 'starting', failingStreak: 0, log: [] })
+  await first.containers.unpause(id)
+  await passUntil(clock, async () => (await first.containers.inspect(id)).state.health?.status === 'unhealthy')
+  const before = (await first.containers.inspect(id)).state.health
+  await first[Symbol.asyncDispose]()
+  await using second = await world({ clock, runtime: first.runtime, stateDir: first.stateDir })
+  assert.deepEqual((await second.containers.inspect(id)).state.health, before)
+  await passUntil(clock, async () => ((await second.containers.inspect(id)).state.health?.failingStreak ?? 0) > 2)
+  await second.containers.kill(id, 'KILL')
+})
+
+test('a first start that fails leaves those who wait for an exit waiting: the start has told it', async () => {
+  await using w = await world()
+  const { id } = await w.containers.create(spec(['nosuch']))
+  const controller = new AbortController()
+  const { result } = await w.containers.wait(id, 'next-exit', controller.signal)
+  await assert.rejects(w.containers.start(id))
+  controller.abort()
+  await assert.rejects(result, (error) => isFault(error, 'canceled'))
+})
+
+test('a restart that waits counts already, is running to a start, and is ended by a stop', async () => {
+  const clock = virtualClock()
+  await using w = await world({ clock })
+  const { id } = await w.containers.create(spec(['wait'], { restart: { name: 'always' } }))
+  await w.containers.start(id)
+  const { result } = await w.containers.wait(id, 'next-exit')
+  w.runtime.crash(id, 5)
+  await result
+  const { state } = await w.containers.inspect(id)
+  assert.equal(state.status, 'restarting')
+  assert.equal(state.restartCount, 1)
+  assert.equal(await w.containers.start(id), 'already')
+  assert.equal(await w.containers.stop(id), 'stopped')
+  assert.equal((await w.containers.inspect(id)).state.status, 'exited')
+})
+
+test('exec tells its start before it runs, and no death of what never lived', async () => {
+  await using w = await world()
+  const { id } = await w.containers.create(spec(['wait']))
+  await w.containers.start(id)
+  const controller = new AbortController()
+  const events = w.events.subscribe({ signal: controller.signal })
+  const { execId } = await w.containers.createExec(id, { command: ['nosuch'] })
+  await assert.rejects(w.containers.startExec(execId))
+  const { execId: second } = await w.containers.createExec(id, { command: ['echo', 'x'] })
+  await (await w.containers.startExec(second)).exited
+  controller.abort()
+  const told: string[] = []
+  for await (const { action } of events) told.push(action)
+  assert.deepEqual(told, ['exec_create: nosuch ', 'exec_start: nosuch ', 'exec_create: echo x', 'exec_start: echo x', 'exec_die'])
+  await w.containers.kill(id, 'KILL')
+})

@@ -14,14 +14,13 @@ import type { ContainerExit, RecoveredContainer, RuntimeStats, TerminalSize } fr
 import type { PathStat, SnapshotChange } from '../contract/snapshots.ts'
 import { sessionOf } from './attach-session.ts'
 import { ContainerArchives } from './container-archives.ts'
+import { HealthCare } from './container-health.ts'
+import { ContainerLogs } from './container-logs.ts'
 import { effectiveOfRecord, logPathOf, networkFilePaths, ownsSandbox, policyOf, rootfsPath, viewOf, type Entry, type EntryPaths } from './entry.ts'
 import { eventAttributes } from './event-attributes.ts'
 import { ExecTable } from './execs.ts'
-import { healthcheckOf, HealthMonitor, type Healthcheck, type ProbeResult } from './health.ts'
 import { Insight } from './insight.ts'
 import { Launcher } from './launch.ts'
-import { LogKeeper } from './log-keeper.ts'
-import { logBoundsOf, type LogBounds } from './log-options.ts'
 import { readLog } from './log-reader.ts'
 import { sweepLeftovers } from './leftovers.ts'
 import { isLive, onLost, step, type Command, type Effect, type Lifecycle, type Stepped } from './lifecycle.ts'
@@ -61,8 +60,8 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
   readonly #insight: Insight
   readonly #archives: ContainerArchives
   readonly #launcher: Launcher
-  readonly #health: HealthMonitor
-  readonly #logs: LogKeeper
+  readonly #health: HealthCare
+  readonly #logs: ContainerLogs
   readonly #tasks: TaskGroup
   readonly #listeners = new Set<(container: contract.Container, cause: ChangeCause) => void>()
   readonly #unsaved = new Map<string, Promise<void>>()
@@ -75,15 +74,17 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     this.#paths = { records: new RecordFiles(`${options.stateDir}/containers`), runDir: options.runDir }
     this.#tasks = new TaskGroup((error) => options.log.error({ error: String(error) }, 'a container task failed'))
     this.#launcher = new Launcher({ ...options, paths: this.#paths, initPath: options.initPath, find: (ref) => this.#find(ref) })
-    this.#health = new HealthMonitor({
-      clock: options.clock,
-      probe: (id, check) => this.#probeHealth(id, check),
-      onHealth: (id, health, before) => this.#onHealth(id, health, before),
-    })
-    this.#logs = new LogKeeper(options)
+    this.#logs = new ContainerLogs({ ...options, paths: this.#paths })
     this.#insight = new Insight(options)
     this.#archives = new ContainerArchives(options.snapshots)
     this.#execs = new ExecTable({ ...options, paths: this.#paths, entry: (id) => this.#entries.get(id) })
+    this.#health = new HealthCare({
+      clock: options.clock,
+      execs: this.#execs,
+      entry: (id) => this.#entries.get(id),
+      onHealth: (entry, health, before) => this.#onHealth(entry, health, before),
+      onFailure: (entry, action) => this.#onHealthFailure(entry, action),
+    })
   }
 
   // ---- opening and closing ---------------------------------------------------------------------------------------------
@@ -115,8 +116,8 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     if (state === 'running' || state === 'paused') {
       if (ownsSandbox(entry)) entry.netnsPath = (await networks.openSandbox(entry.id)).netnsPath
       await this.#store(entry, { ...lifecycle, status: state, pid, startedAtNs: lifecycle.startedAtNs || clock.nowNs() }, 'changed')
-      this.#watchHealth(entry)
-      this.#keepLog(entry, { adopted: true })
+      if (state === 'running') this.#health.watch(entry, 'continued')
+      this.#logs.keep(entry, { adopted: true })
       return
     }
     const isNews = exit !== undefined && lifecycle.status !== 'removing' && (lifecycle.status !== 'exited' || exit.finishedAtNs > lifecycle.finishedAtNs)
@@ -210,7 +211,9 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
 
   async #apply(entry: Entry, { state, effects }: Stepped): Promise<void> {
     const before = entry.record.lifecycle.status
-    if (isLive(before) && !isLive(state.status)) this.#health.stop(entry.id)
+    if (isLive(before) && !isLive(state.status)) this.#health.end(entry)
+    else if (state.status === 'paused') this.#health.rest(entry)
+    if (before === 'paused' && state.status === 'running') this.#health.watch(entry, 'continued')
     if (state !== entry.record.lifecycle) {
       const cause = state.status === 'running' && before !== 'paused' ? 'started' : isLive(before) && !isLive(state.status) ? 'exited' : 'changed'
       await this.#store(entry, state, cause)
@@ -230,7 +233,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
       case 'cleanUp':
         entry.ended.resolve()
         await this.#launcher.cleanUp(entry, this.#saved(entry.id))
-        entry.cleaning = Promise.all([entry.cleaning, this.#leaveLog(entry)]).then(() => undefined)
+        entry.cleaning = Promise.all([entry.cleaning, this.#logs.leave(entry)]).then(() => undefined)
         return undefined
       case 'scheduleRestart':
         entry.restartTimer = clock.after(effect.delayMs, () => this.#tasks.spawn(() => this.#inTurn(entry, { kind: 'restartDue' })), { background: true })
@@ -262,9 +265,9 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     entry.ended = Promise.withResolvers()
     try {
       const pid = await this.#launcher.launch(entry)
-      this.#keepLog(entry)
+      this.#logs.keep(entry)
       await this.#dispatch(entry, { kind: 'started', pid })
-      this.#watchHealth(entry)
+      this.#health.watch(entry, 'started')
     } catch (error) {
       const fault = asFault(error)
       const exitCode = fault.details['exitCode']
@@ -361,53 +364,35 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     entry.hub.finish()
   }
 
-  // ---- logs -------------------------------------------------------------------------------------------------------------
-
-  /** What is to be rotated; a log of one file is conmon's own business, a pod's that of its node agent. */
-  #rotatedLog({ record }: Entry): { readonly path: string; readonly bounds: LogBounds } | undefined {
-    const path = logPathOf(this.#paths, record)
-    const bounds = logBoundsOf(record.spec.log)
-    return path === undefined || record.spec.logPath !== undefined || bounds === undefined || bounds.maxFiles === 1 ? undefined : { path, bounds }
-  }
-
-  #keepLog(entry: Entry, options?: { readonly adopted?: boolean }): void {
-    const rotated = this.#rotatedLog(entry)
-    if (rotated !== undefined) this.#logs.start(entry.id, rotated.path, rotated.bounds, options)
-  }
-
-  async #leaveLog(entry: Entry): Promise<void> {
-    try {
-      await this.#logs.stop(entry.id)
-      const rotated = policyOf(entry).autoRemove ? undefined : this.#rotatedLog(entry)
-      if (rotated !== undefined) await this.#logs.settle(rotated.path, rotated.bounds)
-    } catch (error) {
-      this.#options.log.warn({ container: entry.id, error: String(error) }, 'could not rotate a log')
-    }
-  }
-
   // ---- health -----------------------------------------------------------------------------------------------------------
 
-  #watchHealth(entry: Entry): void {
-    const check = healthcheckOf(entry.record.spec.healthcheck, entry.record.defaults)
-    if (check !== undefined) this.#health.start(entry.id, check)
-  }
-
-  async #probeHealth(id: string, { command, timeoutMs }: Healthcheck): Promise<ProbeResult> {
-    const { clock } = this.#options
-    const startedAtNs = clock.nowNs()
-    const { exitCode, output } = await this.#execs.runToEnd(this.#entries.get(id), { command, timeoutMs })
-    return { startedAtNs, endedAtNs: clock.nowNs(), exitCode, output }
-  }
-
-  #onHealth(id: string, health: contract.ContainerHealth, before: contract.ContainerHealth): void {
-    const entry = this.#entries.get(id)
-    if (entry === undefined) return
-    if (health.status !== before.status) this.#publish(entry, `health_status: ${health.status}`)
+  #onHealth(entry: Entry, health: contract.ContainerHealth, before: contract.ContainerHealth): void {
+    if (health.status !== before.status) {
+      this.#publish(entry, `health_status: ${health.status}`)
+      this.#saveSoon(entry)
+    }
     this.#notify(entry, 'changed')
   }
 
+  #onHealthFailure(entry: Entry, action: Exclude<contract.HealthFailureAction, 'none'>): void {
+    this.#tasks.spawn(async () => {
+      switch (action) {
+        case 'kill':
+          // Not a wanted end: the restart policy decides what follows.
+          return this.#serial.run(entry.id, () => this.#signal(entry, signalNumber('KILL')))
+        case 'restart':
+          return this.restart(entry.id)
+        case 'stop':
+          await this.stop(entry.id)
+          return undefined
+        default:
+          return unreachable(action)
+      }
+    })
+  }
+
   #view(entry: Entry): contract.Container {
-    return viewOf(entry, this.#paths, this.#health.healthOf(entry.id))
+    return viewOf(entry, this.#paths)
   }
 
   // ---- creation ---------------------------------------------------------------------------------------------------------
@@ -442,7 +427,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
   async start(ref: string): Promise<'started' | 'already'> {
     const entry = this.#find(ref)
     return this.#serial.run(entry.id, async () => {
-      if (entry.record.lifecycle.status === 'running') return 'already'
+      if (entry.record.lifecycle.status === 'running' || entry.record.lifecycle.status === 'restarting') return 'already'
       await this.#dispatch(entry, { kind: 'start' })
       return 'started'
     })
@@ -461,7 +446,10 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
   async restart(ref: string, options: { readonly signal?: string; readonly graceSeconds?: number } = {}): Promise<void> {
     const entry = this.#find(ref)
     const { status } = entry.record.lifecycle
-    if (isLive(status) || status === 'restarting') await this.#halt(entry, { ...options, forRestart: true })
+    if (isLive(status) || status === 'restarting') {
+      await this.#halt(entry, { ...options, forRestart: true })
+      this.#publish(entry, 'stop')
+    }
     await this.#serial.run(entry.id, () => this.#dispatch(entry, { kind: 'start' }))
     this.#publish(entry, 'restart')
   }

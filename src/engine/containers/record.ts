@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path'
 import { Fault } from '#base/fault.ts'
 import { readState, readTextIfThere, syncFolder, writeFileAtomically, writeState } from '#base/files.ts'
 import { parseJson } from '#base/json.ts'
-import type { ContainerSpec, ResolvedMount } from '../contract/containers.ts'
+import type { ContainerHealth, ContainerSpec, ResolvedMount } from '../contract/containers.ts'
 import type { ChainId, ContainerDefaults, ImageId } from '../contract/images.ts'
 import type { Lifecycle } from './lifecycle.ts'
 
@@ -24,6 +24,8 @@ export interface ContainerRecord {
   /** Names of volumes that go with the container. */
   readonly anonymousVolumes: readonly string[]
   readonly lifecycle: Lifecycle
+  /** That of the last run; kept on disk when its status changes. */
+  readonly health?: ContainerHealth | undefined
 }
 
 const formatVersion = 1

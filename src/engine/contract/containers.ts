@@ -73,6 +73,8 @@ export interface ContainerSpec {
   readonly extraHosts?: readonly string[]
   readonly dns?: { readonly servers?: readonly string[]; readonly search?: readonly string[]; readonly options?: readonly string[] }
   readonly healthcheck?: HealthcheckConfig
+  /** What becomes of it when its health fails (docs/decisions/0007). Default: nothing. */
+  readonly healthOnFailure?: HealthFailureAction
   readonly log?: { readonly driver: 'json-file' | 'local' | 'none'; readonly options?: Readonly<Record<string, string>> }
   /** Where the CRI log goes instead of the container's own folder (pods: /var/log/pods/…). */
   readonly logPath?: string
@@ -167,6 +169,8 @@ export interface DeviceRate {
   /** Bytes or operations per second. */
   readonly rate: number
 }
+
+export type HealthFailureAction = 'none' | 'kill' | 'restart' | 'stop'
 
 export type RestartPolicy =
   | { readonly name: 'no' }

@@ -38,7 +38,8 @@ export function inspectJson(container: Container, view: NetworksView & { readonl
     Args: effective.args.slice(1),
     State: {
       Status: state.status,
-      Running: running,
+      // As dockerd counts: it is about to run again.
+      Running: running || state.status === 'restarting',
       Paused: state.status === 'paused',
       Restarting: state.status === 'restarting',
       OOMKilled: state.oomKilled,
@@ -149,6 +150,7 @@ function configJson(container: Container): object {
     Env: shownEnv(container),
     Cmd: container.effective.command,
     ...(config['Healthcheck'] === undefined ? {} : { Healthcheck: config['Healthcheck'] }),
+    ...(spec.healthOnFailure === undefined || spec.healthOnFailure === 'none' ? {} : { HealthcheckOnFailureAction: spec.healthOnFailure }),
     Image: spec.image,
     Volumes: config['Volumes'] ?? null,
     WorkingDir: effective.workingDir === '/' && !spec.process?.workingDir ? '' : effective.workingDir,

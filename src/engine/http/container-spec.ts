@@ -1,6 +1,6 @@
 /** From the body of `POST /containers/create` (Engine API `ContainerConfig`, `HostConfig`, `NetworkingConfig`) to the engine's own spec. */
 import { Fault } from '#base/fault.ts'
-import type { ContainerProcess, ContainerSpec, IpcMode, NamespaceMode, RestartPolicy } from '../contract/containers.ts'
+import type { ContainerProcess, ContainerSpec, HealthFailureAction, IpcMode, NamespaceMode, RestartPolicy } from '../contract/containers.ts'
 import type { HealthcheckConfig } from '../contract/images.ts'
 import { checkRequest } from './create/checks.ts'
 import { mountsOf } from './create/mounts.ts'
@@ -62,6 +62,7 @@ export function containerSpecOf({ body, name, platform, minorVersion, machine }:
     extraHosts: host.strings('ExtraHosts') ?? [],
     dns: { servers: host.strings('Dns') ?? [], search: host.strings('DnsSearch') ?? [], options: host.strings('DnsOptions') ?? [] },
     ...(config.has('Healthcheck') ? { healthcheck: healthcheckOf(config.object('Healthcheck')) } : {}),
+    healthOnFailure: healthFailureActionOf(config),
     log: logOf(host.object('LogConfig')),
     ...(host.string('CgroupParent') ? { cgroupParent: cleanCgroupParent(host.string('CgroupParent') ?? '') } : {}),
     extension: { docker: { config: withoutKeys(body, ['HostConfig', 'NetworkingConfig']), hostConfig: { ...withoutKeys(config.raw('HostConfig'), []), NetworkMode: networkMode } } },
@@ -146,6 +147,13 @@ function logOf(log: JsonInput): NonNullable<ContainerSpec['log']> {
   const options = log.stringMap('Config') ?? {}
   if (driver !== 'json-file' && driver !== 'local' && driver !== 'none') throw new Fault('invalidArgument', `error looking up logging plugin ${driver}: plugin "${driver}" not found`)
   return { driver, options }
+}
+
+/** Podman's field, or a label for clients that cannot send it. */
+function healthFailureActionOf(config: JsonInput): HealthFailureAction {
+  const action = config.string('HealthcheckOnFailureAction') || config.stringMap('Labels')?.['berth.health-on-failure'] || 'none'
+  if (action === 'none' || action === 'kill' || action === 'restart' || action === 'stop') return action
+  throw new Fault('invalidArgument', `invalid on-failure action for health check "${action}": use one of 'none', 'kill', 'restart', or 'stop'`)
 }
 
 function healthcheckOf(check: JsonInput): HealthcheckConfig {
