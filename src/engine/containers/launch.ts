@@ -7,7 +7,7 @@ import { unreachable } from '#base/assert.ts'
 import { Fault, systemErrorCode } from '#base/fault.ts'
 import type { Logger } from '#base/log.ts'
 import type { Mounts } from '#linux/contract/mounts.ts'
-import type { ContainerLink, ContainerMount, ContainerNetworking, IpcMode, ResolvedMount } from '../contract/containers.ts'
+import type { ContainerMount, ContainerNetworking, IpcMode, ResolvedMount } from '../contract/containers.ts'
 import type { EventPublisher } from '../contract/events.ts'
 import type { Endpoint, EndpointSpec, Networks, PortBinding } from '../contract/networks.ts'
 import type { Runtime } from '../contract/runtime.ts'
@@ -19,7 +19,7 @@ import type { HostFacts } from './host.ts'
 import { ceilingBytes } from './log-keeper.ts'
 import { logAttributesOf, logBoundsOf } from './log-options.ts'
 import { lookUpIdentity, resolveInRoot } from './identity.ts'
-import { linkEnv, linkedContainers, linkHosts, stillLinked } from './legacy-links.ts'
+import { linkEnv, linkedContainers, linkHosts, linksOf, stillLinked } from './legacy-links.ts'
 import { hostsText, resolvConfText, writeNetworkFiles, type NetworkFiles, type ResolverSettings } from './network-files.ts'
 import { checkPropagation } from './propagation.ts'
 import { startFault } from './runtime-failure.ts'
@@ -236,10 +236,14 @@ export class Launcher {
     await writeNetworkFiles(files, { hosts: this.#hostsText(entry), ...(isUntouched ? { resolvConf: after } : {}) })
   }
 
+  /** Renews /etc/hosts alone, after a link was taken away. */
+  async refreshHosts(entry: Entry): Promise<void> {
+    await writeNetworkFiles(networkFilePaths(this.#options.paths, entry.id), { hosts: this.#hostsText(entry) })
+  }
+
   #hostsText(entry: Entry): string {
     return hostsText(entry.effective.hostname, entry.record.spec, entry.endpoints, linkHosts(stillLinked(linksOf(entry), this.#options.find)))
   }
-
 
   async #writeFiles(entry: Entry, given: { readonly nameservers: readonly string[]; readonly search: readonly string[]; readonly options: readonly string[] }, hostNetwork: boolean): Promise<NetworkFiles> {
     const { spec } = entry.record
@@ -343,10 +347,6 @@ async function makeWorkingDir(rootfs: string, path: string): Promise<void> {
 }
 
 /** On the default bridge. */
-function linksOf({ record }: Entry): readonly ContainerLink[] {
-  return record.spec.network?.mode === 'networks' ? (record.spec.network.links ?? []) : []
-}
-
 /** What `-p` and `-P` ask for. */
 function portsOf(wanted: Extract<ContainerNetworking, { mode: 'networks' }>, exposed: readonly string[]): PortBinding[] {
   const ports = [...(wanted.ports ?? [])]

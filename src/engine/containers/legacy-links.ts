@@ -5,11 +5,22 @@
 import { Fault, isFault } from '#base/fault.ts'
 import type { ContainerLink } from '../contract/containers.ts'
 import type { Entry } from './entry.ts'
+import type { ContainerRecord } from './record.ts'
 
 export interface Linked extends ContainerLink {
   readonly address: string
   readonly exposedPorts: readonly string[]
   readonly env: readonly string[]
+}
+
+export function linksOf({ record }: Pick<Entry, 'record'>): readonly ContainerLink[] {
+  return record.spec.network?.mode === 'networks' ? (record.spec.network.links ?? []) : []
+}
+
+export function withoutLink(record: ContainerRecord, alias: string): ContainerRecord {
+  const { network } = record.spec
+  if (network?.mode !== 'networks') return record
+  return { ...record, spec: { ...record.spec, network: { ...network, links: (network.links ?? []).filter((link) => link.alias !== alias) } } }
 }
 
 /** For a container that is about to start: all of them must run. `find` refuses what is not there. */

@@ -19,8 +19,10 @@ import { ContainerLogs } from './container-logs.ts'
 import { effectiveOfRecord, logPathOf, networkFilePaths, ownsSandbox, policyOf, rootfsPath, viewOf, type Entry, type EntryPaths } from './entry.ts'
 import { eventAttributes } from './event-attributes.ts'
 import { ExecTable } from './execs.ts'
+import { findEntry, findLink } from './find-entry.ts'
 import { Insight } from './insight.ts'
 import { Launcher } from './launch.ts'
+import { withoutLink } from './legacy-links.ts'
 import { readLog } from './log-reader.ts'
 import { sweepLeftovers } from './leftovers.ts'
 import { isLive, onLost, step, type Command, type Effect, type Lifecycle, type Stepped } from './lifecycle.ts'
@@ -167,14 +169,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
   }
 
   #find(ref: string): Entry {
-    const bare = ref.startsWith('/') ? ref.slice(1) : ref
-    const exact = this.#entries.get(bare) ?? this.#entries.get(this.#names.get(bare) ?? '')
-    if (exact !== undefined) return exact
-    const byPrefix = /^[0-9a-f]+$/.test(bare) ? [...this.#entries.keys()].filter((id) => id.startsWith(bare)) : []
-    if (byPrefix.length > 1) throw new Fault('invalidArgument', `Multiple IDs found with provided prefix: ${bare}`)
-    const entry = this.#entries.get(byPrefix[0] ?? '')
-    if (entry === undefined) throw new Fault('notFound', `No such container: ${ref}`)
-    return entry
+    return findEntry(ref, { entries: this.#entries, names: this.#names })
   }
 
   #add(record: ContainerRecord): Entry {
@@ -528,6 +523,16 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
       this.#names.delete(oldName)
       this.#publish(entry, 'rename', { oldName: `/${oldName}` })
       this.#notify(entry, 'changed')
+    })
+  }
+
+  async unlink(ref: string): Promise<void> {
+    const { parent, alias } = findLink(ref, { entries: this.#entries, names: this.#names })
+    await this.#serial.run(parent.id, async () => {
+      parent.record = withoutLink(parent.record, alias)
+      await this.#saveNow(parent)
+      if (isLive(parent.record.lifecycle.status)) await this.#launcher.refreshHosts(parent)
+      this.#notify(parent, 'changed')
     })
   }
 

@@ -299,6 +299,8 @@ export interface ContainerLifecycle {
   pause(ref: string): Promise<void>
   unpause(ref: string): Promise<void>
   rename(ref: string, name: string): Promise<void>
+  /** Takes the link `PARENT/ALIAS` away; both containers stay. */
+  unlink(ref: string): Promise<void>
   update(ref: string, change: { readonly resources?: ContainerResources; readonly restart?: RestartPolicy }): Promise<{ readonly warnings: readonly string[] }>
   /** `force` kills; `volumes` removes its anonymous volumes. */
   remove(ref: string, options?: { readonly force?: boolean; readonly volumes?: boolean }): Promise<void>

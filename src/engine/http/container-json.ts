@@ -276,12 +276,12 @@ function linksJson({ name, spec }: Container): readonly string[] | null {
   return links.length === 0 ? null : links.map((link) => `/${link.name}:/${name}/${link.alias}`)
 }
 
-export function summaryJson(container: Container, view: NetworksView & { readonly nowNs: bigint; readonly imageName: string; readonly sizes?: { readonly writableBytes: number; readonly totalBytes: number } }): object {
+export function summaryJson(container: Container, view: NetworksView & { readonly nowNs: bigint; readonly imageName: string; /** `/PARENT/ALIAS`. */ readonly linkNames?: readonly string[]; readonly sizes?: { readonly writableBytes: number; readonly totalBytes: number } }): object {
   const { spec, effective } = container
   const networkMode = extensionOf(container).hostConfig['NetworkMode'] ?? 'default'
   return {
     Id: container.id,
-    Names: [`/${container.name}`],
+    Names: [`/${container.name}`, ...(view.linkNames ?? [])],
     Image: view.imageName,
     ImageID: container.imageId,
     Command: commandText(effective.args),

@@ -221,6 +221,21 @@ suite('the docker CLI against a real engine', { skip }, () => {
       await expect(['network', 'rm', 'shop'], { stdout: 'shop\n' })
       await expect(['network', 'rm', 'bridge'], { exitCode: 1, stderr: /bridge is a pre-defined network and cannot be removed/ })
     })
+
+    test(`${client}: a link gives a name, an address and variables, and can be taken away`, async () => {
+      await docker('run', '-d', '--name', 'linked', '-e', 'FOO=1', '--expose', '80', 'bb:1', 'sleep', '1000')
+      await docker('run', '-d', '--name', 'links', '--link', 'linked:db-1', 'bb:1', 'sleep', '1000')
+      await expect(['exec', 'links', 'grep', '-c', 'db-1', '/etc/hosts'], { stdout: '1\n' })
+      await expect(['exec', 'links', 'sh', '-c', 'tr "\\0" "\\n" < /proc/1/environ'], { stdout: /^DB_1_NAME=\/links\/db-1$/m })
+      await expect(['exec', 'links', 'sh', '-c', 'tr "\\0" "\\n" < /proc/1/environ'], { stdout: /^DB_1_ENV_FOO=1$/m })
+      await expect(['inspect', '--format', '{{.Name}}', 'links/db-1'], { stdout: '/linked\n' })
+      await expect(['ps', '--no-trunc', '--filter', 'name=linked', '--format', '{{.Names}}'], { stdout: /links\/db-1/ })
+      await expect(['rm', '--link', 'links'], { exitCode: 1, stderr: /cannot remove the default link name of the container/ })
+      await expect(['rm', '--link', 'links/db-1'], {})
+      await expect(['exec', 'links', 'grep', '-c', 'db-1', '/etc/hosts'], { exitCode: 1 })
+      await expect(['inspect', '--format', '{{.HostConfig.Links}}', 'links'], { stdout: '[]\n' })
+      await expect(['rm', '-f', 'links', 'linked'], {})
+    })
   }
 
   test('a container outlives the engine and is adopted by the next one, with its log and exit code', async () => {

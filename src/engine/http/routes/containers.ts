@@ -105,9 +105,10 @@ async function list({ backend, query, res, minorVersion }: Exchange): Promise<vo
   const shown = everything.filter((container) => (all || isUp(container)) && passes(container, { filters, ancestors, everything }))
   const nowNs = backend.clock.nowNs()
   const networkIds = await networkIdsOf(backend)
+  const linkNames = linkNamesOf(everything)
   const rows = await Promise.all(
     (limit > 0 ? shown.slice(0, limit) : shown).map(async (container) =>
-      summaryJson(container, { nowNs, minorVersion, networkIds, imageName: container.spec.image, ...(queryBoolean(query, 'size') ? { sizes: await backend.containers.sizes(container.id) } : {}) }),
+      summaryJson(container, { nowNs, minorVersion, networkIds, imageName: container.spec.image, linkNames: linkNames.get(container.id) ?? [], ...(queryBoolean(query, 'size') ? { sizes: await backend.containers.sizes(container.id) } : {}) }),
     ),
   )
   sendJson(res, rows)
@@ -116,6 +117,16 @@ async function list({ backend, query, res, minorVersion }: Exchange): Promise<vo
 /** Name of each network → its id. */
 export async function networkIdsOf({ networks }: Exchange['backend']): Promise<ReadonlyMap<string, string>> {
   return new Map((await networks.list()).map(({ name, id }) => [name, id]))
+}
+
+/** The names that containers have by the links of others, by id. */
+function linkNamesOf(containers: readonly Container[]): ReadonlyMap<string, readonly string[]> {
+  const names = new Map<string, string[]>()
+  for (const { name, spec } of containers) {
+    if (spec.network?.mode !== 'networks') continue
+    for (const { containerId, alias } of spec.network.links ?? []) names.set(containerId, [...(names.get(containerId) ?? []), `/${name}/${alias}`])
+  }
+  return names
 }
 
 function isUp({ state }: Container): boolean {
@@ -227,8 +238,8 @@ async function rename(exchange: Exchange): Promise<void> {
 
 async function remove(exchange: Exchange): Promise<void> {
   const { query, backend, res } = exchange
-  if (queryBoolean(query, 'link')) throw new Fault('unimplemented', 'links between containers are not supported: use a user-defined network')
-  await backend.containers.remove(param(exchange, 'id'), { force: queryBoolean(query, 'force'), volumes: queryBoolean(query, 'v') })
+  if (queryBoolean(query, 'link')) await backend.containers.unlink(param(exchange, 'id'))
+  else await backend.containers.remove(param(exchange, 'id'), { force: queryBoolean(query, 'force'), volumes: queryBoolean(query, 'v') })
   sendEmpty(res, { status: 204 })
 }
 
@@ -311,7 +322,7 @@ export const containerRoutes: readonly (readonly [string, string, Handler])[] = 
   ['POST', '/containers/create', create],
   ['GET', '/containers/json', list],
   ['POST', '/containers/prune', prune],
-  ['GET', '/containers/:id/json', inspect],
+  ['GET', '/containers/:id+/json', inspect],
   ['GET', '/containers/:id/top', top],
   ['GET', '/containers/:id/changes', changes],
   ['POST', '/containers/:id/start', start],
@@ -322,6 +333,6 @@ export const containerRoutes: readonly (readonly [string, string, Handler])[] = 
   ['POST', '/containers/:id/unpause', unpause],
   ['POST', '/containers/:id/rename', rename],
   ['POST', '/containers/:id/update', update],
-  ['DELETE', '/containers/:id', remove],
+  ['DELETE', '/containers/:id+', remove],
   ['POST', '/commit', commit],
 ]
