@@ -2,7 +2,8 @@
 # The run-time mount namespace of one instance (docs/ARCHITECTURE.md, "Containers" 6). crun refuses a hybrid cgroup tree
 # that it can see, so the node process and all it starts live in a mount namespace without /sys/fs/cgroup/unified. It is
 # one namespace per instance, held by a bind mount in the run directory, and entered again after a restart. Nothing else
-# is private in there: the state and run directories are shared mounts, so mounts below them are seen on both sides.
+# is private in there: the state and run directories are shared mounts, so mounts below them are seen on both sides. crun
+# makes plain folders where that tree was: they lie in a file system that goes with the namespace.
 #
 #   enter-namespace.sh enter RUN_DIRECTORY STATE_DIRECTORY COMMAND [ARGUMENT...]   run the command inside (exec); absolute paths
 #   enter-namespace.sh leave RUN_DIRECTORY STATE_DIRECTORY                         take it all down; only when nothing runs inside
@@ -32,7 +33,7 @@ held() {
 make_held() {
   processor=0
   while [ "$processor" -lt "$(nproc --all)" ]; do
-    if taskset -c "$processor" unshare --mount="$pin" --propagation unchanged sh -c 'mount --make-private /sys/fs/cgroup && umount /sys/fs/cgroup/unified' 2>"$pin.error"; then
+    if taskset -c "$processor" unshare --mount="$pin" --propagation unchanged sh -c 'mount --make-private /sys/fs/cgroup && umount /sys/fs/cgroup/unified && mount -t tmpfs -o mode=755 berth /sys/fs/cgroup/unified' 2>"$pin.error"; then
       rm -f "$pin.error"
       return 0
     fi

@@ -58,6 +58,14 @@ function cgroupsOf({ name }: Place): { readonly folders: string[]; readonly pids
   return { folders: folders.map((folder) => `cgroup ${folder}`), pids }
 }
 
+/** Plain files where the node process does not see the v2 tree of a hybrid machine. */
+function hiddenTreeOf(place: Place): string[] {
+  const tree = `/proc/${nodePid(place)}/root/sys/fs/cgroup/unified`
+  const found: string[] = []
+  if (existsSync(tree) && !existsSync(join(tree, 'cgroup.procs'))) walk(join(tree, place.name), (path) => found.push(`hidden ${relative(tree, path)}`) > 0)
+  return found
+}
+
 function commandOf(pid: number): string {
   const words = ifThere(() => readFileSync(`/proc/${pid}/cmdline`, 'utf8'), '').split('\0')
   return words.join(' ').trim()
@@ -122,6 +130,7 @@ export function takeInventory(place: Place): string[] {
     ...mountsOf('self', place),
     ...(node > 0 ? mountsOf(node, place) : []),
     ...cgroups.folders,
+    ...hiddenTreeOf(place),
     ...processesOf(place, cgroups.pids),
     ...linksOf(),
     ...rulesOf(place),

@@ -1,5 +1,5 @@
 /** Where the control-group hierarchies of this machine are mounted, and the small file operations on them. Sync fs, kernel workers only. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import { systemErrorCode } from '#base/fault.ts'
 import { errnoFault } from '../../contract/errno.ts'
 import type { CgroupMode } from '../../contract/cgroups.ts'
@@ -13,9 +13,13 @@ export interface CgroupTree {
   readonly roots: readonly string[]
   /** hybrid: the v2 tree without controllers, in which runc makes groups of its own that must be removed too. */
   readonly besides: readonly string[]
+  /** Where the v2 tree of a hybrid machine is hidden from us: the plain folder in its place, in which crun makes plain folders for each container. */
+  readonly inItsPlace: string | undefined
 }
 
 const v1Controllers = new Set(['cpu', 'cpuacct', 'cpuset', 'memory', 'devices', 'freezer', 'blkio', 'pids', 'net_cls', 'net_prio', 'perf_event', 'hugetlb', 'rdma', 'misc'])
+
+const hiddenTree = '/sys/fs/cgroup/unified'
 
 let known: CgroupTree | undefined
 
@@ -29,13 +33,13 @@ function discover(): CgroupTree {
   const v2 = entries.find((entry) => entry.type === 'cgroup2')
   const v1 = entries.filter((entry) => entry.type === 'cgroup')
   if (v1.length === 0) {
-    return { mode: 'v2', controllers: new Map(), roots: [v2?.target ?? '/sys/fs/cgroup'], besides: [] }
+    return { mode: 'v2', controllers: new Map(), roots: [v2?.target ?? '/sys/fs/cgroup'], besides: [], inItsPlace: undefined }
   }
   const controllers = new Map<string, string>()
   for (const entry of v1) {
     for (const option of entry.superOptions) if (v1Controllers.has(option) || option.startsWith('name=')) controllers.set(option, entry.target)
   }
-  return { mode: v2 === undefined ? 'v1' : 'hybrid', controllers, roots: [...new Set(controllers.values())], besides: v2 === undefined ? [] : [v2.target] }
+  return { mode: v2 === undefined ? 'v1' : 'hybrid', controllers, roots: [...new Set(controllers.values())], besides: v2 === undefined ? [] : [v2.target], inItsPlace: v2 === undefined ? hiddenTree : undefined }
 }
 
 /** Folder of `path` in the hierarchy of `controller`; undefined where the machine lacks the controller. */
@@ -129,8 +133,10 @@ export function groupsBelow(folder: string): string[] {
 }
 
 export function removeGroup(path: string): void {
+  const { inItsPlace } = cgroupTree()
   const besides = cgroupTree().besides.map((root) => `${root}/${cleanPath(path)}`)
   for (const folder of [...groupFolders(path), ...besides]) for (const group of groupsBelow(folder)) removeFolder(group)
+  if (inItsPlace !== undefined) rmSync(`${inItsPlace}/${cleanPath(path)}`, { recursive: true, force: true })
 }
 
 function removeFolder(group: string): void {
