@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { createInstance, enterNamespaces } from '../tools/instance.ts'
 import { startDockerd } from './dockerd.ts'
 import { compare, type Contender, timed } from './measure.ts'
-import { busyboxArchive } from './run.ts'
+import { busyboxArchive } from './engines.ts'
 
 interface Client {
   readonly name: string
