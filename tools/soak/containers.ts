@@ -127,7 +127,7 @@ async function leftovers(before: readonly string[], place: Place): Promise<strin
 const described = ({ pssBytes, descriptors, threads }: Weight): string => `${(pssBytes / mib).toFixed(1)} MB PSS, ${descriptors} descriptors, ${threads} threads`
 
 function grown(before: Weight, after: Weight): string[] {
-  return (['pssBytes', 'descriptors', 'threads'] as const).filter((key) => after[key] - before[key] > mayGrow[key]).map((key) => `the engine grew: ${key} ${before[key]} -> ${after[key]}`)
+  return (['pssBytes', 'descriptors', 'threads'] as const).filter((key) => after[key] - before[key] > mayGrow[key]).map((key) => `the engine grew: ${key} ${before[key]} -> ${after[key]}${key === 'descriptors' ? `\n    ${difference(before.kinds, after.kinds).join('\n    ')}` : ''}`)
 }
 
 export async function run(args: readonly string[]): Promise<void> {

@@ -151,11 +151,15 @@ export interface Weight {
   readonly pssBytes: number
   readonly descriptors: number
   readonly threads: number
+  /** What the descriptors are, numbers left out, e.g. `12× socket:[]`. */
+  readonly kinds: readonly string[]
 }
 
 /** What the node process weighs. */
 export function weigh(place: Place): Weight {
   const pid = nodePid(place)
   const pssKb = /^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1]
-  return { pssBytes: Number(pssKb) * 1024, descriptors: readdirSync(`/proc/${pid}/fd`).length, threads: readdirSync(`/proc/${pid}/task`).length }
+  const descriptors = readdirSync(`/proc/${pid}/fd`)
+  const kinds = descriptors.map((fd) => `descriptor ${ifThere(() => readlinkSync(`/proc/${pid}/fd/${fd}`), 'gone').replace(/\[\d+\]/, '[]').replace(/[0-9a-f]{12,}/g, 'ID')}`)
+  return { pssBytes: Number(pssKb) * 1024, descriptors: descriptors.length, threads: readdirSync(`/proc/${pid}/task`).length, kinds }
 }
