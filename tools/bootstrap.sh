@@ -48,6 +48,7 @@ needs() {
 command crun crun runs containers (fast OCI runtime)
 command runc runc runs containers where crun cannot
 command conmon conmon holds each container, so that it outlives Berth
+command tini-static tini the init of containers that ask for one (docker run --init)
 library libnftables.so.1 libnftables1 services, published ports and address translation
 library libseccomp.so.2 libseccomp2 system-call filters, compiled once for all containers
 command ps procps the processes of a container (docker top)

@@ -315,7 +315,7 @@ export function fakeVolumes(): Volumes {
     users: (name) => [...usersOf(name)],
     mount: async (name) => `/fake/volumes/${name}`,
     mountSubpath: async (name, _id, subpath) => `/fake/volumes/${name}/${subpath}`,
-    unmount: async () => undefined,
+    unmount: async () => false,
     copyUp: async () => undefined,
   }
 }

@@ -21,6 +21,7 @@ import { logAttributesOf, logBoundsOf } from './log-options.ts'
 import { lookUpIdentity, resolveInRoot } from './identity.ts'
 import { linkEnv, linkedContainers, linkHosts, linksOf, stillLinked } from './legacy-links.ts'
 import { hostsText, resolvConfText, writeNetworkFiles, type NetworkFiles, type ResolverSettings } from './network-files.ts'
+import { PlainBinds } from './plain-binds.ts'
 import { checkPropagation } from './propagation.ts'
 import { startFault } from './runtime-failure.ts'
 import { SharedMemory } from './shared-memory.ts'
@@ -53,10 +54,12 @@ interface Networking {
 export class Launcher {
   readonly #options: LauncherOptions
   readonly #sharedMemory: SharedMemory
+  readonly #plainBinds: PlainBinds
 
   constructor(options: LauncherOptions) {
     this.#options = options
     this.#sharedMemory = new SharedMemory({ mounts: options.mounts, root: `${options.paths.runDir}/shm` })
+    this.#plainBinds = new PlainBinds({ mounts: options.mounts, root: `${options.paths.runDir}/binds` })
   }
 
   /** Answers the pid of the running process. A Fault carries `details.exitCode` (125, 126 or 127). */
@@ -141,7 +144,8 @@ export class Launcher {
           case 'bind':
             await checkSource(mount.source, request?.type === 'bind' && request.createSource === true)
             await checkPropagation(mount, mounts)
-            return { ...mount, ...(request?.type === 'bind' ? { nonRecursive: request.nonRecursive ?? false, readonlyDepth: request.readonlyDepth ?? 'top' } : {}) }
+            if (request?.type !== 'bind') return mount
+            return { ...mount, ...(request.nonRecursive === true ? { source: await this.#plainBinds.open(id, mount.source), nonRecursive: true } : {}), readonlyDepth: request.readonlyDepth ?? 'top' }
           case 'tmpfs':
             return { ...mount, options: request?.type === 'tmpfs' ? (request.options ?? []) : [] }
           default:
@@ -151,9 +155,11 @@ export class Launcher {
     )
   }
 
-  async #mountVolume(id: string, { name = '' }: ResolvedMount, request: ContainerMount | undefined): Promise<string> {
-    const { volumes } = this.#options
-    return request?.type === 'volume' && request.subpath ? volumes.mountSubpath(name, id, request.subpath) : volumes.mount(name, id)
+  async #mountVolume(id: string, { name = '', driver = 'local', target, propagation, readonly }: ResolvedMount, request: ContainerMount | undefined): Promise<string> {
+    const { volumes, events } = this.#options
+    const path = await (request?.type === 'volume' && request.subpath ? volumes.mountSubpath(name, id, request.subpath) : volumes.mount(name, id))
+    events.publish({ type: 'volume', action: 'mount', actor: { id: name, attributes: { container: id, destination: target, driver, propagation, 'read/write': String(!readonly) } } })
+    return path
   }
 
   /** What the image holds where a new volume is mounted becomes the volume's first content. */
@@ -290,9 +296,12 @@ export class Launcher {
   }
 
   async #clearRuntime({ id, record }: Entry): Promise<void> {
-    const { volumes } = this.#options
+    const { volumes, events } = this.#options
     await this.#clearRoot(id, async () => {
-      await Promise.all(record.mounts.map(async (mount) => (mount.type === 'volume' && mount.name !== undefined ? volumes.unmount(mount.name, id) : undefined)))
+      await Promise.all(record.mounts.map(async ({ type, name, driver = 'local' }) => {
+        if (type !== 'volume' || name === undefined || !(await volumes.unmount(name, id))) return
+        events.publish({ type: 'volume', action: 'unmount', actor: { id: name, attributes: { container: id, driver } } })
+      }))
     })
   }
 
@@ -301,6 +310,7 @@ export class Launcher {
     const { runtime, snapshots, paths } = this.#options
     await runtime.delete(id, { force: true })
     await this.#sharedMemory.close(id)
+    await this.#plainBinds.close(id)
     await unmountVolumes()
     const rootfs = rootfsPath(paths, id)
     await snapshots.unmount(rootfs)

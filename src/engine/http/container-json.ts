@@ -70,10 +70,17 @@ export function inspectJson(container: Container, view: NetworksView & { readonl
     HostConfig: hostConfigJson(container),
     GraphDriver: { Data: null, Name: 'overlay2' },
     ...(view.sizes === undefined ? {} : { SizeRw: view.sizes.writableBytes, SizeRootFs: view.sizes.totalBytes }),
-    Mounts: container.mounts.filter(({ type }) => type !== 'tmpfs').map(mountJson),
+    Mounts: shownMounts(container),
     Config: configJson(container),
     NetworkSettings: networkSettingsJson(container, view),
   }
+}
+
+/** A tmpfs of `Mounts` is one of them; one of `Tmpfs` is not. */
+function shownMounts(container: Container): object[] {
+  const asked = extensionOf(container).hostConfig['Mounts']
+  const targets = new Set(Array.isArray(asked) ? asked.map((mount: unknown) => (typeof mount === 'object' && mount !== null ? Reflect.get(mount, 'Target') : undefined)) : [])
+  return container.mounts.filter(({ type, target }) => type !== 'tmpfs' || targets.has(target)).map(mountJson)
 }
 
 function mountJson(mount: ResolvedMount): object {
@@ -293,7 +300,7 @@ export function summaryJson(container: Container, view: NetworksView & { readonl
     Status: statusText(container, view.nowNs),
     HostConfig: { NetworkMode: networkMode },
     NetworkSettings: { Networks: listedNetworksJson(container, view) },
-    Mounts: container.mounts.filter(({ type }) => type !== 'tmpfs').map(mountJson),
+    Mounts: shownMounts(container),
     ...(spec.namespace === 'docker' ? {} : { Namespace: spec.namespace }),
   }
 }

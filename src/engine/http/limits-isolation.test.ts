@@ -80,7 +80,7 @@ suite('isolation', { skip: busyboxMissing }, () => {
 
   test('an init is pid 1 where asked for, and reaps', async () => {
     assert.equal(await seen('cat /proc/1/comm; true', {}), 'sh')
-    assert.equal(await seen('cat /proc/1/comm; sh -c "true & exec true"; sleep 0.2; grep -l "State:.Z" /proc/[0-9]*/status; true', { Init: true }), 'docker-init')
+    assert.equal(await seen('cat /proc/1/comm; sh -c "true & exec true"; while grep -qs "State:.Z" /proc/[0-9]*/status; do sleep 0.05; done; echo reaped', { Init: true }), 'docker-init\nreaped')
   })
 
   test('devices: the usual ones, one that was asked for, a folder of them, and rules', async () => {

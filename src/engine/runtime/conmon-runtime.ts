@@ -152,8 +152,12 @@ export class ConmonRuntime implements Runtime {
   }
 
   async update(id: string, resources: ResourcesSpec): Promise<void> {
-    this.#getRunning(id)
-    await this.#runTool(`update container ${id}`, ['update', '--resources', '-', id], JSON.stringify(resources))
+    const { cgroupsPath } = this.#getRunning(id).facts
+    const { pids, ...others } = resources
+    // crun 1.8 cannot lift this limit: it writes -1 where the kernel wants `max`.
+    const lifted = pids !== undefined && pids.limit < 0
+    await this.#runTool(`update container ${id}`, ['update', '--resources', '-', id], JSON.stringify(lifted ? others : resources))
+    if (lifted) await this.#options.kernel.cgroups.update(cgroupsPath, { pids: -1n })
   }
 
   async #runTool(what: string, args: readonly string[], stdin?: string): Promise<void> {

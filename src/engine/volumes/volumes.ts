@@ -232,15 +232,15 @@ class LocalVolumes implements Volumes {
     await rm(folder, { recursive: true, force: true })
   }
 
-  unmount(name: string, containerId: string): Promise<void> {
+  unmount(name: string, containerId: string): Promise<boolean> {
     return this.#serial.run(name, async () => {
       const live = this.#volumes.get(name)
       if (live !== undefined) await this.#unmountSubpaths(name, containerId)
-      if (live === undefined) return
+      if (live === undefined) return false
       // One that was mounted before we were restarted is not on our list, and is unmounted all the same.
-      live.mountedFor.delete(containerId)
-      if (live.mountedFor.size > 0) return
-      if (volumeMount(live.volume.options, live.volume.mountpoint) !== undefined) await this.#options.mounts.unmount(live.volume.mountpoint)
+      const held = live.mountedFor.delete(containerId)
+      if (live.mountedFor.size === 0 && volumeMount(live.volume.options, live.volume.mountpoint) !== undefined) await this.#options.mounts.unmount(live.volume.mountpoint)
+      return held
     })
   }
 

@@ -41,6 +41,8 @@ export interface BindInsideRequest {
   readonly path: string
   /** A folder, or a file where `path` is no folder; made by the implementation. */
   readonly target: string
+  /** With the mounts below it (default). */
+  readonly recursive?: boolean
 }
 
 /**

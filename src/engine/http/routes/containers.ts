@@ -70,8 +70,10 @@ async function mountsOfOthers({ backend }: Exchange, volumesFrom: readonly strin
     for (const mount of other.mounts) {
       if (taken.has(mount.target) || mount.type === 'tmpfs') continue
       taken.add(mount.target)
+      const origin = (other.spec.mounts ?? []).find(({ target }) => target === mount.target)
+      const subpath = origin?.type === 'volume' && origin.subpath ? { subpath: origin.subpath } : {}
       const readonly = mount.readonly || mode.split(',').includes('ro')
-      mounts.push(mount.type === 'bind' ? { type: 'bind', source: mount.source, target: mount.target, readonly, propagation: mount.propagation } : { type: 'volume', name: mount.name ?? '', target: mount.target, readonly, noCopy: true })
+      mounts.push(mount.type === 'bind' ? { type: 'bind', source: mount.source, target: mount.target, readonly, propagation: mount.propagation } : { type: 'volume', name: mount.name ?? '', target: mount.target, readonly, noCopy: true, ...subpath })
     }
   }
   return mounts

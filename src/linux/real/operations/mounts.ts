@@ -57,7 +57,7 @@ const RESOLVE_NO_MAGICLINKS = 0x02
 const RESOLVE_IN_ROOT = 0x10
 
 /** The place is opened first and mounted through its descriptor: whoever swaps a link in between changes nothing. */
-export function bindInside({ root, path, target }: BindInsideRequest): void {
+export function bindInside({ root, path, target, recursive = true }: BindInsideRequest): void {
   const what = `open ${path} inside ${root}`
   const folder = openSync(root, O_PATH | O_CLOEXEC)
   try {
@@ -67,7 +67,7 @@ export function bindInside({ root, path, target }: BindInsideRequest): void {
     try {
       if (fstatSync(found).isDirectory()) mkdirSync(target, { recursive: true })
       else writeFileSync(target, '')
-      check(libc.mount(`/proc/thread-self/fd/${found}`, target, null, MS_BIND | MS_REC, null), `bind ${path} of ${root} on ${target}`)
+      check(libc.mount(`/proc/thread-self/fd/${found}`, target, null, MS_BIND | (recursive ? MS_REC : 0), null), `bind ${path} of ${root} on ${target}`)
     } finally {
       closeSync(found)
     }
