@@ -13,8 +13,8 @@ export interface Result {
   readonly suite: string
   /** Commit or version of the suite that ran. */
   readonly commit: string
-  /** `verdict` is Berth's; `dockerd` is the peer's from the same run, where one ran. */
-  readonly cases: readonly { readonly name: string; readonly verdict: Verdict; readonly dockerd?: Verdict }[]
+  /** `verdict` is Berth's; `dockerd` is the peer's from the same run, where one ran; `reason` says why a case fails. */
+  readonly cases: readonly { readonly name: string; readonly verdict: Verdict; readonly dockerd?: Verdict; readonly reason?: string }[]
 }
 
 /** Writes the result, cases sorted by name, and prints the count. */

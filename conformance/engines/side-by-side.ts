@@ -15,6 +15,8 @@ import { imageArchive, type StandInImage } from './stand-in-images.ts'
 export interface SuiteCase {
   readonly name: string
   readonly verdict: Verdict
+  /** What was expected and what was found, without what changes from run to run. */
+  readonly detail?: string
 }
 
 export interface ForeignSuite {
@@ -27,7 +29,16 @@ export interface ForeignSuite {
   readonly isOutsideScope?: (name: string) => boolean
   /** Runs the suite against the engine at the default socket; `folder` is empty and goes away afterwards. */
   readonly cases: (engine: EngineName, folder: string) => Promise<readonly SuiteCase[]>
+  /**
+   * Where given, each failing case must have a reason: one of these, or that dockerd fails it with the same detail (the suite
+   * expects what Docker does not do).
+   */
+  readonly reason?: (name: string) => string | undefined
+  /** Where true, no expectation is written down: Berth passes a case whose detail is dockerd's. */
+  readonly dockerdIsRight?: boolean
 }
+
+type CasesByName = ReadonlyMap<string, SuiteCase>
 
 const insideVariable = 'BERTH_CONFORMANCE_ENGINE'
 const folderVariable = 'BERTH_CONFORMANCE_FOLDER'
@@ -41,10 +52,10 @@ export async function runSideBySide(suite: ForeignSuite): Promise<void> {
   try {
     if (only === 'dockerd' || only === 'berth') {
       // For mending: nothing is recorded.
-      for (const [name, verdict] of runApart(suite.driver, only, join(outer, only))) if (verdict !== 'passed') console.log(`${verdict} ${name}`)
+      for (const { name, verdict, detail } of runApart(suite.driver, only, join(outer, only)).values()) if (verdict !== 'passed') console.log(`${verdict} ${name}${detail === undefined ? '' : `: ${detail}`}`)
       return
     }
-    const verdicts = new Map<EngineName, ReadonlyMap<string, Verdict>>()
+    const verdicts = new Map<EngineName, CasesByName>()
     for (const name of ['dockerd', 'berth'] as const) verdicts.set(name, runApart(suite.driver, name, join(outer, name)))
     record(suite, verdicts.get('dockerd') ?? new Map(), verdicts.get('berth') ?? new Map())
   } finally {
@@ -52,7 +63,7 @@ export async function runSideBySide(suite: ForeignSuite): Promise<void> {
   }
 }
 
-function runApart(driver: string, engine: EngineName, folder: string): ReadonlyMap<string, Verdict> {
+function runApart(driver: string, engine: EngineName, folder: string): CasesByName {
   mkdirSync(folder)
   const { authority } = prepareHub(join(folder, 'hub'))
   const tool = join(import.meta.dirname, '../../tools/conformance.ts')
@@ -60,7 +71,7 @@ function runApart(driver: string, engine: EngineName, folder: string): ReadonlyM
   const result = spawnSync('unshare', ['--net', '--mount', '--propagation', 'private', '--', process.execPath, '--disable-warning=ExperimentalWarning', tool, driver], { stdio: 'inherit', env })
   if (result.status !== 0) throw new Error(`${driver} against ${engine} did not come to its end (${result.status ?? result.signal})`)
   const cases: SuiteCase[] = JSON.parse(readFileSync(join(folder, 'cases.json'), 'utf8'))
-  return new Map(cases.map(({ name, verdict }) => [name, verdict]))
+  return new Map(cases.map((entry) => [entry.name, entry]))
 }
 
 async function runInside(suite: ForeignSuite, engine: EngineName, folder: string): Promise<void> {
@@ -79,16 +90,46 @@ async function runInside(suite: ForeignSuite, engine: EngineName, folder: string
   })
 }
 
-function record(suite: ForeignSuite, dockerd: ReadonlyMap<string, Verdict>, berth: ReadonlyMap<string, Verdict>): void {
+function record(suite: ForeignSuite, dockerd: CasesByName, found: CasesByName): void {
+  const berth = suite.dockerdIsRight === true ? heldAgainst(dockerd, found) : found
   const names = new Set([...dockerd.keys(), ...berth.keys()])
-  const cases = [...names].map((name) => ({ name, verdict: berth.get(name) ?? 'skipped', dockerd: dockerd.get(name) ?? 'skipped' }))
+  const cases = [...names].map((name) => {
+    const [peer, ours] = [dockerd.get(name), berth.get(name)]
+    const reason = ours?.verdict === 'passed' ? undefined : reasonFor(suite, name, peer, ours)
+    return { name, verdict: ours?.verdict ?? ('skipped' as const), dockerd: peer?.verdict ?? ('skipped' as const), ...(reason === undefined ? {} : { reason }) }
+  })
   writeResult(suite.driver, { suite: suite.suite, commit: suite.commit, cases })
   const behind = cases.filter((entry) => entry.dockerd === 'passed' && entry.verdict !== 'passed' && suite.isOutsideScope?.(entry.name) !== true)
   const ahead = cases.filter((entry) => entry.dockerd !== 'passed' && entry.verdict === 'passed')
-  console.log(`dockerd passes ${[...dockerd.values()].filter((verdict) => verdict === 'passed').length} of ${dockerd.size}; Berth alone passes ${ahead.length}`)
-  if (behind.length === 0) return
-  console.error(`${behind.length} cases that dockerd passes and Berth does not:\n${behind.map(({ name, verdict }) => `  ${name} (${verdict})`).join('\n')}`)
+  console.log(`dockerd passes ${[...dockerd.values()].filter(({ verdict }) => verdict === 'passed').length} of ${dockerd.size}; Berth alone passes ${ahead.length}`)
+  const detail = (cases: CasesByName, name: string): string => cases.get(name)?.detail ?? cases.get(name)?.verdict ?? 'did not run'
+  complain('that dockerd passes and Berth does not', behind.map(({ name }) => `${name}: ${detail(berth, name)}`))
+  if (suite.reason === undefined) return
+  const unexplained = cases.filter((entry) => entry.verdict === 'failed' && entry.reason === undefined && !behind.includes(entry))
+  complain('that fail without a reason', unexplained.map(({ name }) => `${name}:\n      dockerd: ${detail(dockerd, name)}\n      Berth:   ${detail(berth, name)}`))
+}
+
+function heldAgainst(dockerd: CasesByName, berth: CasesByName): CasesByName {
+  return new Map(
+    [...berth].map(([name, entry]) => {
+      const [expected, got] = [dockerd.get(name)?.detail?.split('\n') ?? [], entry.detail?.split('\n') ?? []]
+      const differences = [...expected.filter((line) => !got.includes(line)).map((line) => `dockerd: ${line}`), ...got.filter((line) => !expected.includes(line)).map((line) => `Berth:   ${line}`)]
+      return [name, differences.length === 0 ? entry : { name, verdict: 'failed', detail: `\n      ${differences.join('\n      ')}` }]
+    }),
+  )
+}
+
+function complain(what: string, lines: readonly string[]): void {
+  if (lines.length === 0) return
+  console.error(`${lines.length} cases ${what}:\n${lines.map((line) => `  ${line}`).join('\n')}`)
   process.exitCode = 1
+}
+
+function reasonFor(suite: ForeignSuite, name: string, dockerd: SuiteCase | undefined, berth: SuiteCase | undefined): string | undefined {
+  const known = suite.reason?.(name)
+  if (known !== undefined) return known
+  const same = dockerd?.verdict === 'failed' && berth?.verdict === 'failed' && dockerd.detail !== undefined && dockerd.detail === berth.detail
+  return same ? `dockerd answers the same: ${berth.detail}` : undefined
 }
 
 /** The commit of a suite's clone. */

@@ -1,6 +1,5 @@
 /**
- * A registry that stands in for Docker Hub inside a namespace without the Internet: `registry-1.docker.io` leads to it (hosts
- * file), with a certificate that the engines are told to trust. It serves the stand-in images, so that suites which pull can be
+ * A registry that stands in for Docker Hub and quay.io inside a namespace without the Internet: their names lead to it (hosts file), with a certificate that the engines are told to trust. It serves the stand-in images, so that suites which pull can be
  * judged at all. OCI distribution specification, the reading half,
  * and the token flow of distribution's `docs/content/spec/auth/token.md`.
  */
@@ -12,7 +11,7 @@ import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { sha256, type StandInImage } from './stand-in-images.ts'
 
-const hosts = ['registry-1.docker.io', 'auth.docker.io', 'index.docker.io', 'docker.io']
+const hosts = ['registry-1.docker.io', 'auth.docker.io', 'index.docker.io', 'docker.io', 'quay.io']
 
 /** As the real one: whoever comes without a token is sent for one, which nobody needs a password for. */
 const challenge = 'Bearer realm="https://auth.docker.io/token",service="registry.docker.io"'
@@ -84,7 +83,7 @@ function hubContent(images: readonly StandInImage[]): HubContent {
       }),
     )
     for (const name of names) {
-      const [repository = '', tag = ''] = name.split(':')
+      const [repository = '', tag = ''] = repositoryOf(name).split(':')
       manifests.set(`${repository} ${tag}`, manifest)
       manifests.set(`${repository} sha256:${sha256(manifest)}`, manifest)
       tags.set(repository, [...(tags.get(repository) ?? []), tag])
@@ -93,9 +92,15 @@ function hubContent(images: readonly StandInImage[]): HubContent {
   return { blobs, manifests, tags }
 }
 
+/** A name with a host in it stands at that host, any other in the hub's library. */
+function repositoryOf(name: string): string {
+  const [host = '', ...rest] = name.split('/')
+  return rest.length > 0 && host.includes('.') ? rest.join('/') : `library/${name}`
+}
+
 function answer(content: HubContent, request: IncomingMessage, response: ServerResponse): void {
   const path = new URL(request.url ?? '/', 'https://hub').pathname
-  const [, repository = '', kind = '', reference = ''] = /^\/v2\/library\/([^/]+)\/(manifests|blobs|tags)\/([^/]+)$/.exec(path) ?? []
+  const [, repository = '', kind = '', reference = ''] = /^\/v2\/(.+)\/(manifests|blobs|tags)\/([^/]+)$/.exec(path) ?? []
   const send = (type: string, body: Buffer, headers: Record<string, string> = {}): void => {
     response.writeHead(200, { 'Content-Type': type, 'Content-Length': body.length, ...headers })
     response.end(request.method === 'HEAD' ? undefined : body)
@@ -120,6 +125,6 @@ function answer(content: HubContent, request: IncomingMessage, response: ServerR
   if (path === '/v2/') send('application/json', Buffer.from('{}'))
   else if (kind === 'manifests' && manifest !== undefined) send(manifestType, manifest, { 'Docker-Content-Digest': `sha256:${sha256(manifest)}` })
   else if (kind === 'blobs' && blob !== undefined) send('application/octet-stream', blob)
-  else if (kind === 'tags' && tags !== undefined) send('application/json', Buffer.from(JSON.stringify({ name: `library/${repository}`, tags })))
+  else if (kind === 'tags' && tags !== undefined) send('application/json', Buffer.from(JSON.stringify({ name: repository, tags })))
   else refuse(404, kind === 'blobs' ? 'BLOB_UNKNOWN' : 'MANIFEST_UNKNOWN')
 }

@@ -9,7 +9,7 @@ import { readFileSync } from 'node:fs'
 import { sampleTar, type Sample } from '../../src/oci/layer/archive-samples.ts'
 
 export interface StandInImage {
-  /** `REPOSITORY:TAG`, short names as users write them. */
+  /** `REPOSITORY:TAG`, names as users write them. */
   readonly names: readonly string[]
   readonly config: Buffer
   /** Uncompressed tars, lowest first. */

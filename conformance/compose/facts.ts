@@ -1,0 +1,94 @@
+/** What inspect says of a compose project, as lines that two engines can be compared by. */
+import { isDeepStrictEqual } from 'node:util'
+import { runProgram } from '../../tools/instance.ts'
+
+type Json = Readonly<Record<string, unknown>>
+
+/** One line per fact: containers, networks and volumes of the project, by name. */
+export async function projectFacts(project: string): Promise<readonly string[]> {
+  const label = `label=com.docker.compose.project=${project}`
+  const containers = await inspect('container', ['ps', '-aq', '--filter', label])
+  const networks = await inspect('network', ['network', 'ls', '-q', '--filter', label])
+  const volumes = await inspect('volume', ['volume', 'ls', '-q', '--filter', label])
+  return [...containers.flatMap(containerFacts), ...networks.flatMap(networkFacts), ...volumes.flatMap(volumeFacts)].map(steady).sort()
+}
+
+/** Containers are asked for twice: what a moment changes (health that is starting) is waited for. */
+async function inspect(kind: string, list: readonly string[]): Promise<readonly Json[]> {
+  const { output } = await runProgram(['docker', ...list], process.env)
+  const ids = output.split('\n').filter((id) => id !== '')
+  if (ids.length === 0) return []
+  const parsed: Json[] = JSON.parse((await runProgram(['docker', kind, 'inspect', ...ids], process.env)).output)
+  return parsed
+}
+
+function at(value: unknown, ...path: readonly string[]): unknown {
+  let found = value
+  for (const key of path) {
+    if (typeof found !== 'object' || found === null || !(key in found)) return undefined
+    found = Object.getOwnPropertyDescriptor(found, key)?.value
+  }
+  return found
+}
+
+const entries = (value: unknown): readonly (readonly [string, unknown])[] => (typeof value === 'object' && value !== null ? Object.entries(value) : [])
+
+function containerFacts(container: Json): readonly string[] {
+  const name = String(at(container, 'Name'))
+  const say = (what: string, value: unknown): string => `${name} ${what} ${canonical(empty(value) ? null : value)}`
+  const config = ['Cmd', 'Entrypoint', 'Env', 'Healthcheck', 'Hostname', 'Image', 'StopSignal', 'StopTimeout', 'Volumes', 'User', 'WorkingDir']
+  const host = ['Binds', 'CapDrop', 'Init', 'Memory', 'NetworkMode', 'PortBindings', 'ReadonlyRootfs', 'RestartPolicy', 'Tmpfs', 'Ulimits', 'VolumesFrom', 'Mounts']
+  const running = at(container, 'State', 'Running') === true
+  return [
+    // A restart policy or a short command changes these between two looks: only what has settled is a fact.
+    say('Status', at(container, 'State', 'Status')),
+    ...(running ? [] : [say('ExitCode', at(container, 'State', 'ExitCode'))]),
+    ...config.map((field) => say(field, field === 'Hostname' && /^[0-9a-f]{12}$/.test(String(at(container, 'Config', field))) ? 'ID' : at(container, 'Config', field))),
+    ...host.map((field) => say(field, field === 'Binds' ? array(at(container, 'HostConfig', field)).map(String).sort() : at(container, 'HostConfig', field))),
+    ...entries(at(container, 'Config', 'Labels')).map(([key, value]) => say(`label ${key}`, value)),
+    ...array(at(container, 'Mounts')).map((mount) => say(`mount ${String(at(mount, 'Destination'))}`, [at(mount, 'Type'), at(mount, 'Name'), at(mount, 'Mode'), at(mount, 'RW'), at(mount, 'Driver')])),
+    ...entries(at(container, 'NetworkSettings', 'Networks')).flatMap(([network, endpoint]) => [
+      say(`network ${network}`, { aliases: array(at(endpoint, 'Aliases')).map((alias) => steady(String(alias))).sort(), fixed: at(endpoint, 'IPAMConfig'), connected: !empty(at(endpoint, 'IPAddress')), links: at(endpoint, 'Links') }),
+    ]),
+    say('Ports', at(container, 'NetworkSettings', 'Ports')),
+  ]
+}
+
+function networkFacts(network: Json): readonly string[] {
+  const name = String(at(network, 'Name'))
+  const fixed = array(at(network, 'IPAM', 'Config')).filter((config) => String(at(config, 'Subnet')).startsWith('172.31.240.'))
+  const fields = ['Driver', 'Internal', 'Attachable', 'EnableIPv6', 'Options', 'Labels', 'Scope'].map((field) => `network ${name} ${field} ${canonical(at(network, field))}`)
+  return [...fields, ...fixed.map((config) => `network ${name} IPAM ${canonical(config)}`), `network ${name} members ${entries(at(network, 'Containers')).map(([, member]) => String(at(member, 'Name'))).sort().join(' ')}`]
+}
+
+function volumeFacts(volume: Json): readonly string[] {
+  return ['Driver', 'Labels', 'Options', 'Scope'].map((field) => `volume ${String(at(volume, 'Name'))} ${field} ${canonical(at(volume, field))}`)
+}
+
+/** JSON with the keys in order: Go sorts a map's keys, and none is promised. */
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_key, inner: unknown) => (typeof inner === 'object' && inner !== null && !Array.isArray(inner) ? Object.fromEntries(Object.entries(inner).toSorted(([left], [right]) => (left < right ? -1 : 1))) : inner)) ?? 'undefined'
+}
+
+function array(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : []
+}
+
+function empty(value: unknown): boolean {
+  return value === undefined || value === null || value === '' || isDeepStrictEqual(value, []) || isDeepStrictEqual(value, {})
+}
+
+/** Without ids, times, durations and addresses that are not fixed: what two runs of the same engine do not share either. */
+export function steady(text: string): string {
+  return text
+    .replace(/\u001b\[[0-9;?]*[A-Za-z]/g, '')
+    .replace(/\r/g, '\n')
+    .replace(/sha256:[0-9a-f]{12,64}/g, 'ID')
+    .replace(/\b[0-9a-f]{64}\b/g, 'ID')
+    .replace(/\b[0-9a-f]{12}\b/g, 'ID')
+    .replace(/\b\d{4}-\d\d-\d\d[T ][\d:.]+(Z|[+-]\d\d:\d\d)?/g, 'TIME')
+    .replace(/\b\d+(\.\d+)?s\b/g, 'TIME')
+    .replace(/\b(Up )?(About )?(Less than )?(an?|\d+) (second|minute)s?( ago)?/g, 'TIME')
+    .replace(/\/tmp\/cf-\w+\/(dockerd|berth)/g, 'FOLDER')
+    .replace(/_run_[0-9a-f]+\b/g, '_run_ID')
+}
