@@ -1,5 +1,5 @@
 /** What inspect says of a compose project, as lines that two engines can be compared by. */
-import { isDeepStrictEqual } from 'node:util'
+import { isDeepStrictEqual, stripVTControlCharacters } from 'node:util'
 import { runProgram } from '../../tools/instance.ts'
 
 type Json = Readonly<Record<string, unknown>>
@@ -13,7 +13,6 @@ export async function projectFacts(project: string): Promise<readonly string[]> 
   return [...containers.flatMap(containerFacts), ...networks.flatMap(networkFacts), ...volumes.flatMap(volumeFacts)].map(steady).sort()
 }
 
-/** Containers are asked for twice: what a moment changes (health that is starting) is waited for. */
 async function inspect(kind: string, list: readonly string[]): Promise<readonly Json[]> {
   const { output } = await runProgram(['docker', ...list], process.env)
   const ids = output.split('\n').filter((id) => id !== '')
@@ -37,13 +36,14 @@ function containerFacts(container: Json): readonly string[] {
   const name = String(at(container, 'Name'))
   const say = (what: string, value: unknown): string => `${name} ${what} ${canonical(empty(value) ? null : value)}`
   const config = ['Cmd', 'Entrypoint', 'Env', 'Healthcheck', 'Hostname', 'Image', 'StopSignal', 'StopTimeout', 'Volumes', 'User', 'WorkingDir']
-  const host = ['Binds', 'CapDrop', 'Init', 'Memory', 'NetworkMode', 'PortBindings', 'ReadonlyRootfs', 'RestartPolicy', 'Tmpfs', 'Ulimits', 'VolumesFrom', 'Mounts']
+  const host = ['Binds', 'CapDrop', 'Init', 'Memory', 'NetworkMode', 'PortBindings', 'ReadonlyRootfs', 'Tmpfs', 'Ulimits', 'VolumesFrom', 'Mounts']
   const running = at(container, 'State', 'Running') === true
   return [
-    // A restart policy or a short command changes these between two looks: only what has settled is a fact.
     say('Status', at(container, 'State', 'Status')),
     ...(running ? [] : [say('ExitCode', at(container, 'State', 'ExitCode'))]),
     ...config.map((field) => say(field, field === 'Hostname' && /^[0-9a-f]{12}$/.test(String(at(container, 'Config', field))) ? 'ID' : at(container, 'Config', field))),
+    // Later Docker says "no" where 20.10 says nothing, and so does Berth.
+    say('RestartPolicy', [at(container, 'HostConfig', 'RestartPolicy', 'Name') || 'no', at(container, 'HostConfig', 'RestartPolicy', 'MaximumRetryCount')]),
     ...host.map((field) => say(field, field === 'Binds' ? array(at(container, 'HostConfig', field)).map(String).sort() : at(container, 'HostConfig', field))),
     ...entries(at(container, 'Config', 'Labels')).map(([key, value]) => say(`label ${key}`, value)),
     ...array(at(container, 'Mounts')).map((mount) => say(`mount ${String(at(mount, 'Destination'))}`, [at(mount, 'Type'), at(mount, 'Name'), at(mount, 'Mode'), at(mount, 'RW'), at(mount, 'Driver')])),
@@ -58,7 +58,7 @@ function networkFacts(network: Json): readonly string[] {
   const name = String(at(network, 'Name'))
   const fixed = array(at(network, 'IPAM', 'Config')).filter((config) => String(at(config, 'Subnet')).startsWith('172.31.240.'))
   const fields = ['Driver', 'Internal', 'Attachable', 'EnableIPv6', 'Options', 'Labels', 'Scope'].map((field) => `network ${name} ${field} ${canonical(at(network, field))}`)
-  return [...fields, ...fixed.map((config) => `network ${name} IPAM ${canonical(config)}`), `network ${name} members ${entries(at(network, 'Containers')).map(([, member]) => String(at(member, 'Name'))).sort().join(' ')}`]
+  return [...fields, ...fixed.map((config) => `network ${name} subnet ${String(at(config, 'Subnet'))}`), `network ${name} members ${entries(at(network, 'Containers')).map(([, member]) => String(at(member, 'Name'))).sort().join(' ')}`]
 }
 
 function volumeFacts(volume: Json): readonly string[] {
@@ -80,8 +80,7 @@ function empty(value: unknown): boolean {
 
 /** Without ids, times, durations and addresses that are not fixed: what two runs of the same engine do not share either. */
 export function steady(text: string): string {
-  return text
-    .replace(/\u001b\[[0-9;?]*[A-Za-z]/g, '')
+  return stripVTControlCharacters(text)
     .replace(/\r/g, '\n')
     .replace(/sha256:[0-9a-f]{12,64}/g, 'ID')
     .replace(/\b[0-9a-f]{64}\b/g, 'ID')
@@ -91,4 +90,10 @@ export function steady(text: string): string {
     .replace(/\b(Up )?(About )?(Less than )?(an?|\d+) (second|minute)s?( ago)?/g, 'TIME')
     .replace(/\/tmp\/cf-\w+\/(dockerd|berth)/g, 'FOLDER')
     .replace(/_run_[0-9a-f]+\b/g, '_run_ID')
+    // Tables: processes and their start, columns as wide as the widest word.
+    .replace(/\b(root +)\d+ +\d+/g, '$1PID PPID')
+    .replace(/\b\d\d:\d\d\b/g, 'HOUR')
+    .replace(/ {2,}/g, ' ')
+    .replace(/-{3,}/g, '---')
+    .replace(/ +$/gm, '')
 }

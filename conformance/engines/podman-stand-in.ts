@@ -160,7 +160,7 @@ export async function openDoor(port: number): Promise<AsyncDisposable> {
       engine.on('error', () => client.destroy())
       engine.once('close', () => client.destroy())
       client.once('close', () => engine.destroy())
-      engine.write(first)
+      engine.write(bounded(Buffer.from(first)))
       client.pipe(engine).pipe(client)
     })
   })
@@ -173,11 +173,17 @@ export async function openDoor(port: number): Promise<AsyncDisposable> {
   }
 }
 
+/** `stream=false` of events is podman's own word for what Docker says with `until`; without it the suite would wait for ever. */
+function bounded(request: Buffer): Buffer {
+  const line = request.toString('latin1')
+  return /^GET \S*\/events\?\S*stream=false/.test(line) ? Buffer.from(line.replace('stream=false', `until=${Math.ceil(Date.now() / 1000)}`), 'latin1') : request
+}
+
 function answerLibpod(client: IncomingMessage, response: ServerResponse): void {
   const chunks: Buffer[] = []
   client.on('data', (chunk) => chunks.push(Buffer.from(chunk)))
   client.on('end', () => {
-    const path = (client.url ?? '').replace(/^\/(v[\d.]+\/)?libpod\//, '/v1.41/')
+    const path = (client.url ?? '').replace(/^\/(v[\d.]+\/)?libpod\//, '/v1.41/').replace(/events\?(.*)stream=false/, `events?$1until=${Math.ceil(Date.now() / 1000)}`)
     const body = path.includes('/containers/create') ? dockerSpec(Buffer.concat(chunks)) : Buffer.concat(chunks)
     const name = /"name":"([^"]+)"/.exec(Buffer.concat(chunks).toString())?.[1]
     const url = path.includes('/containers/create') && name !== undefined ? `${path}${path.includes('?') ? '&' : '?'}name=${name}` : path

@@ -1,5 +1,6 @@
 /**
- * A registry that stands in for Docker Hub and quay.io inside a namespace without the Internet: their names lead to it (hosts file), with a certificate that the engines are told to trust. It serves the stand-in images, so that suites which pull can be
+ * A registry that stands in for Docker Hub and quay.io inside a namespace without the Internet: their names lead to it (hosts
+ * file), with a certificate that the engines are told to trust. It serves the stand-in images, so that suites which pull can be
  * judged at all. OCI distribution specification, the reading half,
  * and the token flow of distribution's `docs/content/spec/auth/token.md`.
  */

@@ -46,7 +46,7 @@ export function wantedMounts(spec: ContainerSpec, defaults: ContainerDefaults): 
   const asked = [...(spec.mounts ?? [])]
   const covered = new Set(asked.map(({ target }) => target.replace(/\/+$/, '')))
   for (const target of Object.keys(defaults.Volumes ?? {}).sort()) {
-    if (!covered.has(target.replace(/\/+$/, ''))) asked.push({ type: 'volume', target })
+    if (!covered.has(target.replace(/\/+$/, ''))) asked.push({ type: 'volume', target, mode: '' })
   }
   for (const mount of asked) checkMount(mount)
   const targets = new Set<string>()

@@ -242,16 +242,19 @@ export function fakeSnapshots(): Snapshots {
   }
 }
 
+/** Has the networks `bridge` and `inner`, an internal one. */
 export function fakeNetworks(): Networks {
   const sandboxes = new Map<string, Endpoint[]>()
   const bridge: Network = { id: 'b'.repeat(64), name: 'bridge', driver: 'bridge', scope: 'local', createdAtNs: 0n, internal: false, attachable: false, enableIPv6: false, ipam: { driver: 'default', options: {}, config: [{ subnet: '172.29.0.0/16', gateway: '172.29.0.1' }] }, options: {}, labels: {} }
+  const known: readonly Network[] = [bridge, { ...bridge, id: 'c'.repeat(64), name: 'inner', internal: true }]
   return {
     create: () => refuse('networks of its own'),
     async get(name) {
-      if (name === 'bridge' || bridge.id.startsWith(name)) return bridge
+      const found = known.find((network) => network.name === name || network.id.startsWith(name))
+      if (found !== undefined) return found
       throw new Fault('notFound', `network ${name} not found`)
     },
-    list: async () => [bridge],
+    list: async () => known,
     remove: () => refuse('networks of its own'),
     endpoints: async () => [...sandboxes.values()].flat(),
     async openSandbox(containerId) {
@@ -260,7 +263,7 @@ export function fakeNetworks(): Networks {
     },
     async connect(containerId, networkId, { aliases = [], ports = [] }) {
       const endpoint: Endpoint = {
-        id: 'e'.repeat(64), networkId, networkName: 'bridge', containerId, aliases, macAddress: '02:42:ac:1d:00:02', ipv4Address: '172.29.0.2', ipv4PrefixLength: 16, gateway: '172.29.0.1',
+        id: 'e'.repeat(64), networkId, networkName: known.find(({ id }) => id === networkId)?.name ?? '', containerId, aliases, macAddress: '02:42:ac:1d:00:02', ipv4Address: '172.29.0.2', ipv4PrefixLength: 16, gateway: '172.29.0.1',
         ipv6Address: '', ipv6PrefixLength: 0, ipv6Gateway: '', ports: ports.map((port) => ({ ...port, hostIp: port.hostIp || '0.0.0.0', hostPort: port.hostPort || 32768 })),
       }
       sandboxes.set(containerId, [...(sandboxes.get(containerId) ?? []), endpoint])

@@ -207,13 +207,14 @@ export class Launcher {
     return { netnsPath, files: await this.#writeFiles(entry, await networks.resolver(id), false) }
   }
 
-  /** Connects a container that has its sandbox to a network, under its own names. The first network publishes its ports. */
+  /** Connects a container that has its sandbox to a network, under its own names. The first network that leads outside publishes its ports. */
   async join(entry: Entry, network: string, spec: EndpointSpec): Promise<void> {
     const { networks, events } = this.#options
     const { id, record, effective } = entry
-    const { id: networkId, name, driver } = await networks.get(network)
+    const { id: networkId, name, driver, internal } = await networks.get(network)
     const aliases = name === 'bridge' ? [] : [...new Set([record.name, ...(spec.aliases ?? []), id.slice(0, 12), effective.hostname])]
-    const ports = entry.endpoints.length === 0 && record.spec.network?.mode === 'networks' ? portsOf(record.spec.network, effective.exposedPorts) : []
+    const isPublished = entry.endpoints.some((endpoint) => endpoint.ports.length > 0)
+    const ports = !internal && !isPublished && record.spec.network?.mode === 'networks' ? portsOf(record.spec.network, effective.exposedPorts) : []
     const endpoint = await networks.connect(id, networkId, { ...spec, aliases, ports })
     entry.endpoints = [...entry.endpoints, endpoint]
     events.publish({ type: 'network', action: 'connect', actor: { id: networkId, attributes: { container: id, name, type: driver } }, namespace: record.spec.namespace })

@@ -51,6 +51,15 @@ async function textOf(session: StreamSession): Promise<string> {
   return text
 }
 
+test('ports are published in the first network that leads outside, not in an internal one before it', async () => {
+  await using w = await world()
+  const { id } = await w.containers.create(spec(['wait'], { network: { mode: 'networks', endpoints: [{ network: 'inner' }, { network: 'bridge' }], ports: [{ containerPort: 80, protocol: 'tcp', hostIp: '127.0.0.1', hostPort: 18080 }] } }))
+  await w.containers.start(id)
+  const published = (await w.containers.inspect(id)).endpoints.map(({ networkName, ports }) => [networkName, ports.map(({ hostPort }) => hostPort)])
+  assert.deepEqual(published, [['inner', []], ['bridge', [18080]]])
+  await w.containers.remove(id, { force: true })
+})
+
 test('run --rm of a program that ends at once: output, exit code and removal arrive', async () => {
   await using w = await world()
   const { id } = await w.containers.create(spec(['echo', 'hello'], { autoRemove: true }))

@@ -44,7 +44,7 @@ export async function resolveMounts(wanted: readonly WantedMount[], containerId:
           })
           await volumes.acquire(volume.name, containerId)
           if (volume.anonymous) anonymousVolumes.push(volume.name)
-          mounts.push({ type: 'volume', name: volume.name, source: volume.mountpoint, target, driver: volume.driver, readonly, propagation: '', ...(mount.mode ? { mode: mount.mode } : {}) })
+          mounts.push({ type: 'volume', name: volume.name, source: volume.mountpoint, target, driver: volume.driver, readonly, propagation: '', ...(mount.mode === undefined ? {} : { mode: mount.mode }) })
           break
         }
         default:

@@ -156,7 +156,7 @@ function configJson(container: Container): object {
     StdinOnce: config['StdinOnce'] ?? false,
     Env: shownEnv(container),
     Cmd: container.effective.command,
-    ...(config['Healthcheck'] === undefined ? {} : { Healthcheck: config['Healthcheck'] }),
+    ...(config['Healthcheck'] === undefined ? {} : { Healthcheck: withoutZeros(config['Healthcheck']) }),
     ...(spec.healthOnFailure === undefined || spec.healthOnFailure === 'none' ? {} : { HealthcheckOnFailureAction: spec.healthOnFailure }),
     Image: spec.image,
     Volumes: config['Volumes'] ?? null,
@@ -203,6 +203,11 @@ function endpointFields(endpoint: Endpoint): typeof noEndpoint {
     GlobalIPv6PrefixLen: endpoint.ipv6PrefixLength,
     MacAddress: endpoint.macAddress,
   }
+}
+
+/** Docker leaves out what is not set in a health check. */
+function withoutZeros(check: unknown): unknown {
+  return typeof check === 'object' && check !== null ? Object.fromEntries(Object.entries(check).filter(([, value]) => value !== null && value !== 0)) : check
 }
 
 /** What the request knows beside the container. */

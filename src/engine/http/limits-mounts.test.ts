@@ -97,6 +97,16 @@ suite('volumes and mounts', { skip: busyboxMissing }, () => {
     assert.equal(await seen('ls -d /x', mount({ CreateMountpoint: true })), '/x')
   })
 
+  test('the mode shown of a volume: none where a path alone was given, z for a named one, else what was written; a health check is shown as set', async () => {
+    const id = await client.start('sleep 1000', { Binds: ['modes:/named', 'modes:/written:rw'] }, { Volumes: { '/alone': {} }, Healthcheck: { Test: ['CMD', 'true'], Interval: 60_000_000_000, StartPeriod: null, Retries: 0 } })
+    const { body } = await client.call('GET', `/containers/${id}/json`)
+    const mounts = field(body, 'Mounts')
+    assert.ok(Array.isArray(mounts))
+    assert.deepEqual(mounts.map((mount: unknown) => `${text(field(mount, 'Destination'))} ${text(field(mount, 'Mode'))}`).sort(), ['/alone ', '/named z', '/written rw'])
+    assert.deepEqual(field(field(body, 'Config'), 'Healthcheck'), { Test: ['CMD', 'true'], Interval: 60_000_000_000 })
+    await client.remove(id)
+  })
+
   test('volumes of another container are shared, read-only where asked for', async () => {
     const id = await client.start('echo given > /data/word; sleep 1000', { Binds: ['given:/data'] })
     await client.exec(id, 'until test -s /data/word; do sleep 0.05; done')

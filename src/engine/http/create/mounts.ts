@@ -34,14 +34,14 @@ export function mountOfBind(bind: string, options: { readonly volumeDriver?: str
   const readonly = words.includes('ro')
   if (target === undefined) {
     checkTarget(source, 'volume', (problem) => refuse(`${invalid}: ${problem}`))
-    return { type: 'volume', target: posix.normalize(trimmed(source)), ...(options.volumeDriver ? { driver: options.volumeDriver } : {}) }
+    return { type: 'volume', target: posix.normalize(trimmed(source)), mode: '', ...(options.volumeDriver ? { driver: options.volumeDriver } : {}) }
   }
   const type = source.startsWith('/') ? 'bind' : 'volume'
   checkTarget(target, type, (problem) => refuse(`${invalid}: ${problem}`))
   const common = { target: trimmed(posix.normalize(target)), readonly, readonlyDepth: options.depth ?? 'recursive', mode } as const
   if (type === 'bind') return { type, source: trimmed(posix.normalize(source)), ...common, createSource: true, propagation: words.find((word) => propagations.includes(word)) ?? 'rprivate' }
   if (words.some((word) => propagations.includes(word))) return refuse(`${invalid}: invalid mount config for type "volume": field BindOptions must not be specified`)
-  return { type, name: source, ...common, noCopy: words.includes('nocopy'), ...(options.volumeDriver ? { driver: options.volumeDriver } : {}) }
+  return { type, name: source, ...common, mode: mode || 'z', noCopy: words.includes('nocopy'), ...(options.volumeDriver ? { driver: options.volumeDriver } : {}) }
 }
 
 function checkTarget(target: string, type: string, refuseWith: (problem: string) => never): void {
