@@ -6,7 +6,7 @@
  *     PODMAN_SUITE=/path/to/podman PODMAN_PYTHON=/path/to/venv/bin/python npm run conformance -- podman-compat
  */
 import { spawn } from 'node:child_process'
-import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { emptyEngine, openDoor, podmanImages, podmanSuite, writePodman } from './engines/podman-stand-in.ts'
 import { compatReason } from './engines/podman-reasons.ts'
@@ -32,7 +32,11 @@ export async function run(): Promise<void> {
       const logs = process.env['PODMAN_LOG'] ?? folder
       mkdirSync(logs, { recursive: true })
       const output = openSync(join(logs, `compat.${engine}.log`), 'w')
-      const env = { ...process.env, PATH: `${bin}:${process.env['PATH'] ?? ''}`, PODMAN: join(bin, 'podman'), TMPDIR: folder, HOME: folder, PYTHONDONTWRITEBYTECODE: '1' }
+      // The suite's package is called `test`, as one of Python's own that Fedora leaves out.
+      const modules = join(folder, 'modules')
+      mkdirSync(join(modules, 'test'), { recursive: true })
+      writeFileSync(join(modules, 'test/__init__.py'), `__path__ = [${JSON.stringify(join(suite.folder, 'test'))}]\n`)
+      const env = { ...process.env, PATH: `${bin}:${process.env['PATH'] ?? ''}`, PODMAN: join(bin, 'podman'), TMPDIR: folder, HOME: folder, PYTHONPATH: modules, PYTHONDONTWRITEBYTECODE: '1' }
       const args = ['-m', 'pytest', 'test/python/docker/compat', '-q', '-p', 'no:cacheprovider', `--junitxml=${report}`, '--timeout=60']
       try {
         const child = spawn(process.env['PODMAN_PYTHON'] ?? 'python3', args, { cwd: suite.folder, env, stdio: ['ignore', output, output], timeout: 400_000 })

@@ -2,6 +2,9 @@
 import { isDeepStrictEqual, stripVTControlCharacters } from 'node:util'
 import { runProgram } from '../../tools/instance.ts'
 
+/** The version that both engines speak: what inspect shows depends on it. */
+const environment = { ...process.env, DOCKER_API_VERSION: '1.41' }
+
 type Json = Readonly<Record<string, unknown>>
 
 /** One line per fact: containers, networks and volumes of the project, by name. */
@@ -14,10 +17,10 @@ export async function projectFacts(project: string): Promise<readonly string[]> 
 }
 
 async function inspect(kind: string, list: readonly string[]): Promise<readonly Json[]> {
-  const { output } = await runProgram(['docker', ...list], process.env)
+  const { output } = await runProgram(['docker', ...list], environment)
   const ids = output.split('\n').filter((id) => id !== '')
   if (ids.length === 0) return []
-  const parsed: Json[] = JSON.parse((await runProgram(['docker', kind, 'inspect', ...ids], process.env)).output)
+  const parsed: Json[] = JSON.parse((await runProgram(['docker', kind, 'inspect', ...ids], environment)).output)
   return parsed
 }
 
@@ -41,7 +44,7 @@ function containerFacts(container: Json): readonly string[] {
   return [
     say('Status', at(container, 'State', 'Status')),
     ...(running ? [] : [say('ExitCode', at(container, 'State', 'ExitCode'))]),
-    ...config.map((field) => say(field, field === 'Hostname' && /^[0-9a-f]{12}$/.test(String(at(container, 'Config', field))) ? 'ID' : at(container, 'Config', field))),
+    ...config.map((field) => say(field, field === 'Env' ? array(at(container, 'Config', field)).map(String).sort() : at(container, 'Config', field))),
     // Later Docker says "no" where 20.10 says nothing, and so does Berth.
     say('RestartPolicy', [at(container, 'HostConfig', 'RestartPolicy', 'Name') || 'no', at(container, 'HostConfig', 'RestartPolicy', 'MaximumRetryCount')]),
     ...host.map((field) => say(field, field === 'Binds' ? array(at(container, 'HostConfig', field)).map(String).sort() : at(container, 'HostConfig', field))),
@@ -83,7 +86,7 @@ export function steady(text: string): string {
   return stripVTControlCharacters(text)
     .replace(/\r/g, '\n')
     .replace(/sha256:[0-9a-f]{12,64}/g, 'ID')
-    .replace(/\b[0-9a-f]{64}\b/g, 'ID')
+    .replace(/\b[0-9a-f]{63,64}\b/g, 'ID')
     .replace(/\b[0-9a-f]{12}\b/g, 'ID')
     .replace(/\b\d{4}-\d\d-\d\d[T ][\d:.]+(Z|[+-]\d\d:\d\d)?/g, 'TIME')
     .replace(/\b\d+(\.\d+)?s\b/g, 'TIME')
@@ -96,4 +99,9 @@ export function steady(text: string): string {
     .replace(/ {2,}/g, ' ')
     .replace(/-{3,}/g, '---')
     .replace(/ +$/gm, '')
+    .replace(/^((?:Attaching to|Going to remove) )(.*)$/gm, (_line, words: string, names: string) => `${words}${names.split(', ').sort().join(', ')}`)
+    // dockerd makes a container for every step of a build, and steps of the labels that the request gives; we make neither.
+    .replace(/^(Removing intermediate container| *---> Running in) ID\n?/gm, '')
+    .replace(/^Step \d+\/\d+ : LABEL (built\.by|com\.docker\.compose\.image\.builder)=.*\n?/gm, '')
+    .replace(/^Step \d+\/\d+ /gm, 'Step ')
 }

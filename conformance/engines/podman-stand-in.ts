@@ -69,7 +69,8 @@ const podmanScript = `#!/bin/bash
 work=
 while [[ $1 == --* ]]; do
   case $1 in
-    --root|--runroot|--tmpdir) work=$2; shift 2;;
+    --root) work=$2; shift 2;;
+    --runroot|--tmpdir) shift 2;;
     *) shift;;
   esac
 done
@@ -158,7 +159,7 @@ export async function openDoor(port: number): Promise<AsyncDisposable> {
       }
       const engine = connect({ path: engineSocket, allowHalfOpen: true })
       engine.on('error', () => client.destroy())
-      engine.once('close', () => client.destroy())
+      engine.once('close', () => client.destroySoon())
       client.once('close', () => engine.destroy())
       engine.write(bounded(Buffer.from(first)))
       client.pipe(engine).pipe(client)

@@ -217,7 +217,7 @@ test('an unknown image filter value lists nothing; images keep their words for o
 
 test('binds, durations, image patterns and changes are read as Docker reads them', () => {
   assert.deepEqual(mountOfBind('/a:/b:ro'), { type: 'bind', source: '/a', target: '/b', readonly: true, readonlyDepth: 'recursive', mode: 'ro', createSource: true, propagation: 'rprivate' })
-  assert.deepEqual(mountOfBind('data:/b'), { type: 'volume', name: 'data', target: '/b', readonly: false, readonlyDepth: 'recursive', mode: '', noCopy: false })
+  assert.deepEqual(mountOfBind('data:/b'), { type: 'volume', name: 'data', target: '/b', readonly: false, readonlyDepth: 'recursive', mode: 'z', noCopy: false })
   assert.throws(() => mountOfBind('rel/path:x'), /invalid mount path: 'x' mount path must be absolute/)
   assert.throws(() => mountOfBind('/a:ro'), /invalid volume specification: '.a:ro'/)
   assert.throws(() => mountOfBind('/a:/b:ro,rw'), /invalid mode: ro,rw/)
