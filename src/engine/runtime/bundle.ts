@@ -20,6 +20,8 @@ export interface BundlePaths {
   readonly control: string
   /** conmon writes the exit code into a file named after the container, in the folder it is told: this one. */
   readonly exit: string
+  /** Made by conmon when the kernel killed a process of the container for want of memory. */
+  readonly oom: string
   readonly execs: string
 }
 
@@ -34,6 +36,7 @@ export function bundlePaths(root: string, id: string): BundlePaths {
     attach: join(folder, 'attach'),
     control: join(folder, 'ctl'),
     exit: join(folder, id),
+    oom: join(folder, 'oom'),
     execs: join(folder, 'exec'),
   }
 }

@@ -20,7 +20,7 @@ export async function readExit(parts: ExitReaderParts, container: { readonly id:
   const text = await readTextIfThere(container.paths.exit)
   if (text === undefined || !/^\d+/.test(text)) return undefined
   const exitCode = Number.parseInt(text, 10)
-  return { id: container.id, exitCode, oomKilled: exitCode === killedExitCode && (await oomKilled(parts.cgroups, container.cgroupsPath)), finishedAtNs: await modifiedAtNs(container.paths.exit) }
+  return { id: container.id, exitCode, oomKilled: await oomKilled(parts.cgroups, container, exitCode), finishedAtNs: await modifiedAtNs(container.paths.exit) }
 }
 
 /** For a container whose conmon was killed: nobody knows the process's own code. */
@@ -37,9 +37,12 @@ async function modifiedAtNs(path: string): Promise<bigint> {
   }
 }
 
-async function oomKilled(cgroups: Pick<Cgroups, 'stats'>, path: string): Promise<boolean> {
+/** Any of its processes, as dockerd counts. conmon may not live to tell of the last one: then the kernel is asked. */
+async function oomKilled(cgroups: Pick<Cgroups, 'stats'>, { paths, cgroupsPath }: { readonly paths: BundlePaths; readonly cgroupsPath: string }, exitCode: number): Promise<boolean> {
+  if ((await readTextIfThere(paths.oom)) !== undefined) return true
+  if (exitCode !== killedExitCode) return false
   try {
-    return (await cgroups.stats(path)).oomKills > 0n
+    return (await cgroups.stats(cgroupsPath)).oomKills > 0n
   } catch (error) {
     if (isFault(error, 'notFound')) return false
     throw error

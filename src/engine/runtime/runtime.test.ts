@@ -12,6 +12,7 @@ import { openKernel } from '#linux/real/kernel.ts'
 import type { ContainerExit, OutputChannel, OutputSink, RuntimeFailure } from '../contract/runtime.ts'
 import type { ProcessSpec, RuntimeSpec } from '../contract/runtime-spec.ts'
 import { type ConmonRuntime, openRuntime } from './conmon-runtime.ts'
+import { imageChanged, imageOf } from './image-of.ts'
 
 const cgroup = `berth-rt-${process.pid}`
 let kernel: Kernel & AsyncDisposable
@@ -329,6 +330,50 @@ test('a process of ours is killed: its container runs and logs on, and the next 
   assert.ok((await runtime.processes(id)).length >= 2)
   await runtime.signal(id, 15)
   assert.equal((await exits.of(id)).exitCode, 8)
+})
+
+test('a container of which the kernel killed a process for want of memory says so, though it ended well itself', async () => {
+  const id = await run(['sh', '-c', 'dd if=/dev/zero of=/dev/null bs=64M count=1; exit 0'], { memoryBytes: 16 << 20 })
+  assert.deepEqual({ ...(await exits.of(id)), finishedAtNs: 0n }, { id, exitCode: 0, oomKilled: true, finishedAtNs: 0n })
+})
+
+test('a log that nobody rotates is begun anew at its ceiling', async () => {
+  counter += 1
+  const id = `${'c'.repeat(60)}${String(counter).padStart(4, '0')}`
+  made.push(id)
+  const logPath = join(root, `${id}.log`)
+  await runtime.create({ id, spec: spec(id, ['sh', '-c', 'i=0; while [ $i -lt 2000 ]; do i=$((i+1)); echo $i; done']), stdin: 'none', logPath, logCeilingBytes: 10_000 })
+  await runtime.start(id)
+  await exits.of(id)
+  const log = readFileSync(logPath, 'utf8')
+  assert.ok(log.length <= 10_000)
+  assert.match(log, / F 2000\n$/)
+})
+
+test('a signal waits until a process executes its own program, and not for one that is gone', async () => {
+  const child = await kernel.processes.start(['/bin/sh', '-c', 'read line; exec sleep 1000'], { stdio: ['pipeIn', 'null', 'null'] })
+  const before = (await imageOf(child.pid)) ?? ''
+  let changed = false
+  const waiting = imageChanged(systemClock, child.pid, before).then(() => (changed = true))
+  await sleep(systemClock, 20)
+  assert.equal(changed, false)
+  child.stdio[0]?.write('go\n')
+  await waiting
+  assert.notEqual(await imageOf(child.pid), before)
+  await kernel.processes.kill(child.pid, 9)
+  await child.exited
+  await imageChanged(systemClock, child.pid, before)
+})
+
+test('a signal sent at once after the start does not meet the runtime', async () => {
+  for (let round = 0; round < 8; round += 1) {
+    // pid 1 without a handler ignores it; runc, a Go program, would end with code 2.
+    const id = await run(['sleep', '1000'])
+    await runtime.signal(id, 15)
+    assert.equal((await runtime.processes(id)).length, 1)
+    await runtime.delete(id, { force: true })
+    assert.equal((await exits.of(id)).exitCode, 137)
+  }
 })
 
 test('a container whose conmon is killed is killed too and reported with 137', async () => {
