@@ -4,10 +4,11 @@ import { ExitError } from '../exit.ts'
 import { numberAt, textAt } from '../json.ts'
 import { print, type Terminal } from '../terminal.ts'
 import { type DockerConnection, EngineRefusal } from './connection.ts'
+import { healthBody, logBody, type HealthFlags, type LogFlags } from './health-flags.ts'
 import { pullImage } from './images.ts'
 import { runSession } from './streams.ts'
 
-export interface RunOptions {
+export interface RunOptions extends HealthFlags, LogFlags {
   readonly detach?: boolean
   readonly rm?: boolean
   readonly interactive?: boolean
@@ -78,7 +79,9 @@ function createBody(image: string, command: readonly string[], options: RunOptio
     AttachStdout: attached,
     AttachStderr: attached,
     ExposedPorts: Object.fromEntries(Object.keys(ports).map((port) => [port, {}])),
+    ...healthBody(options),
     HostConfig: {
+      LogConfig: logBody(options),
       AutoRemove: options.rm === true,
       Binds: options.volume,
       PortBindings: ports,
