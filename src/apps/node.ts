@@ -14,7 +14,7 @@ import { startNodeAgent } from '#cluster/node/agent/agent.ts'
 import { startKubeletServer } from '#cluster/node/http/kubelet-server.ts'
 import { realNodeFiles } from '#cluster/node/real/files.ts'
 import { realNodeNetwork } from '#cluster/node/real/network.ts'
-import { engineHandler } from '#engine/http/handler.ts'
+import { engineHandler, engineServerOptions } from '#engine/http/handler.ts'
 import { openEngine } from '#engine/open.ts'
 import { openPodRuntime } from '#engine/pods/pod-runtime.ts'
 import { openKernel } from '#linux/real/kernel.ts'
@@ -59,7 +59,7 @@ const engine = stack.use(
 )
 stack.use(await listenTcp(config.registryAddress, config.registryPort, (request, response) => void registry.handle(request, response)))
 const docker = engineHandler(engine)
-stack.use(await listenUnix(paths.dockerSocket, docker.request, docker.upgrade))
+stack.use(await listenUnix(paths.dockerSocket, { ...docker, server: engineServerOptions }))
 log.info({ docker: paths.dockerSocket, registry: config.registryPort }, 'the engine and the registry are up')
 
 const runtime = stack.use(

@@ -7,10 +7,11 @@
  *     const server = createServer(handler.request).on('upgrade', handler.upgrade)
  */
 import { createHash } from 'node:crypto'
-import { access, constants, mkdir, readFile } from 'node:fs/promises'
+import { access, constants, mkdir, statfs } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import type { Clock } from '#base/clock.ts'
 import { Fault, systemErrorCode } from '#base/fault.ts'
+import { readTextIfThere } from '#base/files.ts'
 import type { Logger } from '#base/log.ts'
 import type { Random } from '#base/random.ts'
 import type { Kernel, KernelFacts } from '#linux/contract/kernel.ts'
@@ -117,9 +118,10 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   // The builder needs images, and images spare what the builder's cache holds: it is opened first, and asked only when something is collected.
   const buildCache = await openBuildCache(`${paths.state}/build`, clock)
   const images = await openImages({ root: `${paths.state}/images`, blobs, leases, snapshots, otherRoots: [...(options.otherBlobRoots ?? []), () => buildCache.diffIds().map((diffId) => parseDigest(diffId))], otherChains: () => buildCache.chainIds(), insecureRegistries: options.insecureRegistries ?? [], ...(options.localRegistry === undefined ? {} : { localRegistry: options.localRegistry }), clock, logger: log.child({ room: 'images' }) })
+  const initPath = await findInit()
   const containers = await openContainers({
     runtime, images, snapshots, networks, volumes, mounts: kernel.mounts, events, clock, random, host, cgroupRoot, log: log.child({ room: 'containers' }),
-    stateDir: paths.state, runDir: paths.run, initPath: await findInit(), ps: (args) => listProcesses(kernel, args),
+    stateDir: paths.state, runDir: paths.run, initPath, ps: (args) => listProcesses(kernel, args),
   })
   opened.use(containers)
   const builder = await openBuilder({
@@ -127,7 +129,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     cache: buildCache, stateDir: `${paths.state}/build`, platform: `linux/${host.architecture}`,
   })
   const committer = createCommitter({ containers, images, snapshots, events, clock })
-  const system = await systemOf(options, facts, host, runtime)
+  const system = await systemOf(options, { facts, host, runtime, initPath })
   const owned = opened.move()
   return { containers, images, snapshots, networks, volumes, events, runtime, host, cgroupRoot, leases, builder, committer, system, clock, log, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }
@@ -142,7 +144,7 @@ async function listProcesses({ processes }: Kernel, args: readonly string[]): Pr
   return stdout.toString()
 }
 
-async function systemOf({ names, paths, version, insecureRegistries = [] }: EngineOptions, facts: KernelFacts, host: HostFacts, runtime: Runtime): Promise<EngineSystem> {
+async function systemOf({ names, paths, version, insecureRegistries = [] }: EngineOptions, { facts, host, runtime, initPath }: { readonly facts: KernelFacts; readonly host: HostFacts; readonly runtime: Runtime; readonly initPath: string | undefined }): Promise<EngineSystem> {
   const { name, version: runtimeVersion, path, conmonVersion } = await runtime.info()
   return {
     engineVersion: version?.version ?? '0.1.0',
@@ -151,7 +153,9 @@ async function systemOf({ names, paths, version, insecureRegistries = [] }: Engi
     id: createHash('sha256').update(`${hostname()} ${names.cgroup} ${paths.state}`).digest('hex').slice(0, 32),
     hostname: host.hostname,
     kernelVersion: facts.kernelRelease,
-    operatingSystem: await operatingSystemName(),
+    ...(await operatingSystemOf()),
+    fileSystem: await fileSystemName(paths.state),
+    initBinary: initPath ?? '',
     architecture: host.architecture,
     cpus: host.cpus,
     memoryBytes: host.memoryBytes,
@@ -177,11 +181,17 @@ async function findInit(): Promise<string | undefined> {
 }
 
 /** os-release(5). */
-async function operatingSystemName(): Promise<string> {
-  try {
-    return /^PRETTY_NAME="?([^"\n]*)"?$/m.exec(await readFile('/etc/os-release', 'utf8'))?.[1] ?? 'Linux'
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return 'Linux'
-    throw error
-  }
+async function operatingSystemOf(): Promise<{ readonly operatingSystem: string; readonly operatingSystemVersion: string }> {
+  const text = (await readTextIfThere('/etc/os-release')) ?? ''
+  const word = (name: string): string | undefined => new RegExp(`^${name}="?([^"\\n]*)"?$`, 'm').exec(text)?.[1]
+  return { operatingSystem: word('PRETTY_NAME') ?? 'Linux', operatingSystemVersion: word('VERSION_ID') ?? '' }
+}
+
+/** The magic numbers of statfs(2), by the names that Docker gives them. */
+const fileSystems: ReadonlyMap<number, string> = new Map([
+  [0xef53, 'extfs'], [0x58465342, 'xfs'], [0x9123683e, 'btrfs'], [0x2fc12fc1, 'zfs'], [0x01021994, 'tmpfs'], [0x794c7630, 'overlayfs'], [0xf2f52010, 'f2fs'], [0xca451a4e, 'bcachefs'],
+])
+
+async function fileSystemName(path: string): Promise<string> {
+  return fileSystems.get((await statfs(path)).type) ?? '<unknown>'
 }

@@ -10,7 +10,14 @@ export interface Listening extends AsyncDisposable {
   readonly server: Server
 }
 
-type UpgradeListener = (request: IncomingMessage, socket: Duplex, head: Buffer) => void
+export interface Handlers {
+  readonly request: RequestListener
+  readonly upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void
+  /** What is no HTTP. */
+  readonly clientError: (error: Error, socket: Duplex) => void
+  /** Options for `createServer`. */
+  readonly server: { readonly maxHeaderSize?: number }
+}
 
 /** The group that may use the Docker socket besides root, where the machine has one. */
 function dockerGroup(): number | undefined {
@@ -25,11 +32,11 @@ function dockerGroup(): number | undefined {
 }
 
 /** A unix socket of mode 0660, root:docker where there is such a group. One that an earlier process left is replaced. */
-export async function listenUnix(path: string, request: RequestListener, upgrade: UpgradeListener): Promise<Listening> {
+export async function listenUnix(path: string, handlers: Handlers): Promise<Listening> {
   rmSync(path, { force: true })
   const before = process.umask(0o117)
   try {
-    const listening = await start({ path }, request, upgrade)
+    const listening = await start({ path }, handlers)
     chmodSync(path, 0o660)
     const gid = dockerGroup()
     if (gid !== undefined) chownSync(path, 0, gid)
@@ -40,14 +47,14 @@ export async function listenUnix(path: string, request: RequestListener, upgrade
 }
 
 export function listenTcp(host: string, port: number, request: RequestListener): Promise<Listening> {
-  return start({ host, port }, request, (_request, socket) => socket.destroy())
+  return start({ host, port }, { request, upgrade: (_request, socket) => socket.destroy(), clientError: (_error, socket) => socket.destroy(), server: {} })
 }
 
-function start(where: { readonly path: string } | { readonly host: string; readonly port: number }, request: RequestListener, upgrade: UpgradeListener): Promise<Listening> {
+function start(where: { readonly path: string } | { readonly host: string; readonly port: number }, { request, upgrade, clientError, server: options }: Handlers): Promise<Listening> {
   // Builds, pulls, logs and waits last as long as they last; only the headers have a deadline.
-  const server = createServer({ requestTimeout: 0, keepAliveTimeout: 75_000 }, request)
+  const server = createServer({ requestTimeout: 0, keepAliveTimeout: 75_000, ...options }, request)
   server.on('upgrade', upgrade)
-  server.on('clientError', (_error, socket) => socket.destroy())
+  server.on('clientError', clientError)
   return new Promise((resolve, reject) => {
     server.once('error', reject)
     server.listen(where, () =>

@@ -17,7 +17,7 @@ import type { Mounts } from '#linux/contract/mounts.ts'
 import type { Processes } from '#linux/contract/processes.ts'
 import type { ContainerDefaults, Image, ImageBuilderStore, ImageConfig, ImageResolver, ImageTagger, ImageTransfer } from '../contract/images.ts'
 import type { SnapshotCommitter, SnapshotMounter, SnapshotReader } from '../contract/snapshots.ts'
-import type { BuildPruneOptions, BuildRequest, ImageBuilder } from '../http/backend.ts'
+import type { BuildCacheEntry, BuildPruneOptions, BuildRequest, ImageBuilder } from '../http/backend.ts'
 import { cacheKey, type BuildCache } from './cache.ts'
 import { decompressed } from './decompress.ts'
 import { maxDockerfileBytes } from './dockerfile/lines.ts'
@@ -151,6 +151,13 @@ export class Builder implements ImageBuilder {
   async #keepWithinBounds(): Promise<void> {
     const gone = await this.cache.prune({ keepBytes: this.#options.maxCacheBytes ?? defaultCacheBytes })
     if (gone.length > 0) await this.#options.images.collect()
+  }
+
+  async diskUsage(): Promise<readonly BuildCacheEntry[]> {
+    const ms = (time: number): bigint => BigInt(Math.round(time)) * 1_000_000n
+    return this.cache.entries().map(({ key, created, usedAtMs, layer, inUse }) => ({
+      id: key.slice(0, 25), description: layer.diffId, sizeBytes: layer.sizeBytes, createdAtNs: ms(Date.parse(created) || usedAtMs), lastUsedAtNs: ms(usedAtMs), inUse,
+    }))
   }
 
   async prune(options: BuildPruneOptions): Promise<{ readonly deleted: readonly string[]; readonly reclaimedBytes: number }> {

@@ -116,6 +116,12 @@ export class BuildCache {
     return { ...lease, [Symbol.dispose]: () => void this.#leases.delete(lease) }
   }
 
+  /** The steps that hold a layer, for `docker system df`. */
+  entries(): readonly { readonly key: string; readonly created: string; readonly usedAtMs: number; readonly layer: CachedLayer; readonly inUse: boolean }[] {
+    const leased = new Set([...this.#leases].flatMap(({ chainIds }) => [...chainIds]))
+    return [...this.#known].flatMap(([key, { record, usedAtMs }]) => (record.kind === 'step' && record.layer !== undefined ? [{ key, created: record.created, usedAtMs, layer: record.layer, inUse: leased.has(record.layer.chainId) }] : []))
+  }
+
   usage(): CacheUsage {
     return { records: this.#known.size, sizeBytes: this.#layers().reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) }
   }

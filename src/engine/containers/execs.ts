@@ -94,7 +94,7 @@ export class ExecTable {
     if (entry === undefined) throw new Fault('notFound', `No such container: ${exec.containerId}`)
     exec.phase = 'running'
     const attached = exec.spec.attachOutput !== false || exec.spec.stdin === true
-    const queue = attached ? new OutputQueue({ clock: this.#options.clock, onClosed: () => exec.running?.attachment?.close() }) : undefined
+    const queue = attached ? new OutputQueue({ clock: this.#options.clock, accepts: (channel) => exec.spec.channels?.includes(channel) ?? true, onClosed: () => exec.running?.attachment?.close() }) : undefined
     // Told before it runs, as dockerd does.
     this.#publish(entry, `exec_start: ${wordsOf(exec.spec)}`, { execID: execId })
     try {

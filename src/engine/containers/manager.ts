@@ -661,16 +661,16 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
   }
 
   async statPath(ref: string, path: string): Promise<PathStat> {
-    return this.#archives.statPath(this.#find(ref), path)
+    return this.#archives.statPath(this.#find(ref), path, ref)
   }
 
   async readArchive(ref: string, path: string, options?: { readonly signal?: AbortSignal }): ReturnType<ContainerArchives['read']> {
     const entry = this.#find(ref)
     this.#publish(entry, 'archive-path')
-    return this.#archives.read(entry, path, options)
+    return this.#archives.read(entry, path, { ...options, ref })
   }
 
-  async writeArchive(ref: string, path: string, tar: Readable, options?: { readonly noOverwriteDirNonDir?: boolean; readonly signal?: AbortSignal }): Promise<void> {
+  async writeArchive(ref: string, path: string, tar: Readable, options?: contract.ArchiveWrite): Promise<void> {
     const entry = this.#find(ref)
     await this.#archives.write(entry, path, tar, options)
     this.#publish(entry, 'extract-to-dir')

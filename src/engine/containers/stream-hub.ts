@@ -110,6 +110,8 @@ export class StreamHub {
   #pipeStdin(attachment: Attachment, stdin: PassThrough | undefined): void {
     const target: Writable | undefined = attachment.stdin
     if (stdin === undefined || target === undefined) return
+    // Once, however many clients come and go.
+    target.off('error', this.#options.onStdinError)
     target.on('error', this.#options.onStdinError)
     stdin.pipe(target, { end: this.#options.endStdinWithClient })
   }

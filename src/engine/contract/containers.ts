@@ -370,6 +370,8 @@ export interface ExecSpec {
   readonly stdin?: boolean
   /** False: output is discarded (`docker exec -d`). */
   readonly attachOutput?: boolean
+  /** Of the output only this; both unless told otherwise. */
+  readonly channels?: readonly OutputChannel[]
   readonly consoleSize?: TerminalSize
   /** e.g. `ctrl-p,ctrl-q`, which also holds without. */
   readonly detachKeys?: string
@@ -405,10 +407,17 @@ export interface ContainerInsight {
   sizes(ref: string): Promise<{ readonly writableBytes: number; readonly totalBytes: number }>
 }
 
+export interface ArchiveWrite {
+  readonly noOverwriteDirNonDir?: boolean
+  readonly copyUidGid?: boolean
+  readonly signal?: AbortSignal
+}
+
 export interface ContainerFiles {
   statPath(ref: string, path: string): Promise<PathStat>
   readArchive(ref: string, path: string, options?: { readonly signal?: AbortSignal }): Promise<{ readonly stat: PathStat; readonly tar: Readable }>
-  writeArchive(ref: string, path: string, tar: Readable, options?: { readonly noOverwriteDirNonDir?: boolean; readonly signal?: AbortSignal }): Promise<void>
+  /** `copyUidGid`: everything belongs to the container's user afterwards. */
+  writeArchive(ref: string, path: string, tar: Readable, options?: ArchiveWrite): Promise<void>
   exportRoot(ref: string, options?: { readonly signal?: AbortSignal }): Promise<Readable>
 }
 

@@ -15,6 +15,7 @@
  */
 import type { Readable } from 'node:stream'
 import type { ContainerDefaults, HealthcheckConfig, ImageConfig, ImageHistory } from '#oci/image-config.ts'
+import type { Platform } from '#oci/platform.ts'
 
 /** Digest of an uncompressed layer tar. */
 export type DiffId = string
@@ -112,6 +113,28 @@ export interface ImageTransfer {
   authenticate(auth: RegistryAuth): Promise<{ readonly identityToken?: string }>
 }
 
+/** What a registry holds, without fetching it. */
+export interface ImageRemotes {
+  /** `GET /distribution/{name}/json`: the manifest a name stands for and the platforms it has. */
+  lookup(name: string, options?: { readonly auth?: RegistryAuth; readonly signal?: AbortSignal }): Promise<RemoteImage>
+  /** `docker search`: by the registry's own index. `unavailable` where it cannot be reached. */
+  search(term: string, options: { readonly limit: number; readonly auth?: RegistryAuth; readonly signal?: AbortSignal }): Promise<readonly SearchHit[]>
+}
+
+export interface RemoteImage {
+  readonly mediaType: string
+  readonly digest: string
+  readonly sizeBytes: number
+  readonly platforms: readonly Platform[]
+}
+
+export interface SearchHit {
+  readonly name: string
+  readonly description: string
+  readonly stars: number
+  readonly official: boolean
+}
+
 export interface ImageArchives {
   /** `docker load`: a tar of `docker save` or an OCI layout, gzip or not. Calls back per image with its names. */
   load(archive: Readable, options: { readonly onLoaded: (image: Image, names: readonly string[]) => void; readonly onProgress?: (progress: TransferProgress) => void; readonly signal?: AbortSignal }): Promise<void>
@@ -129,4 +152,4 @@ export interface ImageBuilderStore {
   put(config: ImageConfig, options?: { readonly name?: string; readonly parentId?: ImageId }): Promise<Image>
 }
 
-export interface Images extends ImageResolver, ImageLister, ImageTagger, ImageTransfer, ImageArchives, ImageBuilderStore {}
+export interface Images extends ImageResolver, ImageLister, ImageTagger, ImageTransfer, ImageRemotes, ImageArchives, ImageBuilderStore {}

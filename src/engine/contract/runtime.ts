@@ -156,7 +156,7 @@ export interface RecoveredContainer {
 /** Raw counters; rates are the reader's business. Bytes and nanoseconds. Absent: the kernel does not tell. */
 export interface RuntimeStats {
   readonly readAtNs: bigint
-  readonly cpu: { readonly totalNs: bigint; readonly userNs: bigint; readonly systemNs: bigint; readonly throttledPeriods: number; readonly periods: number; readonly throttledNs: bigint }
+  readonly cpu: { readonly totalNs: bigint; readonly userNs: bigint; readonly systemNs: bigint; readonly perProcessorNs?: readonly bigint[]; readonly throttledPeriods: number; readonly periods: number; readonly throttledNs: bigint }
   readonly memory: { readonly usageBytes: number; readonly maxUsageBytes?: number; readonly limitBytes?: number; readonly inactiveFileBytes: number; readonly counters: Readonly<Record<string, number>> }
   readonly pids: { readonly current: number; readonly limit?: number }
   readonly blockIo: readonly { readonly major: number; readonly minor: number; readonly op: 'read' | 'write'; readonly bytes: number; readonly operations: number }[]

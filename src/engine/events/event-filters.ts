@@ -5,7 +5,8 @@ export const eventFilterKeys: readonly string[] = ['config', 'container', 'daemo
 
 export function matchesFilters(event: EngineEvent, filters: EventFilters): boolean {
   for (const [key, values] of filters) {
-    if (values.length > 0 && !values.some((value) => matches(event, key, value))) return false
+    // Unknown keys hold for every event, as Docker has it.
+    if (eventFilterKeys.includes(key) && values.length > 0 && !values.some((value) => matches(event, key, value))) return false
   }
   return true
 }

@@ -35,6 +35,12 @@ export interface EngineSystem {
   readonly hostname: string
   readonly kernelVersion: string
   readonly operatingSystem: string
+  /** As os-release(5) has it, e.g. `12`; empty where it does not say. */
+  readonly operatingSystemVersion: string
+  /** What holds the state, e.g. `extfs`. */
+  readonly fileSystem: string
+  /** For `--init`; empty where none is installed. */
+  readonly initBinary: string
   /** `amd64`, `arm64`. */
   readonly architecture: 'amd64' | 'arm64'
   readonly cpus: number
@@ -53,8 +59,20 @@ export interface ImageBuilder {
    * Fault whose message names `Dockerfile:line` where there is one. Answers the built image's id.
    */
   build(request: BuildRequest): Promise<{ readonly imageId: string }>
+  /** The cached steps, for `docker system df`. */
+  diskUsage(): Promise<readonly BuildCacheEntry[]>
   /** `docker builder prune`: forgets cached steps, the least used first, and frees their layers where no image has them. */
   prune(options: BuildPruneOptions): Promise<{ readonly deleted: readonly string[]; readonly reclaimedBytes: number }>
+}
+
+/** One cached step of a build. */
+export interface BuildCacheEntry {
+  readonly id: string
+  readonly description: string
+  readonly sizeBytes: number
+  readonly createdAtNs: bigint
+  readonly lastUsedAtNs: bigint
+  readonly inUse: boolean
 }
 
 export interface BuildPruneOptions {

@@ -5,6 +5,7 @@ import type { Container, ResolvedMount } from '../contract/containers.ts'
 import type { Endpoint, PortBinding } from '../contract/networks.ts'
 import { defaultMaskedPaths, defaultReadonlyPaths } from '../containers/spec.ts'
 import { humanDuration } from '#base/human.ts'
+import { shaped } from './version-shape.ts'
 
 const zeroTime = '0001-01-01T00:00:00Z'
 
@@ -28,10 +29,10 @@ function extensionOf(container: Container): DockerExtension {
   return { config: part('config'), hostConfig: part('hostConfig') }
 }
 
-export function inspectJson(container: Container, view: NetworksView & { readonly rootDir: string; readonly sizes?: { readonly writableBytes: number; readonly totalBytes: number } }): object {
+export function inspectJson(container: Container, view: NetworksView & { readonly rootDir: string; readonly imageVolumes?: readonly string[]; readonly sizes?: { readonly writableBytes: number; readonly totalBytes: number } }): object {
   const { state, effective, paths } = container
   const running = state.status === 'running' || state.status === 'paused'
-  return {
+  return shaped('containerInspect', {
     Id: container.id,
     Created: timeText(container.createdAtNs),
     Path: effective.args[0] ?? '',
@@ -71,9 +72,9 @@ export function inspectJson(container: Container, view: NetworksView & { readonl
     GraphDriver: { Data: null, Name: 'overlay2' },
     ...(view.sizes === undefined ? {} : { SizeRw: view.sizes.writableBytes, SizeRootFs: view.sizes.totalBytes }),
     Mounts: shownMounts(container),
-    Config: configJson(container),
+    Config: configJson(container, view.imageVolumes ?? []),
     NetworkSettings: networkSettingsJson(container, view),
-  }
+  }, view.minorVersion)
 }
 
 /** A tmpfs of `Mounts` is one of them; one of `Tmpfs` is not. */
@@ -90,20 +91,21 @@ function mountJson(mount: ResolvedMount): object {
     Source: mount.source,
     Destination: mount.target,
     ...(mount.driver === undefined ? {} : { Driver: mount.driver }),
-    Mode: mount.mode ?? (mount.type === 'volume' ? 'z' : ''),
+    // A volume without a name of its own has no mode.
+    Mode: mount.mode ?? (mount.type === 'volume' && !/^[0-9a-f]{64}$/.test(mount.name ?? '') ? 'z' : ''),
     RW: !mount.readonly,
     Propagation: mount.propagation,
   }
 }
 
 const hostConfigDefaults = {
-  Binds: null, ContainerIDFile: '', LogConfig: { Type: 'json-file', Config: {} }, NetworkMode: 'default', PortBindings: {}, RestartPolicy: { Name: 'no', MaximumRetryCount: 0 },
-  AutoRemove: false, VolumeDriver: '', VolumesFrom: null, CapAdd: null, CapDrop: null, CgroupnsMode: 'host', Dns: [], DnsOptions: [], DnsSearch: [], ExtraHosts: null, GroupAdd: null,
+  Binds: null, ContainerIDFile: '', LogConfig: { Type: 'json-file', Config: {} }, NetworkMode: 'default', PortBindings: null, RestartPolicy: { Name: 'no', MaximumRetryCount: 0 },
+  AutoRemove: false, VolumeDriver: '', VolumesFrom: null, CapAdd: null, CapDrop: null, CgroupnsMode: 'host', Dns: null, DnsOptions: null, DnsSearch: null, ExtraHosts: null, GroupAdd: null,
   IpcMode: 'private', Cgroup: '', Links: null, OomScoreAdj: 0, PidMode: '', Privileged: false, PublishAllPorts: false, ReadonlyRootfs: false, SecurityOpt: null, UTSMode: '',
-  UsernsMode: '', ShmSize: 67108864, Runtime: 'runc', ConsoleSize: [0, 0], Isolation: '', CpuShares: 0, Memory: 0, NanoCpus: 0, CgroupParent: '', BlkioWeight: 0, BlkioWeightDevice: [],
-  BlkioDeviceReadBps: [], BlkioDeviceWriteBps: [], BlkioDeviceReadIOps: [], BlkioDeviceWriteIOps: [], CpuPeriod: 0, CpuQuota: 0, CpuRealtimePeriod: 0, CpuRealtimeRuntime: 0,
-  CpusetCpus: '', CpusetMems: '', Devices: [], DeviceCgroupRules: null, DeviceRequests: null, MemoryReservation: 0, MemorySwap: 0, MemorySwappiness: null, OomKillDisable: false,
-  PidsLimit: null, Ulimits: [], CpuCount: 0, CpuPercent: 0, IOMaximumIOps: 0, IOMaximumBandwidth: 0, MaskedPaths: defaultMaskedPaths, ReadonlyPaths: defaultReadonlyPaths,
+  UsernsMode: '', ShmSize: 67108864, Runtime: 'runc', ConsoleSize: [0, 0], Isolation: '', CpuShares: 0, Memory: 0, NanoCpus: 0, CgroupParent: '', BlkioWeight: 0, BlkioWeightDevice: null,
+  BlkioDeviceReadBps: null, BlkioDeviceWriteBps: null, BlkioDeviceReadIOps: null, BlkioDeviceWriteIOps: null, CpuPeriod: 0, CpuQuota: 0, CpuRealtimePeriod: 0, CpuRealtimeRuntime: 0,
+  CpusetCpus: '', CpusetMems: '', Devices: null, DeviceCgroupRules: null, DeviceRequests: null, MemoryReservation: 0, MemorySwap: 0, MemorySwappiness: null, OomKillDisable: false,
+  PidsLimit: null, Ulimits: null, KernelMemory: 0, KernelMemoryTCP: 0, CpuCount: 0, CpuPercent: 0, IOMaximumIOps: 0, IOMaximumBandwidth: 0, MaskedPaths: defaultMaskedPaths, ReadonlyPaths: defaultReadonlyPaths,
 }
 
 function hostConfigJson(container: Container): object {
@@ -136,11 +138,11 @@ function hostConfigJson(container: Container): object {
     IpcMode: given['IpcMode'] || 'private',
     Runtime: given['Runtime'] || 'runc',
     CgroupnsMode: given['CgroupnsMode'] || 'host',
-    ...(spec.security?.privileged === true ? { MaskedPaths: null, ReadonlyPaths: null } : {}),
+    ...(spec.security?.privileged === true ? { MaskedPaths: null, ReadonlyPaths: null, SecurityOpt: given['SecurityOpt'] ?? ['label=disable'] } : {}),
   }
 }
 
-function configJson(container: Container): object {
+function configJson(container: Container, imageVolumes: readonly string[]): object {
   const { effective, spec } = container
   const { config } = extensionOf(container)
   return {
@@ -159,7 +161,7 @@ function configJson(container: Container): object {
     ...(config['Healthcheck'] === undefined ? {} : { Healthcheck: withoutZeros(config['Healthcheck']) }),
     ...(spec.healthOnFailure === undefined || spec.healthOnFailure === 'none' ? {} : { HealthcheckOnFailureAction: spec.healthOnFailure }),
     Image: spec.image,
-    Volumes: config['Volumes'] ?? null,
+    Volumes: imageVolumes.length === 0 ? (config['Volumes'] ?? null) : { ...Object.fromEntries(imageVolumes.map((path) => [path, {}])), ...Object(config['Volumes']) },
     WorkingDir: effective.workingDir === '/' && !spec.process?.workingDir ? '' : effective.workingDir,
     Entrypoint: container.effective.entrypoint,
     OnBuild: null,
@@ -179,9 +181,14 @@ function published({ spec }: Container): string[] {
   return spec.network?.mode === 'networks' ? (spec.network.ports ?? []).map(({ containerPort, protocol }) => `${containerPort}/${protocol}`) : []
 }
 
+/** Ports belong to a network of the container's own that is up. */
+function hasPorts({ state, spec }: Container): boolean {
+  return (state.status === 'running' || state.status === 'paused') && (spec.network?.mode ?? 'networks') === 'networks'
+}
+
 function portsJson(container: Container): object {
   const ports: Record<string, { HostIp: string; HostPort: string }[] | null> = {}
-  if (container.state.status !== 'running' && container.state.status !== 'paused') return ports
+  if (!hasPorts(container)) return ports
   for (const port of container.effective.exposedPorts) ports[port] = null
   for (const { containerPort, protocol, hostIp, hostPort } of container.endpoints.flatMap((endpoint) => endpoint.ports)) {
     const key = `${containerPort}/${protocol}`
@@ -291,7 +298,7 @@ function linksJson({ name, spec }: Container): readonly string[] | null {
 export function summaryJson(container: Container, view: NetworksView & { readonly nowNs: bigint; readonly imageName: string; /** `/PARENT/ALIAS`. */ readonly linkNames?: readonly string[]; readonly sizes?: { readonly writableBytes: number; readonly totalBytes: number } }): object {
   const { spec, effective } = container
   const networkMode = extensionOf(container).hostConfig['NetworkMode'] ?? 'default'
-  return {
+  return shaped('containerSummary', {
     Id: container.id,
     Names: [`/${container.name}`, ...(view.linkNames ?? [])],
     Image: view.imageName,
@@ -299,7 +306,8 @@ export function summaryJson(container: Container, view: NetworksView & { readonl
     Command: commandText(effective.args),
     Created: Number(container.createdAtNs / 1_000_000_000n),
     Ports: summaryPorts(container),
-    ...(view.sizes === undefined ? {} : { SizeRw: view.sizes.writableBytes, SizeRootFs: view.sizes.totalBytes }),
+    // Zero is left out here, other than where one container is inspected.
+    ...(view.sizes === undefined ? {} : { ...(view.sizes.writableBytes === 0 ? {} : { SizeRw: view.sizes.writableBytes }), ...(view.sizes.totalBytes === 0 ? {} : { SizeRootFs: view.sizes.totalBytes }) }),
     Labels: effective.labels,
     State: container.state.status,
     Status: statusText(container, view.nowNs),
@@ -307,7 +315,7 @@ export function summaryJson(container: Container, view: NetworksView & { readonl
     NetworkSettings: { Networks: listedNetworksJson(container, view) },
     Mounts: shownMounts(container),
     ...(spec.namespace === 'docker' ? {} : { Namespace: spec.namespace }),
-  }
+  }, view.minorVersion)
 }
 
 function commandText(args: readonly string[]): string {
@@ -315,7 +323,7 @@ function commandText(args: readonly string[]): string {
 }
 
 function summaryPorts(container: Container): object[] {
-  if (container.state.status !== 'running' && container.state.status !== 'paused') return []
+  if (!hasPorts(container)) return []
   const bound: PortBinding[] = container.endpoints.flatMap(({ ports }) => [...ports])
   const open = container.effective.exposedPorts.filter((port) => !bound.some(({ containerPort, protocol }) => `${containerPort}/${protocol}` === port))
   return [

@@ -28,7 +28,7 @@ const largestJsonBytes = 8 << 20
 export async function jsonBody({ req }: Exchange): Promise<unknown> {
   const type = req.headers['content-type']
   const hasBody = req.headers['content-length'] !== '0' && (req.headers['content-length'] !== undefined || req.headers['transfer-encoding'] !== undefined)
-  if (hasBody && type !== undefined && type.split(';')[0]?.trim().toLowerCase() !== 'application/json') throw new Fault('invalidArgument', `Content-Type specified (${type}) must be 'application/json'`)
+  if (hasBody && (type ?? '').split(';')[0]?.trim().toLowerCase() !== 'application/json') throw new Fault('invalidArgument', `Content-Type specified (${type ?? ''}) must be 'application/json'`)
   return readJson(req, { maxBytes: largestJsonBytes })
 }
 

@@ -4,14 +4,15 @@ import { parseJson } from '#base/json.ts'
 
 export type Filters = ReadonlyMap<string, readonly string[]>
 
-export function parseFilters(query: URLSearchParams, known: readonly string[]): Filters {
+/** Keys that are not `known` are refused; without such a list every key is taken. */
+export function parseFilters(query: URLSearchParams, known: readonly string[] | undefined): Filters {
   const text = query.get('filters')
   const filters = new Map<string, readonly string[]>()
   if (text === null || text === '') return filters
   const parsed = parseJson(text, "query parameter 'filters'")
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) throw new Fault('invalidArgument', 'invalid filter')
   for (const [key, value] of Object.entries(parsed)) {
-    if (!known.includes(key)) throw new Fault('invalidArgument', `invalid filter '${key}'`)
+    if (known !== undefined && !known.includes(key)) throw new Fault('invalidArgument', `invalid filter '${key}'`)
     filters.set(key, valuesOf(value))
   }
   return filters
@@ -46,5 +47,5 @@ export function booleanFilter(filters: Filters, key: string): boolean | undefine
   if (value === undefined) return undefined
   if (['1', 'true'].includes(value.toLowerCase())) return true
   if (['0', 'false'].includes(value.toLowerCase())) return false
-  throw new Fault('invalidArgument', `invalid filter '${key}=[${JSON.stringify(value)}]'`)
+  throw new Fault('invalidArgument', `invalid filter '${key}=[${value}]'`)
 }

@@ -1,97 +1,34 @@
 /** The Engine API on the wire, over fakes: versions, errors, hijacked streams, early headers, framing. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer, request, type IncomingMessage, type Server } from 'node:http'
+import { request, type IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import fc from 'fast-check'
 import { systemClock } from '#base/clock.ts'
-import { Fault, isFault } from '#base/fault.ts'
-import { silentLogger } from '#base/log.ts'
-import { systemRandom } from '#base/random.ts'
-import { fakeHost, fakeImage, fakeImages, fakeMounts, fakeNetworks, fakeRuntime, fakeSnapshots, fakeVolumes } from '../containers/fakes.ts'
-import { openContainers } from '../containers/manager.ts'
-import type { Containers } from '../contract/containers.ts'
-import type { Images } from '../contract/images.ts'
-import { createEventBus } from '../events/event-bus.ts'
-import type { EngineSystem } from './backend.ts'
+import { isFault } from '#base/fault.ts'
+import { humanDuration } from '#base/human.ts'
+import { fakeImage } from '../containers/fakes.ts'
+import { openTestApi, type TestApi } from './api.fixture.ts'
 import { changedDefaults } from './changes.ts'
 import { containerSpecOf } from './container-spec.ts'
 import { mountOfBind } from './create/mounts.ts'
-import { humanDuration } from '#base/human.ts'
-import { engineHandler } from './handler.ts'
 import { referenceMatches } from './routes/images.ts'
 import { frame } from './streams.ts'
 
-const system: EngineSystem = {
-  engineVersion: '0.1.0', gitCommit: 'abc', buildTime: '', id: 'id', hostname: 'testhost', kernelVersion: '6.1', operatingSystem: 'Test', architecture: 'amd64', cpus: 2, memoryBytes: 1 << 30,
-  cgroupMode: 'v1', seccomp: true, rootDir: '/x', runtime: { name: 'fake', version: '1', path: '/fake', conmonVersion: '1' }, insecureRegistries: [],
-}
-
-let root: string
+let api: TestApi
 let socketPath: string
-let server: Server
-let containers: Containers & AsyncDisposable
-
-function images(): Images {
-  const refuse = (): never => {
-    throw new Fault('unimplemented', 'the fake has no transfers')
-  }
-  const untag = async (): Promise<never> => refuse()
-  return { ...fakeImages(), tag: untag, remove: untag, prune: untag, pull: untag, push: untag, authenticate: untag, load: untag, save: untag, importRoot: untag, put: untag }
-}
+let call: TestApi['call']
+let created: TestApi['created']
 
 before(async () => {
-  root = mkdtempSync(join(process.env['BERTH_TEST_ROOT'] ?? tmpdir(), 'h-'))
-  socketPath = join(root, 's')
-  const events = createEventBus({ clock: systemClock })
-  const networks = fakeNetworks()
-  const volumes = fakeVolumes()
-  containers = await openContainers({
-    runtime: fakeRuntime(), images: fakeImages(), snapshots: fakeSnapshots(), networks, volumes, events, clock: systemClock, random: systemRandom, log: silentLogger, host: fakeHost, mounts: fakeMounts(),
-    stateDir: join(root, 'state'), runDir: join(root, 'run'), cgroupRoot: '/t', ps: async () => 'UID PID CMD\n',
-  })
-  const handler = engineHandler({ containers, images: images(), networks, volumes, events, builder: undefined, committer: undefined, system, clock: systemClock, log: silentLogger })
-  server = createServer(handler.request)
-  server.on('upgrade', handler.upgrade)
-  server.listen(socketPath)
-  await once(server, 'listening')
+  api = await openTestApi()
+  ;({ socketPath, call, created } = api)
 })
 
 after(async () => {
-  server.closeAllConnections()
-  server.close()
-  await containers[Symbol.asyncDispose]()
-  rmSync(root, { recursive: true })
+  await api[Symbol.asyncDispose]()
 })
-
-interface Answer {
-  readonly status: number
-  readonly headers: IncomingMessage['headers']
-  readonly body: Buffer
-  readonly json: () => Record<string, unknown>
-}
-
-async function call(method: string, path: string, body?: unknown): Promise<Answer> {
-  const text = body === undefined ? undefined : JSON.stringify(body)
-  const req = request({ socketPath, method, path, headers: text === undefined ? {} : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) } })
-  req.end(text)
-  const [res]: IncomingMessage[] = await once(req, 'response')
-  const chunks: Buffer[] = []
-  if (res === undefined) throw new Error('no response')
-  for await (const chunk of res) chunks.push(Buffer.from(chunk))
-  const bytes = Buffer.concat(chunks)
-  return { status: res.statusCode ?? 0, headers: res.headers, body: bytes, json: () => Object.fromEntries(Object.entries(JSON.parse(bytes.toString()))) }
-}
-
-async function created(command: readonly string[], more: object = {}): Promise<string> {
-  const { status, json } = await call('POST', '/v1.50/containers/create', { Image: 'bb:1', Cmd: command, ...more })
-  assert.equal(status, 201)
-  return String(json()['Id'])
-}
 
 /** Everything the server says on one raw connection; `input` is sent after the head, then half-closed. */
 async function raw(path: string, input: string, options: { readonly body?: string; readonly onHead?: () => void } = {}): Promise<string> {

@@ -7,7 +7,7 @@ import type { IncomingMessage } from 'node:http'
 import { ServerResponse } from '#base/http-module.ts'
 import type { Duplex } from 'node:stream'
 import { asFault, Fault, isFault } from '#base/fault.ts'
-import { parseTarget, RouteTable, sendJson, signalOf } from '#base/http.ts'
+import { parseTarget, RouteTable, sendEmpty, sendJson, signalOf } from '#base/http.ts'
 import type { EngineBackend } from './backend.ts'
 import type { Exchange, Handler } from './exchange.ts'
 import { containerRoutes } from './routes/containers.ts'
@@ -16,6 +16,8 @@ import { execRoutes } from './routes/exec.ts'
 import { imageRoutes } from './routes/images.ts'
 import { buildRoutes } from './routes/build.ts'
 import { networkRoutes } from './routes/networks.ts'
+import { diskUsageRoutes } from './routes/disk-usage.ts'
+import { swarmRoutes } from './routes/swarm.ts'
 import { systemRoutes } from './routes/system.ts'
 import { volumeRoutes } from './routes/volumes.ts'
 import { latestVersion, oldestVersion } from './version.ts'
@@ -24,10 +26,17 @@ export interface EngineHandler {
   readonly request: (req: IncomingMessage, res: ServerResponse) => void
   /** For the server's `upgrade` event. */
   readonly upgrade: (req: IncomingMessage, socket: Duplex, head: Buffer) => void
+  /** For the server's `clientError` event: what is no HTTP is told so. */
+  readonly clientError: (error: Error, socket: Duplex) => void
 }
+
+/** For `createServer`: X-Registry-Config carries credentials of many registries, and Go's servers take heads of a megabyte. */
+export const engineServerOptions: { readonly maxHeaderSize: number } = { maxHeaderSize: 1 << 20 }
 
 const allRoutes: readonly (readonly [method: string, pattern: string, handler: Handler])[] = [
   ...systemRoutes,
+  ...diskUsageRoutes,
+  ...swarmRoutes,
   ...containerRoutes,
   ...containerStreamRoutes,
   ...execRoutes,
@@ -45,6 +54,11 @@ export function engineHandler(backend: EngineBackend): EngineHandler {
     try {
       const { path, query } = parseTarget(req.url ?? '/')
       const { minorVersion, rest } = versionOf(path)
+      if (req.method === 'OPTIONS') {
+        setHeaders(res, backend)
+        sendEmpty(res)
+        return
+      }
       const match = routes.find(req.method ?? 'GET', rest)
       if (match.kind !== 'found') throw new Fault('notFound', 'page not found')
       setHeaders(res, backend)
@@ -55,6 +69,13 @@ export function engineHandler(backend: EngineBackend): EngineHandler {
   }
 
   return {
+    clientError(error, socket) {
+      backend.log.debug({ error: error.message }, 'a request was no HTTP')
+      // A head of which nothing was answered yet.
+      const tooLong = 'code' in error && error.code === 'HPE_HEADER_OVERFLOW'
+      if (socket.writable) socket.end(`HTTP/1.1 ${tooLong ? '431 Request Header Fields Too Large' : '400 Bad Request'}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+      else socket.destroy()
+    },
     request: (req, res) => void serve(req, res, undefined),
     upgrade(req, socket, head) {
       const res = new ServerResponse(req)

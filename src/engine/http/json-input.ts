@@ -6,6 +6,7 @@ import { Fault } from '#base/fault.ts'
 
 export class JsonInput {
   readonly #fields: ReadonlyMap<string, unknown>
+  #folded: ReadonlyMap<string, unknown> | undefined
   readonly path: string
 
   constructor(fields: ReadonlyMap<string, unknown>, path: string) {
@@ -28,16 +29,18 @@ export class JsonInput {
   }
 
   has(name: string): boolean {
-    const value = this.#fields.get(name)
-    return value !== undefined && value !== null
+    return this.raw(name) !== undefined
   }
 
   keys(): string[] {
     return [...this.#fields.keys()]
   }
 
+  /** Go's JSON reader, whose habits clients know, takes field names in any case where none fits exactly. */
   raw(name: string): unknown {
-    return this.#fields.get(name) ?? undefined
+    if (this.#fields.has(name)) return this.#fields.get(name) ?? undefined
+    this.#folded ??= new Map([...this.#fields].map(([key, value]) => [key.toLowerCase(), value]))
+    return this.#folded.get(name.toLowerCase()) ?? undefined
   }
 
   string(name: string): string | undefined {

@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { rfc3339Nano } from '#base/clock.ts'
 import { systemErrorCode } from '#base/fault.ts'
+import type { Container } from '../contract/containers.ts'
 import type { RuntimeStats } from '../contract/runtime.ts'
 import type { EngineBackend } from './backend.ts'
 
@@ -17,7 +18,7 @@ const never = '0001-01-01T00:00:00Z'
 export async function statsJson(backend: EngineBackend, id: string, previous: StatsSample | undefined): Promise<StatsSample> {
   const { containers, system, clock } = backend
   const container = await containers.inspect(id)
-  const [stats, systemCpuNs, networks] = await Promise.all([containers.stats(id), systemCpuTimeNs(), networkCounters(container.state.pid)])
+  const [stats, systemCpuNs, networks] = await Promise.all([containers.stats(id), systemCpuTimeNs(), ownsNetwork(container) ? networkCounters(container.state.pid) : undefined])
   const readAt = stats === undefined ? never : rfc3339Nano(clock.nowNs())
   const cpu = stats === undefined ? emptyCpu : cpuJson(stats, systemCpuNs, system.cpus)
   const json = {
@@ -39,7 +40,7 @@ export async function statsJson(backend: EngineBackend, id: string, previous: St
 
 function cpuJson({ cpu }: RuntimeStats, systemCpuNs: bigint, cpus: number): object {
   return {
-    cpu_usage: { total_usage: cpu.totalNs, usage_in_kernelmode: cpu.systemNs, usage_in_usermode: cpu.userNs },
+    cpu_usage: { total_usage: cpu.totalNs, ...(cpu.perProcessorNs === undefined ? {} : { percpu_usage: cpu.perProcessorNs.slice(0, cpus) }), usage_in_kernelmode: cpu.systemNs, usage_in_usermode: cpu.userNs },
     system_cpu_usage: systemCpuNs,
     online_cpus: cpus,
     throttling_data: { periods: cpu.periods, throttled_periods: cpu.throttledPeriods, throttled_time: cpu.throttledNs },
@@ -51,8 +52,11 @@ function memoryJson({ memory }: RuntimeStats, hostBytes: number, v2: boolean): o
   return { usage: memory.usageBytes, ...(v2 || memory.maxUsageBytes === undefined ? {} : { max_usage: memory.maxUsageBytes }), stats: memory.counters, limit }
 }
 
+const blkioLists = ['io_service_bytes_recursive', 'io_serviced_recursive', 'io_queue_recursive', 'io_service_time_recursive', 'io_wait_time_recursive', 'io_merged_recursive', 'io_time_recursive', 'sectors_recursive']
+
 function blkioJson(stats: RuntimeStats | undefined): object {
-  const rows = stats?.blockIo ?? []
+  if (stats === undefined) return Object.fromEntries(blkioLists.map((name) => [name, null]))
+  const rows = stats.blockIo
   const entry = (value: (row: (typeof rows)[number]) => number): object[] => rows.map((row) => ({ major: row.major, minor: row.minor, op: row.op, value: value(row) }))
   return {
     io_service_bytes_recursive: entry(({ bytes }) => bytes),
@@ -71,6 +75,11 @@ async function systemCpuTimeNs(): Promise<bigint> {
   const text = await readFile('/proc/stat', 'utf8')
   const ticks = text.slice(0, text.indexOf('\n')).trim().split(/\s+/).slice(1, 8)
   return ticks.reduce((sum, tick) => sum + BigInt(tick), 0n) * 10_000_000n
+}
+
+/** The host's interfaces, another container's or none are not its own. */
+function ownsNetwork({ spec }: Container): boolean {
+  return (spec.network?.mode ?? 'networks') === 'networks'
 }
 
 /** The interfaces that the container's process sees, without `lo`. */

@@ -80,12 +80,35 @@ export interface ServeOptions {
   readonly detachKeys: Buffer | undefined
 }
 
+/**
+ * Tells a client that is gone from one that only ended its input: both read as an end, but where the other side of a socket is closed
+ * the kernel refuses even a write of nothing (EPIPE). Without this a quiet container would keep the sessions of all who left.
+ */
+function probe(socket: Duplex): void {
+  if (!socket.destroyed && !socket.writableEnded) socket.write(Buffer.alloc(0))
+}
+
 /** Carries bytes both ways until the output ends or the client goes. */
 export async function serveSession({ socket, head }: HijackTarget, session: StreamSession, { tty, log, detachKeys }: ServeOptions): Promise<void> {
-  const leave = (): void => session.close()
+  let detached = false
+  // Who goes takes the input along; who detaches leaves the process its own.
+  const leave = (): void => {
+    const { stdin } = session
+    if (!detached && stdin !== undefined && !stdin.writableEnded && !stdin.destroyed) stdin.end()
+    session.close()
+  }
   socket.on('error', (error: Error) => log.debug({ error: error.message }, 'a stream client went away'))
   socket.on('close', leave)
-  feedStdin({ socket, head }, session, tty ? detachKeys : undefined)
+  socket.on('end', () => probe(socket))
+  // Gone while the session was made: its `close` was told already.
+  if (socket.destroyed) leave()
+  const detach = (): void => {
+    detached = true
+    session.close()
+    // Closed both ways: who types on is told so.
+    socket.end(() => socket.destroy())
+  }
+  feedStdin({ socket, head }, session, { detach, keys: tty ? detachKeys : undefined })
   try {
     await pumpOutput(session, socket, tty)
   } catch (error) {
@@ -96,29 +119,33 @@ export async function serveSession({ socket, head }: HijackTarget, session: Stre
   }
 }
 
-function feedStdin({ socket, head }: { readonly socket: Duplex; readonly head: Buffer }, session: StreamSession, detachKeys: Buffer | undefined): void {
+function feedStdin({ socket, head }: { readonly socket: Duplex; readonly head: Buffer }, session: StreamSession, { detach, keys }: { readonly detach: () => void; readonly keys: Buffer | undefined }): void {
   const { stdin } = session
   if (stdin === undefined) {
     // Nobody takes the input, but its end must be seen.
     socket.resume()
     return
   }
-  const filter = detachKeys === undefined ? undefined : detachFilter(detachKeys)
+  const resume = (): void => void socket.resume()
+  const filter = keys === undefined ? undefined : detachFilter(keys)
   const take = (typed: Buffer): void => {
     const { bytes, detached } = filter?.(typed) ?? { bytes: typed, detached: false }
     if (bytes.length > 0 && !stdin.destroyed && !stdin.writableEnded && !stdin.write(bytes)) {
       socket.pause()
-      stdin.once('drain', () => socket.resume())
+      stdin.once('drain', resume)
     }
-    if (!detached) return
-    session.close()
-    // Closed both ways: who types on is told so.
-    socket.end(() => socket.destroy())
+    if (detached) detach()
   }
-  stdin.on('error', () => socket.resume())
+  const finish = (): void => void stdin.end()
+  stdin.on('error', resume)
   if (head.length > 0) take(head)
   socket.on('data', take)
-  socket.on('end', () => stdin.end())
+  socket.on('end', finish)
+  // A container's input outlives its clients: nothing of theirs stays with it.
+  socket.once('close', () => {
+    stdin.off('error', resume)
+    stdin.off('drain', resume)
+  })
 }
 
 /** For clients that read the stream from an ordinary response (no upgrade asked for). */

@@ -20,6 +20,7 @@ import { chainIdsOf, ImageStore } from './image-store.ts'
 import { importRoot } from './import-root.ts'
 import { loadArchive } from './load.ts'
 import { pullImage } from './pull.ts'
+import { lookupRemote, searchRemote, searchTarget } from './remote.ts'
 import { pushImage } from './push.ts'
 import { saveArchive } from './save.ts'
 
@@ -102,6 +103,16 @@ export async function openImages(options: OpenImagesOptions): Promise<OpenedImag
         onProgress: transfer.onProgress ?? (() => {}),
         signal: transfer.signal ?? new AbortController().signal,
       }, known)
+    },
+    async lookup(name, ask = {}) {
+      const reference = withDefaultTag(parseReference(name))
+      using client = connect(reference.registry, ask.auth)
+      return await lookupRemote(client, reference, ask.signal)
+    },
+    async search(term, ask) {
+      const target = searchTarget(term)
+      using client = connect(target.registry, ask.auth)
+      return await searchRemote(client, target.term, ask)
     },
     async authenticate(auth) {
       const registry = serverOf(auth)

@@ -27,10 +27,14 @@ export interface CgroupStats {
   readonly cpuUsageNs: bigint
   readonly cpuUserNs: bigint
   readonly cpuSystemNs: bigint
+  /** Per processor; only the controllers of version 1 tell. */
+  readonly cpuPerProcessorNs?: readonly bigint[]
   readonly cpuPeriods: bigint
   readonly cpuThrottledPeriods: bigint
   readonly cpuThrottledNs: bigint
   readonly memoryUsageBytes: bigint
+  /** The most so far, where the kernel tells it. */
+  readonly memoryPeakBytes?: bigint
   /** The machine's memory size where no limit is set is the caller's business: undefined here. */
   readonly memoryLimitBytes: bigint | undefined
   /** Page cache that can be dropped: `usage - inactiveFile` is the working set Kubernetes and Docker show. */

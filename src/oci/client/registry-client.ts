@@ -108,6 +108,17 @@ export class RegistryClient implements Disposable {
     return { digest, mediaType: answer.headers['content-type']?.split(';')[0]?.trim() ?? '', bytes }
   }
 
+  /** Docker's old search (`/v1/search`), which Docker Hub and some registries still have. The answer is what they say, unread. */
+  async search(term: string, limit: number, signal?: AbortSignal): Promise<unknown> {
+    const base = this.registry === dockerHub ? new URL('https://index.docker.io/') : await this.#baseUrl(signal)
+    const target = new URL('/v1/search', base)
+    target.searchParams.set('q', term)
+    target.searchParams.set('n', String(limit))
+    const answer = await this.#ask({ method: 'GET', path: target, access: undefined, headers: { Accept: 'application/json', 'X-Docker-Token': 'true' }, signal })
+    if (answer.status !== 200) throw await refusal(answer, `search on ${this.registry}`)
+    return parseJson(await readBody(answer.body, { maxBytes: maxAnswerBytes }), 'search answer')
+  }
+
   /** A blob's bytes from `start` on. The caller checks the digest. `whole` says that a range was asked for but all is sent. */
   async blob(repository: string, digest: Digest, options: { readonly start?: number; readonly signal?: AbortSignal } = {}): Promise<{ readonly body: Readable; readonly whole: boolean }> {
     const start = options.start ?? 0

@@ -1,12 +1,14 @@
 /** `POST /build`, the classic protocol: a context archive in, JSON lines out (Engine API `ImageBuild`). */
 import { Fault } from '#base/fault.ts'
-import { sendJson } from '#base/http.ts'
+import { sendEmpty, sendJson } from '#base/http.ts'
 import { parseJson } from '#base/json.ts'
 import type { BuildMessage, BuildRequest } from '../backend.ts'
 import type { Exchange, Handler } from '../exchange.ts'
+import { parseFilters } from '../filters.ts'
 import { JsonInput, queryBoolean, queryNumber } from '../json-input.ts'
 import { ProgressStream } from '../progress.ts'
 import { authsHeader } from '../registry-auth.ts'
+import { untilNs } from './containers.ts'
 
 function mapParameter(query: URLSearchParams, name: string): Record<string, string | null> {
   const text = query.get(name)
@@ -84,13 +86,26 @@ async function build(exchange: Exchange): Promise<void> {
   out.end()
 }
 
-async function pruneBuilds({ res, query, backend }: Exchange): Promise<void> {
-  const pruned = await backend.builder?.prune({ keepBytes: queryNumber(query, 'keep-storage') || 0 })
+async function pruneBuilds({ res, query, backend, minorVersion }: Exchange): Promise<void> {
+  const filters = parseFilters(query, ['description', 'id', 'inuse', 'parent', 'private', 'shared', 'type', 'unused-for', 'until'])
+  const until = (filters.get('until') ?? filters.get('unused-for'))?.[0]
+  const now = backend.clock.nowNs()
+  // The first name was given up for the second with 1.48.
+  const keepBytes = (minorVersion >= 48 ? queryNumber(query, 'reserved-space') : undefined) ?? queryNumber(query, 'keep-storage') ?? 0
+  const pruned = await backend.builder?.prune({ keepBytes, ...(until === undefined ? {} : { unusedForMs: Number((now - untilNs(until, now)) / 1_000_000n) }) })
+  backend.events.publish({ type: 'builder', action: 'prune', actor: { id: '', attributes: { reclaimed: String(pruned?.reclaimedBytes ?? 0) } } })
   sendJson(res, { CachesDeleted: pruned === undefined || pruned.deleted.length === 0 ? null : pruned.deleted, SpaceReclaimed: pruned?.reclaimedBytes ?? 0 })
+}
+
+/** Builds of the classic protocol end with their connection; no other build is known by an id. */
+async function cancelBuild({ res, query }: Exchange): Promise<void> {
+  if (!query.get('id')) throw new Fault('invalidArgument', 'build ID not provided')
+  sendEmpty(res)
 }
 
 export const buildRoutes: readonly (readonly [string, string, Handler])[] = [
   ['POST', '/build', build],
+  ['POST', '/build/cancel', cancelBuild],
   ['POST', '/build/prune', pruneBuilds],
 ]
 

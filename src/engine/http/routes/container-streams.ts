@@ -7,18 +7,18 @@ import { jsonText } from '#base/json.ts'
 import { attributesText, logAttributesOf } from '../../containers/log-options.ts'
 import type { Container, LogQuery, WaitCondition } from '../../contract/containers.ts'
 import type { PathStat } from '../../contract/snapshots.ts'
-import { parseDetachKeys } from '../detach-keys.ts'
+import { detachFilter, parseDetachKeys } from '../detach-keys.ts'
 import { param, type Exchange, type Handler } from '../exchange.ts'
 import { queryBoolean, queryNumber, queryTimeNs } from '../json-input.ts'
 import { statsJson } from '../stats-json.ts'
 import { acceptUpgrade, frame, headRead, serveResponse, serveSession, streamMediaType, writeAll } from '../streams.ts'
+import { acceptWebSocket, requireUpgrade, serveWebSocket } from '../web-socket.ts'
 
 async function attach(exchange: Exchange): Promise<void> {
   const { backend, query, hijack, res, req, minorVersion } = exchange
   const container = await backend.containers.inspect(param(exchange, 'id'))
   const { tty } = container.effective
-  const detachKeys = parseDetachKeys(query.get('detachKeys'))
-  if (detachKeys === undefined) throw new Fault('invalidArgument', `Invalid detach keys (${query.get('detachKeys')}) provided`)
+  const detachKeys = detachKeysOf(query)
   const session = await backend.containers.attach(container.id, {
     stdin: queryBoolean(query, 'stdin'),
     stdout: queryBoolean(query, 'stdout'),
@@ -34,6 +34,28 @@ async function attach(exchange: Exchange): Promise<void> {
   acceptUpgrade(hijack, mediaType)
   await headRead(hijack, backend.clock)
   await serveSession(hijack, session, { tty, log: backend.log, detachKeys })
+}
+
+/** Up to 1.41 the web socket always carries all three streams (version-history.md, 1.42). */
+async function attachSocket(exchange: Exchange): Promise<void> {
+  const { backend, query, minorVersion } = exchange
+  const container = await backend.containers.inspect(param(exchange, 'id'))
+  const hijack = requireUpgrade(exchange.hijack)
+  const keys = detachKeysOf(query)
+  const wanted = (name: string): boolean => minorVersion < 42 || queryBoolean(query, name)
+  const session = await backend.containers.attach(container.id, { stdin: wanted('stdin'), stdout: wanted('stdout'), stderr: wanted('stderr'), stream: queryBoolean(query, 'stream'), logs: queryBoolean(query, 'logs') })
+  try {
+    const client = await acceptWebSocket(hijack)
+    await serveWebSocket(client, session, { log: backend.log, binary: minorVersion >= 28, filter: container.effective.tty ? detachFilter(keys) : undefined })
+  } finally {
+    session.close()
+  }
+}
+
+function detachKeysOf(query: URLSearchParams): Buffer {
+  const keys = parseDetachKeys(query.get('detachKeys'))
+  if (keys === undefined) throw new Fault('invalidArgument', `Invalid detach keys (${query.get('detachKeys')}) provided`)
+  return keys
 }
 
 async function logs(exchange: Exchange): Promise<void> {
@@ -69,20 +91,24 @@ function logRange(query: URLSearchParams): Pick<LogQuery, 'tail' | 'sinceNs' | '
   return { ...(lines === undefined || !Number.isInteger(lines) || lines < 0 ? {} : { tail: lines }), ...(sinceNs === undefined ? {} : { sinceNs }), ...(untilNs === undefined ? {} : { untilNs }) }
 }
 
-function conditionOf(text: string | null): WaitCondition {
+function conditionOf({ query, minorVersion }: Exchange): WaitCondition {
+  // Clients before 1.30 know no conditions.
+  const text = minorVersion < 30 ? null : query.get('condition')
   if (text === null || text === '' || text === 'not-running') return 'not-running'
   if (text === 'next-exit' || text === 'removed') return text
   throw new Fault('invalidArgument', `invalid condition: "${text}"`)
 }
 
 async function wait(exchange: Exchange): Promise<void> {
-  const { backend, query, res, signal } = exchange
-  const { result } = await backend.containers.wait(param(exchange, 'id'), conditionOf(query.get('condition')), signal)
+  const { backend, res, signal, minorVersion } = exchange
+  const { result } = await backend.containers.wait(param(exchange, 'id'), conditionOf(exchange), signal)
   // The client starts the container only after it has seen the headers.
   res.writeHead(200, { 'Content-Type': 'application/json' })
   res.flushHeaders()
   const { exitCode, error } = await result
-  res.end(`${jsonText({ StatusCode: exitCode, ...(error === undefined ? {} : { Error: { Message: error } }) })}\n`)
+  // `Error: null` until 1.41; later the field is left out.
+  const problem = error === undefined ? (minorVersion < 42 ? { Error: null } : {}) : { Error: { Message: error } }
+  res.end(`${jsonText({ StatusCode: exitCode, ...problem })}\n`)
 }
 
 async function resize(exchange: Exchange): Promise<void> {
@@ -99,10 +125,10 @@ export function sizeOf(query: URLSearchParams): { readonly rows: number; readonl
 }
 
 async function stats(exchange: Exchange): Promise<void> {
-  const { backend, query, res, signal } = exchange
+  const { backend, query, res, signal, minorVersion } = exchange
   const { id } = await backend.containers.inspect(param(exchange, 'id'))
   const stream = queryBoolean(query, 'stream', true)
-  const oneShot = queryBoolean(query, 'one-shot')
+  const oneShot = minorVersion >= 41 && queryBoolean(query, 'one-shot')
   res.writeHead(200, { 'Content-Type': 'application/json' })
   res.flushHeaders()
   let previous = stream || oneShot ? undefined : await statsJson(backend, id, undefined)
@@ -141,7 +167,7 @@ async function getArchive(exchange: Exchange): Promise<void> {
 
 async function putArchive(exchange: Exchange): Promise<void> {
   const { backend, query, req, res, signal } = exchange
-  await backend.containers.writeArchive(param(exchange, 'id'), wantedPath(query), req, { noOverwriteDirNonDir: queryBoolean(query, 'noOverwriteDirNonDir'), signal })
+  await backend.containers.writeArchive(param(exchange, 'id'), wantedPath(query), req, { noOverwriteDirNonDir: queryBoolean(query, 'noOverwriteDirNonDir'), copyUidGid: queryBoolean(query, 'copyUIDGID'), signal })
   sendEmpty(res)
 }
 
@@ -154,6 +180,7 @@ async function exportRoot(exchange: Exchange): Promise<void> {
 
 export const containerStreamRoutes: readonly (readonly [string, string, Handler])[] = [
   ['POST', '/containers/:id/attach', attach],
+  ['GET', '/containers/:id/attach/ws', attachSocket],
   ['GET', '/containers/:id/logs', logs],
   ['POST', '/containers/:id/wait', wait],
   ['POST', '/containers/:id/resize', resize],

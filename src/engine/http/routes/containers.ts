@@ -7,7 +7,7 @@ import { containerSpecOf, restartOf } from '../container-spec.ts'
 import { isInheritedMode } from '../create/mounts.ts'
 import { changeableLimitsFrom, pidsLimitFrom } from '../create/resources.ts'
 import { jsonBody, param, type Exchange, type Handler } from '../exchange.ts'
-import { anyOf, labelsMatch, parseFilters, type Filters } from '../filters.ts'
+import { anyOf, booleanFilter, labelsMatch, parseFilters, type Filters } from '../filters.ts'
 import { JsonInput, queryBoolean, queryNumber } from '../json-input.ts'
 
 async function create(exchange: Exchange): Promise<void> {
@@ -92,7 +92,17 @@ async function inspect(exchange: Exchange): Promise<void> {
   const { backend, query, res, minorVersion } = exchange
   const container = await backend.containers.inspect(param(exchange, 'id'))
   const sizes = queryBoolean(query, 'size') ? { sizes: await backend.containers.sizes(container.id) } : {}
-  sendJson(res, inspectJson(container, { minorVersion, networkIds: await networkIdsOf(backend), rootDir: backend.system.rootDir, ...sizes }))
+  sendJson(res, inspectJson(container, { minorVersion, networkIds: await networkIdsOf(backend), rootDir: backend.system.rootDir, imageVolumes: await imageVolumes(backend, container), ...sizes }))
+}
+
+/** What the image declares; an image that is gone declares nothing any more. */
+async function imageVolumes({ images }: Exchange['backend'], { imageId }: Container): Promise<readonly string[]> {
+  try {
+    return Object.keys((await images.resolve(imageId)).config.config?.Volumes ?? {})
+  } catch (error) {
+    if (isFault(error, 'notFound')) return []
+    throw error
+  }
 }
 
 const listFilters = ['ancestor', 'before', 'exited', 'expose', 'health', 'id', 'is-task', 'isolation', 'label', 'name', 'network', 'publish', 'since', 'status', 'volume', 'namespace']
@@ -101,6 +111,7 @@ async function list({ backend, query, res, minorVersion }: Exchange): Promise<vo
   const filters = parseFilters(query, listFilters)
   const limit = queryNumber(query, 'limit') ?? 0
   const all = queryBoolean(query, 'all') || limit > 0 || ['status', 'exited', 'before', 'since'].some((key) => filters.has(key))
+  requireMeaning(filters, backend.containers.list())
   const namespace = filters.get('namespace')?.[0]
   const everything = backend.containers.list({ namespace: namespace === 'k8s' || namespace === 'all' ? namespace : 'docker' })
   const ancestors = await ancestorIds(backend, filters)
@@ -149,11 +160,35 @@ async function ancestorIds({ images }: Exchange['backend'], filters: Filters): P
 
 const statuses = ['created', 'running', 'paused', 'restarting', 'removing', 'exited', 'dead']
 
+/** Values that can mean nothing are refused, whatever containers there are. */
+function requireMeaning(filters: Filters, everything: readonly Container[]): void {
+  const wrong = (key: string, holds: (value: string) => boolean): string | undefined => filters.get(key)?.find((value) => !holds(value))
+  const status = wrong('status', (value) => statuses.includes(value))
+  if (status !== undefined) throw new Fault('invalidArgument', `invalid filter 'status=${status}'`)
+  const exited = wrong('exited', (value) => /^-?\d+$/.test(value))
+  if (exited !== undefined) throw new Fault('invalidArgument', `strconv.Atoi: parsing ${JSON.stringify(exited)}: invalid syntax`)
+  const health = wrong('health', (value) => ['none', 'starting', 'healthy', 'unhealthy'].includes(value))
+  if (health !== undefined) throw new Fault('invalidArgument', `unrecognized filter value for health: ${health}`)
+  for (const key of ['publish', 'expose']) {
+    const port = wrong(key, (value) => /^\d{1,5}(-\d{1,5})?(\/(tcp|udp|sctp))?$/.test(value))
+    if (port !== undefined) throw new Fault('invalidArgument', `error while looking up for ${key} ${port}: expected a port or a range of ports, such as 80, 8000-8010/tcp`)
+  }
+  for (const key of ['before', 'since']) {
+    const name = wrong(key, (value) => everything.some((other) => refersTo(other, value)))
+    if (name !== undefined) throw new Fault('notFound', `No such container: ${name}`)
+  }
+}
+
+function refersTo({ id, name }: Container, ref: string): boolean {
+  return name === ref.replace(/^\//, '') || id.startsWith(ref)
+}
+
 function passes(container: Container, { filters, ancestors, everything }: { readonly filters: Filters; readonly ancestors: ReadonlySet<string>; readonly everything: readonly Container[] }): boolean {
   const { id, name, state, effective, imageId } = container
-  const find = (ref: string): Container | undefined => everything.find((other) => other.name === ref.replace(/^\//, '') || other.id.startsWith(ref))
-  for (const status of filters.get('status') ?? []) if (!statuses.includes(status)) throw new Fault('invalidArgument', `invalid filter 'status=${status}'`)
+  const find = (ref: string): Container | undefined => everything.find((other) => refersTo(other, ref))
   return (
+    // Nothing here is a swarm's task.
+    booleanFilter(filters, 'is-task') !== true &&
     labelsMatch(filters, effective.labels) &&
     anyOf(filters, 'status', (status) => state.status === status) &&
     anyOf(filters, 'exited', (code) => state.status === 'exited' && state.exitCode === Number(code)) &&
@@ -164,7 +199,7 @@ function passes(container: Container, { filters, ancestors, everything }: { read
     anyOf(filters, 'network', (network) => networksOf(container).some((name_) => name_ === network || (network.length >= 12 && name_.startsWith(network)))) &&
     anyOf(filters, 'volume', (volume) => container.mounts.some(({ name: mounted, target, source }) => mounted === volume || target === volume || source === volume)) &&
     anyOf(filters, 'publish', (port) => container.endpoints.some(({ ports }) => ports.some((binding) => portMatches(port, binding.hostPort, binding.protocol)))) &&
-    anyOf(filters, 'expose', (port) => effective.exposedPorts.some((exposed) => portMatches(port, Number.parseInt(exposed, 10), exposed.split('/')[1] ?? 'tcp'))) &&
+    anyOf(filters, 'expose', (port) => isUp(container) && (container.spec.network?.mode ?? 'networks') === 'networks' && effective.exposedPorts.some((exposed) => portMatches(port, Number.parseInt(exposed, 10), exposed.split('/')[1] ?? 'tcp'))) &&
     anyOf(filters, 'before', (ref) => container.createdAtNs < (find(ref)?.createdAtNs ?? 0n)) &&
     anyOf(filters, 'since', (ref) => container.createdAtNs > (find(ref)?.createdAtNs ?? container.createdAtNs))
   )

@@ -13,6 +13,7 @@ async function create(exchange: Exchange): Promise<void> {
   const [rows, columns] = (input.array('ConsoleSize') ?? []).map(Number)
   const detachKeys = input.string('DetachKeys')
   if (detachKeys) requireDetachKeys(detachKeys)
+  const channels = [...(input.boolean('AttachStdout') === true ? ['stdout' as const] : []), ...(input.boolean('AttachStderr') === true ? ['stderr' as const] : [])]
   const spec: ExecSpec = {
     command: input.command('Cmd') ?? [],
     env: input.strings('Env') ?? [],
@@ -21,7 +22,8 @@ async function create(exchange: Exchange): Promise<void> {
     privileged: input.boolean('Privileged') ?? false,
     tty: input.boolean('Tty') ?? false,
     stdin: input.boolean('AttachStdin') ?? false,
-    attachOutput: (input.boolean('AttachStdout') ?? false) || (input.boolean('AttachStderr') ?? false),
+    attachOutput: channels.length > 0,
+    channels,
     ...(detachKeys ? { detachKeys } : {}),
     ...(rows && columns ? { consoleSize: { rows, columns } } : {}),
   }
@@ -90,8 +92,8 @@ async function inspect(exchange: Exchange): Promise<void> {
     ExitCode: exitCode ?? null,
     ProcessConfig: { tty: spec.tty ?? false, entrypoint, arguments: args, privileged: spec.privileged ?? false, ...(spec.user ? { user: spec.user } : {}) },
     OpenStdin: spec.stdin ?? false,
-    OpenStderr: spec.attachOutput ?? true,
-    OpenStdout: spec.attachOutput ?? true,
+    OpenStderr: spec.channels?.includes('stderr') ?? spec.attachOutput ?? true,
+    OpenStdout: spec.channels?.includes('stdout') ?? spec.attachOutput ?? true,
     CanRemove: false,
     ContainerID: containerId,
     // Bytes, as Go writes them.

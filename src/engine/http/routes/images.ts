@@ -2,44 +2,51 @@
 import { pipeline } from 'node:stream/promises'
 import { Fault } from '#base/fault.ts'
 import { sendEmpty, sendJson } from '#base/http.ts'
+import { parseJson } from '#base/json.ts'
+import { platformFit, platformText, type Platform } from '#oci/platform.ts'
 import type { ContainerDefaults, Image, ImageRemoval, ImageUser, TransferProgress } from '../../contract/images.ts'
 import { changedDefaults } from '../changes.ts'
 import type { EngineBackend } from '../backend.ts'
 import { param, type Exchange, type Handler } from '../exchange.ts'
 import { anyOf, booleanFilter, labelsMatch, parseFilters } from '../filters.ts'
-import { queryBoolean } from '../json-input.ts'
+import { sharedSizes } from '../image-sizes.ts'
+import { JsonInput, queryBoolean } from '../json-input.ts'
 import { ProgressStream } from '../progress.ts'
 import { authHeader } from '../registry-auth.ts'
+import { shaped } from '../version-shape.ts'
 import { untilNs } from './containers.ts'
+import { distribution, search } from './remote-images.ts'
 
 function seconds(rfc3339: string): number {
   const ms = Date.parse(rfc3339)
   return Number.isNaN(ms) ? 0 : Math.floor(ms / 1000)
 }
 
-export function imageSummaryJson(image: Image, minorVersion: number): object {
+export function imageSummaryJson(image: Image, minorVersion: number, use: { readonly containers?: number; readonly sharedBytes?: number } = {}): object {
   const dangling = image.repoTags.length === 0 && image.repoDigests.length === 0
   // Old clients print `<none>` from these words, new ones from empty lists.
   const none = dangling && minorVersion < 43
-  return {
-    Containers: -1,
+  return shaped('imageSummary', {
+    Containers: use.containers ?? -1,
     Created: seconds(image.createdAt),
     Id: image.id,
     Labels: image.config.config?.Labels ?? null,
     ParentId: image.parentId ?? '',
-    RepoDigests: none ? ['<none>@<none>'] : image.repoDigests,
+    // Null until 1.42 where there are none.
+    RepoDigests: none ? ['<none>@<none>'] : image.repoDigests.length === 0 && minorVersion < 43 ? null : image.repoDigests,
     RepoTags: none ? ['<none>:<none>'] : image.repoTags,
-    SharedSize: -1,
+    SharedSize: use.sharedBytes ?? -1,
     Size: image.sizeBytes,
-    ...(minorVersion < 44 ? { VirtualSize: image.sizeBytes } : {}),
-  }
+    VirtualSize: image.sizeBytes,
+  }, minorVersion)
 }
 
 const listFilters = ['before', 'dangling', 'label', 'label!', 'reference', 'since', 'until']
 
 async function list({ backend, query, res, minorVersion }: Exchange): Promise<void> {
   const filters = parseFilters(query, listFilters)
-  const old = query.get('filter')
+  // Gone with 1.41.
+  const old = minorVersion < 41 ? query.get('filter') : null
   const images = await backend.images.list({ all: queryBoolean(query, 'all') })
   const createdOf = async (key: string): Promise<number[]> => Promise.all((filters.get(key) ?? []).map(async (name) => seconds((await backend.images.resolve(name)).createdAt)))
   const [before, since] = await Promise.all([createdOf('before'), createdOf('since')])
@@ -58,7 +65,8 @@ async function list({ backend, query, res, minorVersion }: Exchange): Promise<vo
     const repoTags = image.repoTags.filter((tag) => references.some((pattern) => referenceMatches(tag, pattern)))
     return repoTags.length === 0 ? [] : [{ ...image, repoTags }]
   })
-  sendJson(res, shown.map((image) => imageSummaryJson(image, minorVersion)))
+  const shared = minorVersion >= 42 && queryBoolean(query, 'shared-size') ? sharedSizes(images) : undefined
+  sendJson(res, shown.map((image) => imageSummaryJson(image, minorVersion, shared === undefined ? {} : { sharedBytes: shared.get(image.id) ?? 0 })))
 }
 
 /** `busybox`, `busybox:1*`, `*\/app`: shell patterns on the familiar name, with or without tag. */
@@ -81,17 +89,21 @@ function configJson(defaults: ContainerDefaults): object {
 }
 
 async function inspect(exchange: Exchange): Promise<void> {
-  const image = await exchange.backend.images.resolve(param(exchange, 'name'))
+  const { query, minorVersion, backend, res } = exchange
+  const platform = minorVersion >= 49 ? platformOf(query) : undefined
+  if (platform !== undefined && queryBoolean(query, 'manifests')) throw new Fault('invalidArgument', 'conflicting options: manifests and platform options cannot both be set')
+  const image = await resolved(backend, param(exchange, 'name'), platform)
   const { config, sizeBytes } = image
-  const old = exchange.minorVersion < 44 ? { VirtualSize: sizeBytes } : {}
-  sendJson(exchange.res, {
+  const answer = {
     Id: image.id,
     RepoTags: image.repoTags,
     RepoDigests: image.repoDigests,
     Parent: image.parentId ?? '',
     Comment: config.comment ?? config.history?.at(-1)?.comment ?? '',
-    Created: image.createdAt,
-    ...(exchange.minorVersion < 45 ? { Container: '', ContainerConfig: configJson({}) } : {}),
+    // Since 1.44 an image that does not say when it was made has no such field.
+    ...(config.created === undefined && minorVersion >= 44 ? {} : { Created: image.createdAt }),
+    Container: '',
+    ContainerConfig: configJson({}),
     DockerVersion: '',
     Author: config.author ?? '',
     Config: configJson(config.config ?? {}),
@@ -99,15 +111,41 @@ async function inspect(exchange: Exchange): Promise<void> {
     ...(config.variant === undefined ? {} : { Variant: config.variant }),
     Os: config.os,
     Size: sizeBytes,
-    ...old,
+    VirtualSize: sizeBytes,
     GraphDriver: { Data: null, Name: 'overlay2' },
     RootFS: { Type: 'layers', Layers: config.rootfs.diff_ids },
     Metadata: { LastTagTime: image.lastTaggedAtMs === undefined ? '0001-01-01T00:00:00Z' : new Date(image.lastTaggedAtMs).toISOString() },
-  })
+  }
+  sendJson(res, shaped('imageInspect', answer, minorVersion))
+}
+
+/** `platform={"os":"linux","architecture":"arm64"}`: an OCI platform, of which both words are needed. */
+function platformOf(query: URLSearchParams): Platform | undefined {
+  const text = query.get('platform')
+  return text === null || text === '' ? undefined : platformFrom(text, 'platform')
+}
+
+function platformFrom(text: string, name: string): Platform {
+  const input = JsonInput.of(parseJson(text, `query parameter '${name}'`), name)
+  const [os, architecture, variant] = [input.string('os'), input.string('architecture'), input.string('variant')]
+  if (!os || !architecture) throw new Fault('invalidArgument', `${name}: both OS and Architecture must be provided`)
+  return { os, architecture, ...(variant ? { variant } : {}) }
+}
+
+/** One image has one platform here: another one that is asked for is not there. */
+async function resolved({ images }: EngineBackend, name: string, platform: Platform | undefined): Promise<Image> {
+  const image = await images.resolve(name)
+  if (platform !== undefined) requirePlatform(image, name, platform)
+  return image
+}
+
+function requirePlatform({ config }: Image, name: string, wanted: Platform): void {
+  const own: Platform = { os: config.os, architecture: config.architecture, ...(config.variant === undefined ? {} : { variant: config.variant }) }
+  if (platformFit(wanted, own) === 0) throw new Fault('notFound', `image with reference ${name} was found but does not provide the specified platform (${platformText(wanted)})`)
 }
 
 async function history(exchange: Exchange): Promise<void> {
-  const image = await exchange.backend.images.resolve(param(exchange, 'name'))
+  const image = await resolved(exchange.backend, param(exchange, 'name'), exchange.minorVersion >= 48 ? platformOf(exchange.query) : undefined)
   let layer = 0
   const steps = (image.config.history ?? []).map((step) => ({ step, sizeBytes: step.empty_layer === true ? 0 : (image.layerSizes?.[layer++] ?? 0) })).toReversed()
   sendJson(
@@ -163,6 +201,7 @@ async function importRoot({ query, backend, req, signal }: Exchange, source: str
     ...(repo ? { name: named(repo, query.get('tag')) } : {}),
     ...(platform ? { platform } : {}),
   })
+  if (repo) publish(backend, 'tag', image.id, { name: named(repo, query.get('tag') || 'latest') })
   publish(backend, 'import', image.id, { name: image.id })
   out.line({ status: image.id })
 }
@@ -181,9 +220,11 @@ async function tag(exchange: Exchange): Promise<void> {
 }
 
 async function push(exchange: Exchange): Promise<void> {
-  const { backend, query, res, signal, req } = exchange
+  const { backend, query, res, signal, req, minorVersion } = exchange
   const out = new ProgressStream(res)
   const name = named(param(exchange, 'name'), query.get('tag'))
+  const platform = minorVersion >= 46 ? platformOf(query) : undefined
+  if (platform !== undefined) await resolved(backend, name, platform)
   try {
     const auth = authHeader(req.headers['x-registry-auth'])
     const { tag: pushed, digest, sizeBytes } = await backend.images.push(name, { signal, onProgress: (progress) => out.progress(progress), ...(auth === undefined ? {} : { auth }) })
@@ -214,7 +255,8 @@ function removalsJson(backend: EngineBackend, removals: readonly ImageRemoval[])
 }
 
 async function remove(exchange: Exchange): Promise<void> {
-  const { backend, query, res } = exchange
+  const { backend, query, res, minorVersion } = exchange
+  for (const text of minorVersion >= 50 ? query.getAll('platforms') : []) await resolved(backend, param(exchange, 'name'), platformFrom(text, 'platforms'))
   const removals = await backend.images.remove(param(exchange, 'name'), { force: queryBoolean(query, 'force'), noPrune: queryBoolean(query, 'noprune'), usedBy: imageUsers(backend) })
   sendJson(res, removalsJson(backend, removals))
 }
@@ -234,16 +276,20 @@ async function prune({ backend, query, res }: Exchange): Promise<void> {
 }
 
 async function save(exchange: Exchange): Promise<void> {
-  const { query, backend, res, signal, params } = exchange
-  const names = params['name'] === undefined ? query.getAll('names') : [params['name']]
+  const { query, backend, res, signal, params, minorVersion } = exchange
+  // Old clients write several into one parameter.
+  const names = params['name'] === undefined ? query.getAll('names').flatMap((several) => several.split(',')) : [params['name']]
   if (names.length === 0) throw new Fault('invalidArgument', "no image was named: give 'names'")
+  const platform = minorVersion >= 48 ? platformOf(query) : undefined
+  if (platform !== undefined) for (const name of names) await resolved(backend, name, platform)
   const tar = await backend.images.save(names, { signal })
   for (const name of names) publish(backend, 'save', name, { name })
   res.writeHead(200, { 'Content-Type': 'application/x-tar' })
   await pipeline(tar, res)
 }
 
-async function load({ backend, query, req, res, signal }: Exchange): Promise<void> {
+async function load({ backend, query, req, res, signal, minorVersion }: Exchange): Promise<void> {
+  const platform = minorVersion >= 48 ? platformOf(query) : undefined
   const out = new ProgressStream(res)
   const quiet = queryBoolean(query, 'quiet', true)
   try {
@@ -251,6 +297,7 @@ async function load({ backend, query, req, res, signal }: Exchange): Promise<voi
       signal,
       ...(quiet ? {} : { onProgress: (progress) => out.progress(progress) }),
       onLoaded: (image, names) => {
+        if (platform !== undefined) requirePlatform(image, names[0] ?? image.id, platform)
         publish(backend, 'load', image.id, { name: image.id })
         if (names.length === 0) out.line({ stream: `Loaded image ID: ${image.id}\n` })
         for (const name of names) out.line({ stream: `Loaded image: ${name}\n` })
@@ -262,13 +309,10 @@ async function load({ backend, query, req, res, signal }: Exchange): Promise<voi
   out.end()
 }
 
-async function search({ res }: Exchange): Promise<void> {
-  sendJson(res, [])
-}
-
 export const imageRoutes: readonly (readonly [string, string, Handler])[] = [
   ['GET', '/images/json', list],
   ['GET', '/images/search', search],
+  ['GET', '/distribution/:name+/json', distribution],
   ['POST', '/images/create', create],
   ['POST', '/images/load', load],
   ['POST', '/images/prune', prune],

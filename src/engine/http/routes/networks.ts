@@ -10,19 +10,20 @@ import { checkDefaultBridge, endpointOf } from '../create/network.ts'
 import { jsonBody, param, type Exchange, type Handler } from '../exchange.ts'
 import { anyOf, labelsMatch, parseFilters, type Filters } from '../filters.ts'
 import { JsonInput } from '../json-input.ts'
+import { shaped } from '../version-shape.ts'
 import { untilNs } from './containers.ts'
 
 const predefined = ['bridge', 'host', 'none']
 
 function networkJson(network: Network, minorVersion: number, containers: object): object {
   const { ipam } = network
-  return {
+  const answer = {
     Name: network.name,
     Id: network.id,
     Created: rfc3339Nano(network.createdAtNs),
     Scope: network.scope,
     Driver: network.driver,
-    ...(minorVersion >= 48 ? { EnableIPv4: network.enableIPv4 ?? true } : {}),
+    EnableIPv4: network.enableIPv4 ?? true,
     EnableIPv6: network.enableIPv6,
     IPAM: {
       Driver: ipam.driver,
@@ -38,6 +39,7 @@ function networkJson(network: Network, minorVersion: number, containers: object)
     Options: network.options,
     Labels: network.labels,
   }
+  return shaped('network', answer, minorVersion)
 }
 
 async function containersJson({ networks, containers }: EngineBackend, network: Network): Promise<object> {
@@ -184,6 +186,7 @@ async function prune({ backend, query, res }: Exchange): Promise<void> {
       if (!isFault(error, 'permissionDenied')) throw error
     }
   }
+  backend.events.publish({ type: 'network', action: 'prune', actor: { id: '', attributes: { reclaimed: '0' } } })
   sendJson(res, { NetworksDeleted: deleted.length === 0 ? null : deleted })
 }
 

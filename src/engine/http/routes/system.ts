@@ -1,18 +1,15 @@
 /** `_ping`, `version`, `info`, `events`, `system/df`, `auth`. */
 import { rfc3339Nano } from '#base/clock.ts'
+import { Fault } from '#base/fault.ts'
 import { sendBytes, sendEmpty, sendJson } from '#base/http.ts'
 import { jsonText } from '#base/json.ts'
 import type { EngineEvent } from '../../contract/events.ts'
-import { summaryJson } from '../container-json.ts'
 import { jsonBody, type Exchange, type Handler } from '../exchange.ts'
 import { parseFilters } from '../filters.ts'
 import { JsonInput, queryTimeNs } from '../json-input.ts'
 import { authOf } from '../registry-auth.ts'
+import { shaped } from '../version-shape.ts'
 import { latestVersion, oldestVersion } from '../version.ts'
-import { eventFilterKeys } from '../../events/event-filters.ts'
-import { networkIdsOf } from './containers.ts'
-import { imageSummaryJson } from './images.ts'
-import { volumeJson } from './volumes.ts'
 
 async function ping({ res }: Exchange): Promise<void> {
   // No BuildKit: clients then use the classic builder without asking.
@@ -41,14 +38,20 @@ async function version({ res, backend }: Exchange): Promise<void> {
   })
 }
 
-async function info({ res, backend }: Exchange): Promise<void> {
+/** Clients up to 1.24 are told names only. */
+function securityOptions(seccomp: boolean, minorVersion: number): string[] {
+  if (!seccomp) return []
+  return [minorVersion < 25 ? 'seccomp' : 'name=seccomp,profile=default']
+}
+
+async function info({ res, backend, minorVersion }: Exchange): Promise<void> {
   const { system, containers, images, clock } = backend
   const all = containers.list()
   const count = (...statuses: string[]): number => all.filter(({ state }) => statuses.includes(state.status)).length
   const running = count('running')
   const paused = count('paused')
   const imageCount = (await images.list({ all: true })).length
-  sendJson(res, {
+  const answer = {
     ID: system.id,
     Containers: all.length,
     ContainersRunning: running,
@@ -56,11 +59,13 @@ async function info({ res, backend }: Exchange): Promise<void> {
     ContainersStopped: all.length - running - paused,
     Images: imageCount,
     Driver: 'overlay2',
-    DriverStatus: [['Supports d_type', 'true']],
+    DriverStatus: [['Backing Filesystem', system.fileSystem], ['Supports d_type', 'true'], ['Native Overlay Diff', 'true'], ['userxattr', 'false']],
     Plugins: { Volume: ['local'], Network: ['bridge', 'host', 'macvlan', 'null'], Authorization: null, Log: ['json-file', 'local'] },
     MemoryLimit: true,
     SwapLimit: true,
+    // No limit of the kernel's own memory is set, whatever this kernel could do.
     KernelMemory: false,
+    KernelMemoryTCP: false,
     CpuCfsPeriod: true,
     CpuCfsQuota: true,
     CPUShares: true,
@@ -80,7 +85,7 @@ async function info({ res, backend }: Exchange): Promise<void> {
     NEventsListener: 0,
     KernelVersion: system.kernelVersion,
     OperatingSystem: system.operatingSystem,
-    OSVersion: '',
+    OSVersion: system.operatingSystemVersion,
     OSType: 'linux',
     Architecture: system.architecture === 'arm64' ? 'aarch64' : 'x86_64',
     IndexServerAddress: 'https://index.docker.io/v1/',
@@ -102,18 +107,21 @@ async function info({ res, backend }: Exchange): Promise<void> {
     Labels: [],
     ExperimentalBuild: false,
     ServerVersion: system.engineVersion,
-    Runtimes: { [system.runtime.name]: { path: system.runtime.path } },
+    Runtimes: { [system.runtime.name]: { path: system.runtime.path, status: {} } },
     DefaultRuntime: system.runtime.name,
     Swarm: { NodeID: '', NodeAddr: '', LocalNodeState: 'inactive', ControlAvailable: false, Error: '', RemoteManagers: null },
     LiveRestoreEnabled: true,
     Isolation: '',
-    InitBinary: '',
+    InitBinary: system.initBinary,
     ContainerdCommit: { ID: '', Expected: '' },
     RuncCommit: { ID: system.runtime.version, Expected: system.runtime.version },
     InitCommit: { ID: '', Expected: '' },
-    SecurityOptions: system.seccomp ? ['name=seccomp,profile=default'] : [],
+    SecurityOptions: securityOptions(system.seccomp, minorVersion),
+    FirewallBackend: { Driver: 'nftables' },
+    CDISpecDirs: [],
     Warnings: null,
-  })
+  }
+  sendJson(res, shaped('info', answer, minorVersion))
 }
 
 function eventJson(event: EngineEvent): object {
@@ -124,9 +132,10 @@ function eventJson(event: EngineEvent): object {
 }
 
 async function events({ res, backend, query, signal }: Exchange): Promise<void> {
-  const filters = parseFilters(query, eventFilterKeys)
+  const filters = parseFilters(query, undefined)
   const sinceNs = queryTimeNs(query, 'since') ?? (query.get('since') === '0' ? 0n : undefined)
   const untilNs = queryTimeNs(query, 'until')
+  if (sinceNs !== undefined && untilNs !== undefined && untilNs < sinceNs) throw new Fault('invalidArgument', `\`since\` time (${query.get('since')}) cannot be after \`until\` time (${query.get('until')})`)
   const stream = backend.events.subscribe({ filters, signal, ...(sinceNs === undefined ? {} : { sinceNs }), ...(untilNs === undefined ? {} : { untilNs }) })
   res.writeHead(200, { 'Content-Type': 'application/json' })
   res.flushHeaders()
@@ -142,62 +151,15 @@ async function auth(exchange: Exchange): Promise<void> {
   sendJson(exchange.res, { Status: 'Login Succeeded', ...(identityToken === undefined ? {} : { IdentityToken: identityToken }) })
 }
 
-async function df({ res, backend, minorVersion }: Exchange): Promise<void> {
-  const { containers, images, volumes, clock } = backend
-  const all = containers.list()
-  const list = await images.list()
-  const users = (id: string): number => all.filter(({ imageId }) => imageId === id).length
-  const layers = new Map(list.map(({ topLayer, sizeBytes }) => [topLayer, sizeBytes]))
-  const networkIds = await networkIdsOf(backend)
-  const volumeRows = await Promise.all(
-    (await volumes.list()).map(async (volume) => {
-      const { sizeBytes, references } = await volumes.usage(volume.name)
-      return { ...volumeJson(volume, minorVersion), UsageData: { RefCount: references, Size: sizeBytes } }
-    }),
-  )
-  sendJson(res, {
-    LayersSize: [...layers.values()].reduce((sum, size) => sum + size, 0),
-    Images: list.map((image) => ({ ...imageSummaryJson(image, minorVersion), Containers: users(image.id), SharedSize: 0 })),
-    Containers: await Promise.all(all.map(async (container) => summaryJson(container, { nowNs: clock.nowNs(), minorVersion, networkIds, imageName: container.spec.image, sizes: await containers.sizes(container.id) }))),
-    Volumes: volumeRows,
-    BuildCache: [],
-    BuilderSize: 0,
-  })
-}
-
-/** No swarm here; clients ask all the same. */
-async function noSwarm({ res }: Exchange): Promise<void> {
-  sendJson(res, { message: 'This node is not part of a swarm. Berth schedules with Kubernetes: use kubectl.' }, { status: 503 })
-}
-
-async function noPlugins({ res }: Exchange): Promise<void> {
-  sendJson(res, [])
-}
-
 async function noSession({ res }: Exchange): Promise<void> {
   sendEmpty(res, { status: 404 })
 }
-
 
 export const systemRoutes: readonly (readonly [string, string, Handler])[] = [
   ['GET', '/_ping', ping],
   ['GET', '/version', version],
   ['GET', '/info', info],
   ['GET', '/events', events],
-  ['GET', '/system/df', df],
   ['POST', '/auth', auth],
-  ['GET', '/swarm', noSwarm],
-  ['GET', '/services', noSwarm],
-  ['GET', '/nodes', noSwarm],
-  ['GET', '/tasks', noSwarm],
-  ['GET', '/secrets', noSwarm],
-  ['GET', '/configs', noSwarm],
-  ['POST', '/swarm/init', noSwarm],
-  ['POST', '/swarm/join', noSwarm],
-  ['POST', '/swarm/leave', noSwarm],
-  ['POST', '/services/create', noSwarm],
-  ['POST', '/secrets/create', noSwarm],
-  ['POST', '/configs/create', noSwarm],
-  ['GET', '/plugins', noPlugins],
   ['POST', '/session', noSession],
 ]

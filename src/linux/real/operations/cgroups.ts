@@ -237,14 +237,18 @@ function statsV1(path: string): CgroupStats {
   const account = figures(read('cpuacct', 'cpuacct.stat'))
   const memory = figures(read('memory', 'memory.stat'))
   const limit = figure(read('memory', 'memory.limit_in_bytes'))
+  const peak = figure(read('memory', 'memory.max_usage_in_bytes'))
+  const processors = read('cpuacct', 'cpuacct.usage_percpu')?.trim()
   return {
     cpuUsageNs: figure(read('cpuacct', 'cpuacct.usage')) ?? 0n,
     cpuUserNs: (account.get('user') ?? 0n) * nsPerTick,
     cpuSystemNs: (account.get('system') ?? 0n) * nsPerTick,
+    ...(processors === undefined ? {} : { cpuPerProcessorNs: processors.split(/\s+/).map(BigInt) }),
     cpuPeriods: cpu.get('nr_periods') ?? 0n,
     cpuThrottledPeriods: cpu.get('nr_throttled') ?? 0n,
     cpuThrottledNs: cpu.get('throttled_time') ?? 0n,
     memoryUsageBytes: figure(read('memory', 'memory.usage_in_bytes')) ?? 0n,
+    ...(peak === undefined ? {} : { memoryPeakBytes: peak }),
     memoryLimitBytes: limit === undefined || limit > unlimited ? undefined : limit,
     memoryInactiveFileBytes: memory.get('total_inactive_file') ?? 0n,
     memoryStat: Object.fromEntries(memory),
