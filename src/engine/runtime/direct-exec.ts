@@ -35,7 +35,10 @@ export async function startDirectExec(parts: DirectExecParts, id: string, folder
     const output = request.sink === undefined ? 'null' : 'pipeOut'
     const child = await processes.start(argv, { stdio: [request.stdin ? 'pipeIn' : 'null', output, output], session: true, cgroup })
     const pid = await Promise.race([pidFile.written, child.exited.then(() => pidFile.read())])
-    if (pid === undefined) throw runtimeFault(`exec in container ${id}`, (await readTextIfThere(complaints)) ?? 'crun ended without a word')
+    if (pid === undefined) {
+      closePipes(child)
+      throw runtimeFault(`exec in container ${id}`, (await readTextIfThere(complaints)) ?? 'crun ended without a word')
+    }
     const attachment = request.sink === undefined ? undefined : new PipeAttachment(child, request.sink)
     return {
       pid,
@@ -48,6 +51,11 @@ export async function startDirectExec(parts: DirectExecParts, id: string, folder
   } finally {
     pidFile.close()
   }
+}
+
+/** Of a command that did not come to run nobody reads what it says: its pipes would stay open for ever. */
+export function closePipes({ stdio }: Pick<Child, 'stdio'>): void {
+  for (const stream of stdio) stream?.destroy()
 }
 
 /** Told by inotify when crun has written it. */

@@ -9,7 +9,7 @@ import type { Clock } from '#base/clock.ts'
 import { SocketAttachment } from './attachment.ts'
 import { type BundlePaths, removeFolder } from './bundle.ts'
 import { control, execArguments, execEnvironment, type RuntimeTool, SyncMessages } from './conmon.ts'
-import { startDirectExec } from './direct-exec.ts'
+import { closePipes, startDirectExec } from './direct-exec.ts'
 import { runtimeFault } from './failure.ts'
 
 export interface ExecParts {
@@ -65,6 +65,7 @@ class ExecStart {
     if (answer === undefined || answer.data <= 0) {
       attachment?.close()
       await conmon.exited
+      closePipes(conmon)
       throw runtimeFault(`exec in container ${this.#id}`, answer?.message ?? 'conmon ended without an answer')
     }
     return {
@@ -89,6 +90,7 @@ class ExecStart {
     const answer = await sync.next()
     sync.close()
     await conmon.exited
+    closePipes(conmon)
     await attachment?.closed
     await removeFolder(this.#folder)
     // A conmon that was killed took the process's code with it.
