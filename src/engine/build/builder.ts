@@ -126,7 +126,7 @@ export class Builder implements ImageBuilder {
       const image = await this.#buildPlan(shared, failed)
       for (const tag of request.tags) {
         await this.#options.images.tag(image.id, tag)
-        request.onMessage({ kind: 'stream', text: `Successfully tagged ${tag}\n` })
+        request.onMessage({ kind: 'stream', text: `Successfully tagged ${tag}\n`, note: 'other' })
       }
       // `docker build -q` prints the one line it gets.
       if (asked.quiet) asked.onMessage({ kind: 'stream', text: `${image.id}\n` })
@@ -206,7 +206,7 @@ export class Builder implements ImageBuilder {
     warnUnusedArgs(request, plan)
     const image = await this.#storeImage(shared, state)
     request.onMessage({ kind: 'imageId', id: image.id })
-    request.onMessage({ kind: 'stream', text: `Successfully built ${image.id.replace(/^sha256:/, '').slice(0, 12)}\n` })
+    request.onMessage({ kind: 'stream', text: `Successfully built ${image.id.replace(/^sha256:/, '').slice(0, 12)}\n`, note: 'other' })
     return image
   }
 

@@ -92,7 +92,7 @@ export class StageRun {
       const { state, triggers } = await this.#base()
       this.#sayState(state)
       let current = state
-      if (triggers.length > 0) channel.text(`# Executing ${triggers.length} build trigger${triggers.length === 1 ? '' : 's'}\n`)
+      if (triggers.length > 0) channel.note(`# Executing ${triggers.length} build trigger${triggers.length === 1 ? '' : 's'}\n`)
       for (const trigger of triggers) current = await this.#step(current, trigger)
       for (const [index, instruction] of this.#stage.instructions.entries()) {
         this.#announce(firstStep + 1 + index, totalSteps, instruction.original)
@@ -115,11 +115,11 @@ export class StageRun {
   }
 
   #announce(step: number, total: number, original: string): void {
-    this.#run.channel.text(`Step ${step}/${total} : ${original}\n`)
+    this.#run.channel.say({ kind: 'stream', text: `Step ${step}/${total} : ${original}\n`, step: { number: step, total, instruction: original } })
   }
 
   #sayState({ chainId }: StageState): void {
-    this.#run.channel.text(chainId === undefined ? ' ---> \n' : ` ---> ${chainId.replace(/^sha256:/, '').slice(0, 12)}\n`)
+    this.#run.channel.note(chainId === undefined ? ' ---> \n' : ` ---> ${chainId.replace(/^sha256:/, '').slice(0, 12)}\n`)
   }
 
   // ---- FROM ----------------------------------------------------------------------------------------------------------
@@ -240,7 +240,7 @@ export class StageRun {
     return keys.run(key, async () => {
       const known = request.noCache ? undefined : cache.get(key, 'step')
       if (known !== undefined && this.#mayUse(step.next(known)) && (known.layer === undefined || (await this.#shared.options.snapshots.has(known.layer.chainId)))) {
-        this.#run.channel.text(' ---> Using cache\n')
+        this.#run.channel.note(' ---> Using cache\n', 'cached')
         if (known.layer !== undefined) this.#keep(known.layer.chainId, known.layer.diffId)
         await cache.touch(key)
         return known
@@ -317,7 +317,7 @@ export class StageRun {
       await writeFile(join(own, 'script'), command.script, { mode: 0o755 })
       mounts.push(bindMount(join(own, 'script'), scriptPath, true))
     }
-    this.#run.channel.text(` ---> Running in ${id.slice(0, 12)}\n`)
+    this.#run.channel.note(` ---> Running in ${id.slice(0, 12)}\n`)
     const tail = new OutputTail()
     const exitCode = await runCommand(options, {
       id,

@@ -118,7 +118,14 @@ export interface BuildRequest {
 
 export type BuildMessage =
   /** Text as the classic builder prints it, with its line feeds: `Step 1/3 : FROM scratch\n`, ` ---> 123…\n`. */
-  | { readonly kind: 'stream'; readonly text: string }
+  | {
+      readonly kind: 'stream'
+      readonly text: string
+      /** The text announces this step. */
+      readonly step?: { readonly number: number; readonly total: number; readonly instruction: string }
+      /** The text is the classic builder's own remark, no command's output; `cached`: that the step was known. */
+      readonly note?: 'cached' | 'other'
+    }
   /** Progress of a FROM's pull. */
   | { readonly kind: 'status'; readonly id?: string; readonly status: string; readonly currentBytes?: number; readonly totalBytes?: number }
   /** The id of the image, once it stands. */

@@ -1,8 +1,9 @@
 /** `POST /build`, the classic protocol: a context archive in, JSON lines out (Engine API `ImageBuild`). */
-import { Fault } from '#base/fault.ts'
+import { asFault, Fault } from '#base/fault.ts'
 import { sendEmpty, sendJson } from '#base/http.ts'
 import { parseJson } from '#base/json.ts'
 import type { BuildMessage, BuildRequest } from '../backend.ts'
+import { BuildTrace } from '../build-trace.ts'
 import type { Exchange, Handler } from '../exchange.ts'
 import { parseFilters } from '../filters.ts'
 import { JsonInput, queryBoolean, queryNumber } from '../json-input.ts'
@@ -26,8 +27,9 @@ function listParameter(query: URLSearchParams, name: string): string[] {
 }
 
 function requestOf({ query, req, signal }: Exchange, onMessage: (message: BuildMessage) => void): BuildRequest {
+  // BuildKit's clients offer the files over their session (filesync); others send them as the body, as ever.
+  if (query.get('remote') === 'client-session') throw new Fault('unimplemented', 'BuildKit is not supported: build with DOCKER_BUILDKIT=0')
   if (query.get('remote')) throw new Fault('unimplemented', 'remote build contexts are not supported: send the context as an archive')
-  if (query.get('version') === '2') throw new Fault('unimplemented', 'BuildKit is not supported: build with DOCKER_BUILDKIT=0')
   const ulimits = query.get('ulimits')
   return {
     context: req,
@@ -64,7 +66,9 @@ async function build(exchange: Exchange): Promise<void> {
   const { builder } = backend
   if (builder === undefined) throw new Fault('unimplemented', 'this engine has no builder')
   const out = new ProgressStream(res)
+  const trace = exchange.query.get('version') === '2' ? new BuildTrace(backend.clock, (line) => out.line(line)) : undefined
   const tell = (message: BuildMessage): void => {
+    if (trace !== undefined) return trace.tell(message)
     switch (message.kind) {
       case 'stream':
         out.line({ stream: message.text })
@@ -81,6 +85,7 @@ async function build(exchange: Exchange): Promise<void> {
   try {
     await builder.build(request)
   } catch (error) {
+    trace?.end(asFault(error).message)
     out.fail(error)
   }
   out.end()

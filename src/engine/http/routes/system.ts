@@ -151,8 +151,18 @@ async function auth(exchange: Exchange): Promise<void> {
   sendJson(exchange.res, { Status: 'Login Succeeded', ...(identityToken === undefined ? {} : { IdentityToken: identityToken }) })
 }
 
-async function noSession({ res }: Exchange): Promise<void> {
-  sendEmpty(res, { status: 404 })
+/**
+ * What a BuildKit client offers to a build (gRPC over the upgraded connection: credentials, files). A build whose context is its
+ * body needs none of it, so the offer stands unused until the client takes it back. Nobody offers without an upgrade.
+ */
+async function session({ hijack, res, backend }: Exchange): Promise<void> {
+  if (hijack === undefined) return sendEmpty(res, { status: 404 })
+  const { req, socket } = hijack
+  socket.write(`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${req.headers.upgrade}\r\n\r\n`)
+  socket.on('error', (error: Error) => backend.log.debug({ error: error.message }, 'a build session went away'))
+  socket.on('end', () => socket.end())
+  socket.resume()
+  await new Promise<void>((done) => socket.once('close', () => done()))
 }
 
 export const systemRoutes: readonly (readonly [string, string, Handler])[] = [
@@ -161,5 +171,5 @@ export const systemRoutes: readonly (readonly [string, string, Handler])[] = [
   ['GET', '/info', info],
   ['GET', '/events', events],
   ['POST', '/auth', auth],
-  ['POST', '/session', noSession],
+  ['POST', '/session', session],
 ]
