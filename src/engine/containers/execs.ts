@@ -15,6 +15,7 @@ import type { HostFacts } from './host.ts'
 import { lookUpIdentity } from './identity.ts'
 import { OutputQueue } from './output-queue.ts'
 import { execFault } from './runtime-failure.ts'
+import { linkEnv, linksOf, stillLinked } from './legacy-links.ts'
 import { processEnv, rlimitsOf } from './spec.ts'
 
 export interface ExecTableOptions {
@@ -174,7 +175,8 @@ export class ExecTable {
     const capabilities = capabilitiesOf({ privileged: spec.privileged === true || security.privileged === true, add: security.capAdd ?? [], drop: security.capDrop ?? [] }, host.unavailableCapabilities)
     const root = identity.uid === 0
     const own = new Set((spec.env ?? []).map((line) => line.split('=', 1)[0]))
-    const env = [...entry.effective.env.filter((line) => !own.has(line.split('=', 1)[0])), ...(spec.env ?? []).filter((line) => line.includes('='))]
+    const inherited = [...linkEnv(entry.record.name, stillLinked(linksOf(entry), this.#options.entry)), ...entry.effective.env]
+    const env = [...inherited.filter((line) => !own.has(line.split('=', 1)[0])), ...(spec.env ?? []).filter((line) => line.includes('='))]
     return {
       terminal: spec.tty ?? false,
       ...(exec.size === undefined ? {} : { consoleSize: { height: exec.size.rows, width: exec.size.columns } }),

@@ -44,6 +44,8 @@ export interface LauncherOptions {
   readonly initPath: string | undefined
   /** Another container, for `container:` modes. */
   readonly find: (ref: string) => Entry
+  /** Another container by its id; undefined: it is gone. */
+  readonly entry: (id: string) => Entry | undefined
 }
 
 interface Networking {
@@ -215,13 +217,13 @@ export class Launcher {
     const aliases = name === 'bridge' ? [] : [...new Set([record.name, ...(spec.aliases ?? []), id.slice(0, 12), effective.hostname])]
     const isPublished = entry.endpoints.some((endpoint) => endpoint.ports.length > 0)
     const ports = !internal && !isPublished && record.spec.network?.mode === 'networks' ? portsOf(record.spec.network, effective.exposedPorts) : []
-    const endpoint = await networks.connect(id, networkId, { ...spec, aliases, ports })
+    const endpoint = await networks.connect(id, networkId, { ...spec, aliases, ports, containerName: record.name })
     entry.endpoints = [...entry.endpoints, endpoint]
     events.publish({ type: 'network', action: 'connect', actor: { id: networkId, attributes: { container: id, name, type: driver } }, namespace: record.spec.namespace })
   }
 
   /** Tells that a container left a network. */
-  left({ id, record }: Entry, { networkId, networkName, driver = 'bridge' }: Endpoint): void {
+  left({ id, record }: Entry, { networkId, networkName, driver = 'bridge' }: Pick<Endpoint, 'networkId' | 'networkName' | 'driver'>): void {
     this.#options.events.publish({ type: 'network', action: 'disconnect', actor: { id: networkId, attributes: { container: id, name: networkName, type: driver } }, namespace: record.spec.namespace })
   }
 
@@ -249,7 +251,7 @@ export class Launcher {
   }
 
   #hostsText(entry: Entry): string {
-    return hostsText(entry.effective.hostname, entry.record.spec, entry.endpoints, linkHosts(stillLinked(linksOf(entry), this.#options.find)))
+    return hostsText(entry.effective.hostname, entry.record.spec, entry.endpoints, linkHosts(stillLinked(linksOf(entry), this.#options.entry)))
   }
 
   async #writeFiles(entry: Entry, given: { readonly nameservers: readonly string[]; readonly search: readonly string[]; readonly options: readonly string[] }, hostNetwork: boolean): Promise<NetworkFiles> {
@@ -357,7 +359,6 @@ async function makeWorkingDir(rootfs: string, path: string): Promise<void> {
   }
 }
 
-/** On the default bridge. */
 /** What `-p` and `-P` ask for. */
 function portsOf(wanted: Extract<ContainerNetworking, { mode: 'networks' }>, exposed: readonly string[]): PortBinding[] {
   const ports = [...(wanted.ports ?? [])]

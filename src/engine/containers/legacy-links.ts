@@ -2,7 +2,7 @@
  * Links on the default bridge (`--link db:database`), which has no DNS: the other's address in /etc/hosts, and its ports and
  * environment as variables, under the names that Docker has for them.
  */
-import { Fault, isFault } from '#base/fault.ts'
+import { Fault } from '#base/fault.ts'
 import type { ContainerLink } from '../contract/containers.ts'
 import type { Entry } from './entry.ts'
 import type { ContainerRecord } from './record.ts'
@@ -33,14 +33,10 @@ export function linkedContainers(name: string, links: readonly ContainerLink[], 
 }
 
 /** For a container that runs: those that still do. */
-export function stillLinked(links: readonly ContainerLink[], find: (id: string) => Entry): Linked[] {
+export function stillLinked(links: readonly ContainerLink[], find: (id: string) => Entry | undefined): Linked[] {
   return links.flatMap((link) => {
-    try {
-      return linkTo(link, find(link.containerId)) ?? []
-    } catch (error) {
-      if (isFault(error, 'notFound')) return []
-      throw error
-    }
+    const other = find(link.containerId)
+    return other === undefined ? [] : (linkTo(link, other) ?? [])
   })
 }
 

@@ -75,7 +75,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     this.#options = options
     this.#paths = { records: new RecordFiles(`${options.stateDir}/containers`), runDir: options.runDir }
     this.#tasks = new TaskGroup((error) => options.log.error({ error: String(error) }, 'a container task failed'))
-    this.#launcher = new Launcher({ ...options, paths: this.#paths, initPath: options.initPath, find: (ref) => this.#find(ref) })
+    this.#launcher = new Launcher({ ...options, paths: this.#paths, initPath: options.initPath, find: (ref) => this.#find(ref), entry: (id) => this.#entries.get(id) })
     this.#logs = new ContainerLogs({ ...options, paths: this.#paths })
     this.#insight = new Insight(options)
     this.#archives = new ContainerArchives(options.snapshots)

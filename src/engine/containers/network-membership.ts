@@ -34,6 +34,11 @@ export async function leaveNetwork(entry: Entry, network: string, { networks, la
   const { id: networkId, name, driver } = await networks.get(network)
   const isUp = isLive(entry.record.lifecycle.status)
   if (wanted.mode === 'host' && driver === 'host') throw new Fault('invalidArgument', 'container cannot be disconnected from host network or connected to host network')
+  if (wanted.mode === 'none' && driver === 'null') {
+    if (isUp) launcher.left(entry, { networkId, networkName: name, driver })
+    entry.record = { ...entry.record, spec: { ...entry.record.spec, network: { mode: 'networks', endpoints: [] } } }
+    return
+  }
   const isIt = (endpoint: { readonly network: string }): boolean => [name, networkId, network].includes(endpoint.network)
   if (wanted.mode !== 'networks' || !wanted.endpoints.some(isIt)) throw new Fault('conflict', `container ${entry.id} is not connected to ${isUp ? '' : 'the '}network ${name}`)
   const endpoint = entry.endpoints.find((candidate) => candidate.networkId === networkId)

@@ -94,6 +94,8 @@ export interface PortBinding {
 export interface EndpointSpec {
   /** Names under which others on the network find it (container name and short id are added by the engine). */
   readonly aliases?: readonly string[]
+  /** For messages about the endpoint. */
+  readonly containerName?: string
   /** `NAME:ALIAS`: whoever has NAME on this network is found by ALIAS, too, by this container alone. */
   readonly links?: readonly string[]
   /** Further addresses of the interface, e.g. `169.254.5.5`. */

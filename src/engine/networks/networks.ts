@@ -304,11 +304,14 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
   }
 
   async #join(sandbox: SandboxRecord, { record, leases }: { readonly record: NetworkRecord; readonly leases: NetworkLeases }, spec: EndpointSpec): Promise<EndpointRecord> {
+    const id = randomHex(this.#options.random, 64)
     const addresses = leases.take(spec)
     let ports: readonly PortBinding[] = []
     try {
-      ports = await this.#reserve(record, addresses, spec.ports ?? [])
-      const endpoint = endpointRecord({ id: randomHex(this.#options.random, 64), sandbox, record, leases, addresses, spec, ports })
+      ports = await this.#reserve(record, addresses, spec).catch((error: unknown) => {
+        throw error instanceof Fault ? new Fault(error.code, `driver failed programming external connectivity on endpoint ${spec.containerName ?? sandbox.containerId} (${id}): ${error.message}`, { cause: error, details: error.details }) : error
+      })
+      const endpoint = endpointRecord({ id, sandbox, record, leases, addresses, spec, ports })
       await this.#attach(sandbox, endpoint, { record, sysctls: spec.driverOptions?.['com.docker.network.endpoint.sysctls'] ?? '' })
       return endpoint
     } catch (error) {
@@ -319,7 +322,7 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
   }
 
   /** Nobody comes in to an internal network from the host's ports, nor to a macvlan, which has addresses of the world's. */
-  async #reserve(record: NetworkRecord, { ipv4Address, ipv6Address }: EndpointAddresses, ports: readonly PortBinding[]): Promise<readonly PortBinding[]> {
+  async #reserve(record: NetworkRecord, { ipv4Address, ipv6Address }: EndpointAddresses, { ports = [] }: EndpointSpec): Promise<readonly PortBinding[]> {
     if (record.internal || record.driver !== 'bridge') return []
     const families: readonly Family[] = [...(ipv4Address === '' ? [] : [4 as const]), ...(ipv6Address === '' ? [] : [6 as const])]
     const hostAddress = record.options[option.hostAddress]

@@ -23,7 +23,7 @@ export function networkOf(mode: string, config: JsonInput, host: JsonInput): { r
   return {
     network: {
       mode: 'networks',
-      endpoints: [{ network: primary, spec: isDefault || links.length === 0 ? own : { ...own, links: [...(own.links ?? []), ...links] } }, ...others.map((network) => ({ network, spec: endpointOf(endpoints.object(network)) }))],
+      endpoints: [{ network: primary, spec: isDefault || links.length === 0 ? own : { ...own, links: [...new Set([...(own.links ?? []), ...links])] } }, ...others.map((network) => ({ network, spec: endpointOf(endpoints.object(network)) }))],
       ports: portBindingsOf(host),
       publishAll: host.boolean('PublishAllPorts') ?? false,
     },

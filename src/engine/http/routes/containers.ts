@@ -15,7 +15,7 @@ async function create(exchange: Exchange): Promise<void> {
   const { architecture, kernelVersion: kernelRelease, runtime } = backend.system
   const machine = { architecture, kernelRelease, runtimes: new Set(['runc', 'io.containerd.runc.v2', runtime.name]) }
   const { spec: wanted, volumesFrom, links, warnings: asked } = containerSpecOf({ body: await jsonBody(exchange), name: query.get('name') ?? undefined, platform: query.get('platform') ?? undefined, minorVersion, machine })
-  const spec = await withLinks(exchange, wanted, links)
+  const spec = await withDonor(exchange, await withLinks(exchange, wanted, links))
   for (const mode of [spec.ipcMode, spec.pidMode]) if (typeof mode === 'object' && 'container' in mode) await donor(backend, mode.container)
   const borrowed = await mountsOfOthers(exchange, volumesFrom, spec.mounts ?? [])
   try {
@@ -38,6 +38,16 @@ async function withLinks({ backend }: Exchange, spec: ContainerSpec, links: read
     found.push({ containerId: container.id, name: container.name, alias })
   }
   return { ...spec, network: { ...spec.network, links: found } }
+}
+
+/** Who shares another's network is shown the other's id, by whatever name it was given. */
+async function withDonor({ backend }: Exchange, spec: ContainerSpec): Promise<ContainerSpec> {
+  if (spec.network?.mode !== 'container') return spec
+  const { id } = await backend.containers.inspect(spec.network.ref)
+  const docker = JsonInput.of(spec.extension?.['docker'], 'docker')
+  const hostConfig = docker.object('hostConfig')
+  const asked = Object.fromEntries(hostConfig.keys().map((key) => [key, hostConfig.raw(key) ?? null]))
+  return { ...spec, network: { mode: 'container', ref: id }, extension: { docker: { config: docker.raw('config'), hostConfig: { ...asked, NetworkMode: `container:${id}` } } } }
 }
 
 async function linkedContainer({ containers }: Exchange['backend'], ref: string): Promise<Container> {

@@ -8,12 +8,14 @@ import { type Attribute, decodeAttributes, NetlinkSocket, NLM_F_CREATE, NLM_F_EX
 import { inNetworkNamespace, writeSysctl } from './namespaces.ts'
 
 const RTM = { newLink: 16, delLink: 17, getLink: 18, setLink: 19, newAddress: 20, delAddress: 21, getAddress: 22, newRoute: 24, delRoute: 25 } as const
-const IFLA = { address: 1, name: 3, mtu: 4, link: 5, master: 10, portInfo: 12, linkInfo: 18, statistics64: 23, netnsFd: 28 } as const
+const IFLA = { address: 1, name: 3, mtu: 4, link: 5, master: 10, portInfo: 12, linkInfo: 18, statistics64: 23, afSpec: 26, netnsFd: 28 } as const
 const IFLA_INFO_KIND = 1
 const IFLA_INFO_DATA = 2
 const VETH_INFO_PEER = 1
 const IFLA_MACVLAN_MODE = 1
 const IFLA_VLAN_ID = 1
+const IFLA_INET6_ADDR_GEN_MODE = 8
+const IN6_ADDR_GEN_MODE_NONE = 1
 const macvlanModes = { private: 1, vepa: 2, bridge: 4, passthru: 8 } as const
 const IFA = { address: 1, local: 2, broadcast: 4, flags: 8 } as const
 const IFA_F_NODAD = 2
@@ -268,10 +270,22 @@ function configureInside(inside: NetlinkSocket, request: Pick<AttachRequest, 'if
   const payload = inside.get({ type: RTM.getLink, flags: 0, header: linkHeader(), attributes: [{ type: IFLA.name, value: text(request.ifName) }], what: `find ${request.ifName}` })
   const index = payload.readInt32LE(4)
   for (const address of request.addresses) changeAddress(inside, { add: true, name: request.ifName, index, address })
+  if (!request.addresses.some((address) => address.includes(':'))) withoutLinkLocal(inside, request.ifName, index)
   setUp(inside, request.ifName, index)
   for (const gateway of request.gateways ?? []) changeRoute(inside, { destination: 'default', gateway, device: request.ifName }, true)
   for (const route of request.routes ?? []) changeRoute(inside, route, true)
   return { mac: macText(decodeAttributes(payload.subarray(16)).get(IFLA.address) ?? Buffer.alloc(6)) }
+}
+
+/** An interface that is given no IPv6 address makes none for itself, either: else neighbours would reach what IPv4's rules keep from them. */
+function withoutLinkLocal(socket: NetlinkSocket, name: string, index: number): void {
+  const attributes: Attribute[] = [{ type: IFLA.afSpec, value: [{ type: AF_INET6, value: [{ type: IFLA_INET6_ADDR_GEN_MODE, value: u8(IN6_ADDR_GEN_MODE_NONE) }] }] }]
+  try {
+    socket.change({ type: RTM.newLink, flags: 0, header: linkHeader({ index }), attributes, what: `keep ${name} from making IPv6 addresses` })
+  } catch (error) {
+    // No IPv6 at all.
+    if (!['EAFNOSUPPORT', 'EOPNOTSUPP', 'ENOTSUP'].includes(errnoOf(error) ?? '')) throw error
+  }
 }
 
 export function deleteLink(request: InNamespace & { readonly name: string }): void {
