@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { after, before, test } from 'node:test'
-import { systemClock } from '#base/clock.ts'
+import { sleep, systemClock } from '#base/clock.ts'
 import { silentLogger } from '#base/log.ts'
 import { systemRandom } from '#base/random.ts'
 import type { Kernel } from '#linux/contract/kernel.ts'
@@ -129,7 +129,12 @@ test('links on the default bridge give an address and an environment; on other n
   await start('db', { Env: ['FOO=bar'], ExposedPorts: { '5432/tcp': {} } })
   const address = String(at(await inspect('db'), 'NetworkSettings', 'IPAddress'))
   assert.equal((await start('app', { HostConfig: { Links: ['db:data-base'] } })).status, 204)
-  const environment = (await inside('app', 'environ')).split('\0')
+  // The process has its environment once the runtime has become the program.
+  let environment: readonly string[] = []
+  for (let attempt = 0; attempt < 250 && !environment.some((line) => line.startsWith('DATA_BASE_NAME=')); attempt += 1) {
+    if (attempt > 0) await sleep(systemClock, 20)
+    environment = (await inside('app', 'environ')).split('\0')
+  }
   for (const line of [`DATA_BASE_PORT=tcp://${address}:5432`, `DATA_BASE_PORT_5432_TCP_ADDR=${address}`, 'DATA_BASE_NAME=/app/data-base', 'DATA_BASE_ENV_FOO=bar']) assert.ok(environment.includes(line), environment.join(' '))
   assert.ok((await inside('app', 'root/etc/hosts')).includes(`${address}\tdata-base ${String(at(await inspect('db'), 'Id')).slice(0, 12)} db\n`))
   assert.deepEqual(at(await inspect('app'), 'HostConfig', 'Links'), ['/db:/app/data-base'])
