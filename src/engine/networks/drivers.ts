@@ -86,8 +86,8 @@ export function macvlanDriver(links: Links): NetworkDriver {
       }
     },
     async remove(record) {
-      // A parent that the host had before stays.
-      if (record.madeDevice === true) await links.deleteLink(record.bridge)
+      // A parent that the host had before stays. The pair that bears our name is ours, also where a crash kept that from being recorded.
+      if (record.madeDevice === true || record.bridge === islandOf(record.id)) await links.deleteLink(record.bridge)
     },
     async attach(record, endpoint, { netns, gateways }) {
       try {
