@@ -4,10 +4,10 @@
  * what cli/differences.ts lists. Client 28 then goes through the cases once more at Berth's own 1.50, where its exit codes are compared. A
  * command or flag in either client's help that no case used fails the run, unless cli/exclusions.ts names it with a reason.
  *
- * Writes `conformance/results/cli.json` after a run without pattern. `skipped` there is a case that differs only as listed.
+ * Writes `conformance/results/cli.json`; a run with a pattern (of case names) leaves the verdicts of other cases as they are there. `skipped` there is a case that differs only as listed.
  */
 import { spawn, spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { clientPaths, type ClientName, type CliCase, type LaneResult, type StepOutcome } from './cli/case.ts'
@@ -15,8 +15,8 @@ import { allCases } from './cli/cases/index.ts'
 import { differences, type Difference } from './cli/differences.ts'
 import { exclusions } from './cli/exclusions.ts'
 import { readCommandTree, unused, useCall, type Usage } from './cli/help.ts'
-import { runLanes } from './cli/lane.ts'
-import { writeResult, type Verdict } from './record.ts'
+import { runLanes, type LaneOptions } from './cli/lane.ts'
+import { readResult, resultsFolder, writeResult, type Verdict } from './record.ts'
 
 const tool = join(import.meta.dirname, '../tools/conformance.ts')
 
@@ -26,44 +26,59 @@ export async function run(): Promise<void> {
   const [pattern] = args
   const folder = mkdtempSync(join(tmpdir(), 'cl-'))
   try {
-    const lanes = (await Promise.all(['dockerd', 'berth'].map((engine) => startLane(engine, join(folder, engine), pattern)))).flat()
+    const lanes = (await Promise.all(Object.keys(laneRuns).map((lane) => startLane(lane, join(folder, lane), pattern)))).flat()
     const cases = casesFor(pattern)
     const verdicts = cases.map((each) => ({ name: each.name, verdict: judge(each, lanes) }))
     let failed = verdicts.some(({ verdict }) => verdict === 'failed')
     if (pattern !== undefined) console.log(`${verdicts.filter(({ verdict }) => verdict === 'passed').length} of ${verdicts.length} cases equal`)
-    else {
+    if (pattern === undefined) {
       const uncovered = await findUncovered(lanes)
       for (const line of uncovered) console.log(`no case uses ${line}`)
       const stale = differences.filter((difference) => !seen.has(difference))
       for (const { cases: where, reason } of stale) console.log(`a listed difference no longer occurs: ${String(where)} (${reason})`)
       failed ||= uncovered.length > 0 || stale.length > 0
-      const version = spawnSync('dockerd', ['--version'], { encoding: 'utf8' }).stdout.trim()
-      writeResult('cli', { suite: 'our cases with docker CLI 28 and 20.10 against dockerd and Berth', commit: version, cases: verdicts })
     }
+    const version = spawnSync('dockerd', ['--version'], { encoding: 'utf8' }).stdout.trim()
+    writeResult('cli', { suite: 'our cases with docker CLI 28 and 20.10 against dockerd and Berth', commit: version, cases: [...verdicts, ...recordedBefore(verdicts)] })
     if (failed) process.exitCode = 1
   } finally {
     rmSync(folder, { recursive: true })
   }
 }
 
+type Judged = { readonly name: string; readonly verdict: Verdict }
+
+/** What earlier runs recorded of cases that this run left out. */
+function recordedBefore(verdicts: readonly Judged[]): readonly Judged[] {
+  if (!existsSync(join(resultsFolder, 'cli.json'))) return []
+  const { cases }: { cases: Judged[] } = JSON.parse(readResult('cli'))
+  return cases.filter(({ name }) => allCases.some((each) => each.name === name) && !verdicts.some((each) => each.name === name))
+}
+
 function casesFor(pattern: string | undefined): readonly CliCase[] {
   return pattern === undefined ? allCases : allCases.filter(({ name }) => new RegExp(pattern).test(name))
 }
 
-async function runLane(engine: string, file: string, pattern: string | undefined): Promise<void> {
-  const at141 = [{ client: '28', apiVersion: '1.41' }, { client: '20.10', apiVersion: '1.41' }] as const
-  const cases = casesFor(pattern)
-  const results = engine === 'dockerd' ? await runLanes({ engine, cases, runs: at141 }) : await runLanes({ engine: 'berth', cases, runs: [...at141, { client: '28', apiVersion: '1.50' }] })
-  writeFileSync(file, JSON.stringify(results))
+/** What each process of the run does: dockerd is slow enough that each client has one of its own. */
+const laneRuns: Readonly<Record<string, LaneOptions>> = {
+  'dockerd-28': { engine: 'dockerd', runs: [{ client: '28', apiVersion: '1.41' }] },
+  'dockerd-20.10': { engine: 'dockerd', runs: [{ client: '20.10', apiVersion: '1.41' }] },
+  berth: { engine: 'berth', runs: [{ client: '28', apiVersion: '1.41' }, { client: '20.10', apiVersion: '1.41' }, { client: '28', apiVersion: '1.50' }] },
 }
 
-function startLane(engine: string, file: string, pattern: string | undefined): Promise<LaneResult[]> {
-  const args = ['--net', '--mount', '--propagation', 'private', '--', process.execPath, '--disable-warning=ExperimentalWarning', tool, 'cli', '--lane', engine, file, ...(pattern === undefined ? [] : [pattern])]
+async function runLane(name: string, file: string, pattern: string | undefined): Promise<void> {
+  const options = laneRuns[name]
+  if (options === undefined) throw new Error(`there is no lane ${name}`)
+  writeFileSync(file, JSON.stringify(await runLanes(options, casesFor(pattern))))
+}
+
+function startLane(lane: string, file: string, pattern: string | undefined): Promise<LaneResult[]> {
+  const args = ['--net', '--mount', '--propagation', 'private', '--', process.execPath, '--disable-warning=ExperimentalWarning', tool, 'cli', '--lane', lane, file, ...(pattern === undefined ? [] : [pattern])]
   return new Promise((fulfil, reject) => {
     const child = spawn('unshare', args, { stdio: ['ignore', 'inherit', 'inherit'] })
     child.once('error', reject)
     child.once('exit', (code) => {
-      if (code !== 0) return reject(new Error(`the lane of ${engine} ended with ${code}`))
+      if (code !== 0) return reject(new Error(`the lane ${lane} ended with ${code}`))
       const results: LaneResult[] = JSON.parse(readFileSync(file, 'utf8'))
       fulfil(results)
     })

@@ -29,7 +29,7 @@ export async function serveDockerd(): Promise<ServedEngine> {
   if (dockerd === undefined) throw new Error('dockerd is not installed (Debian package docker.io): nothing to compare with')
   const socket = dockerd.dockerHost.slice('unix://'.length)
   symlinkSync(socket, socketPath)
-  return { roots: [[join(socket, '../data'), '<root>']], [Symbol.asyncDispose]: () => dockerd[Symbol.asyncDispose]() }
+  return { roots: [[join(socket, '../data'), '<root>'], [join(socket, '../exec'), '<run>']], [Symbol.asyncDispose]: () => dockerd[Symbol.asyncDispose]() }
 }
 
 export async function serveBerth(): Promise<ServedEngine> {
@@ -38,7 +38,7 @@ export async function serveBerth(): Promise<ServedEngine> {
   const kernel = await openKernel()
   const engine = await openEngine({
     kernel, blobs: await openFileBlobs(join(folder, 'blobs')), paths: { state: join(folder, 's'), run: join(folder, 'r') }, names: { cgroup, table: 'berth_cli_diff', bridge: 'docker0' },
-    networks: { bridgeSubnet: '172.17.0.0/16' }, clock: systemClock, random: systemRandom, log: silentLogger,
+    networks: { bridgeSubnet: '172.17.0.0/16', addressPools: [18, 19, 20, 21, 22, 23].map((second) => ({ base: `172.${second}.0.0/16`, length: 16 })) }, clock: systemClock, random: systemRandom, log: silentLogger,
   })
   const handler = engineHandler(engine)
   const server = createServer(handler.request).on('upgrade', handler.upgrade)
@@ -77,8 +77,8 @@ async function list<T>(path: string, pick: (body: string) => T[]): Promise<T[]> 
   return pick(body)
 }
 
-/** Removes everything that a case left, but the stand-in image. */
-export async function removeEverything(imageId: string, imageName: string): Promise<void> {
+/** Removes everything that a case left, but the stand-in image. Whether that is still there under its name. */
+export async function removeEverything(imageId: string, imageName: string): Promise<boolean> {
   const parse = <T>(body: string): T[] => {
     const found: T[] | null = JSON.parse(body)
     return found ?? []
@@ -88,11 +88,12 @@ export async function removeEverything(imageId: string, imageName: string): Prom
     const found: { Volumes: { Name: string }[] | null } = JSON.parse(body)
     return found.Volumes ?? []
   })
-  for (const { Name } of volumes) await ask('DELETE', `/v1.41/volumes/${Name}?force=1`)
-  for (const { Name } of await list('/v1.41/networks', (body) => parse<{ Name: string }>(body))) if (!['bridge', 'host', 'none'].includes(Name)) await ask('DELETE', `/v1.41/networks/${Name}`)
+  for (const { Name } of volumes) await ask('DELETE', `/v1.41/volumes/${encodeURIComponent(Name)}?force=1`)
+  for (const { Id, Name } of await list('/v1.41/networks', (body) => parse<{ Id: string; Name: string }>(body))) if (!['bridge', 'host', 'none'].includes(Name)) await ask('DELETE', `/v1.41/networks/${Id}`)
   for (const { Id, RepoTags } of await list('/v1.41/images/json', (body) => parse<{ Id: string; RepoTags: string[] | null }>(body))) {
     if (Id !== `sha256:${imageId}`) await ask('DELETE', `/v1.41/images/${Id}?force=1`)
     else for (const tag of RepoTags ?? []) if (tag !== imageName) await ask('DELETE', `/v1.41/images/${tag}`)
   }
   await ask('POST', '/v1.41/build/prune?all=1')
+  return (await ask('GET', `/v1.41/images/${imageName}/json`)).status === 200
 }

@@ -49,12 +49,11 @@ sys.exit(os.waitstatus_to_exitcode(status) % 256)
 
 export interface LaneOptions {
   readonly engine: Lane['engine']
-  readonly cases: readonly CliCase[]
   readonly runs: readonly Pick<Lane, 'client' | 'apiVersion'>[]
 }
 
 /** Call inside namespaces of its own. */
-export async function runLanes({ engine, cases, runs }: LaneOptions): Promise<LaneResult[]> {
+export async function runLanes({ engine, runs }: LaneOptions, cases: readonly CliCase[]): Promise<LaneResult[]> {
   for (const args of [['ip', 'link', 'set', 'lo', 'up'], ['mount', '-t', 'tmpfs', 'tmpfs', '/run'], ['mount', '-t', 'tmpfs', 'tmpfs', '/mnt']]) spawnSync(args[0] ?? '', args.slice(1))
   const tools = '/mnt/bin'
   mkdirSync(tools)
@@ -67,9 +66,7 @@ export async function runLanes({ engine, cases, runs }: LaneOptions): Promise<La
   await using _index = await startSearchIndex(5001)
   const image = standInImage()
   writeFileSync('/mnt/bb.tar', image.archive)
-  // Not synchronously: Berth answers from this very process.
-  const loaded = await runProgram([clientPaths['28'], '-H', `unix://${socketPath}`, 'load', '-i', '/mnt/bb.tar'], process.env)
-  if (loaded.exitCode !== 0) throw new Error(`docker load: ${loaded.output}`)
+  await loadImage()
   const results: LaneResult[] = []
   for (const { client, apiVersion } of runs) {
     if (!existsSync(clientPaths[client])) throw new Error(`docker CLI ${client} is not at ${clientPaths[client]}`)
@@ -81,11 +78,17 @@ export async function runLanes({ engine, cases, runs }: LaneOptions): Promise<La
       if (each.clients !== undefined && !each.clients.includes(client)) continue
       if (process.env['CLI_PROGRESS'] !== undefined) console.error(`${engine} ${client} ${apiVersion} ${each.name}`)
       transcript[each.name] = normalise(await runCase(each, apiVersion), served.roots, [image.imageId.slice(0, 12)])
-      await removeEverything(image.imageId, imageName)
+      if (!(await removeEverything(image.imageId, imageName))) await loadImage()
     }
     results.push({ engine, client, apiVersion, transcript, calls: readCalls() })
   }
   return results
+}
+
+async function loadImage(): Promise<void> {
+  // Not synchronously: Berth answers from this very process.
+  const loaded = await runProgram([clientPaths['28'], '-H', `unix://${socketPath}`, 'load', '-i', '/mnt/bb.tar'], process.env)
+  if (loaded.exitCode !== 0) throw new Error(`docker load: ${loaded.output}`)
 }
 
 function readCalls(): string[][] {

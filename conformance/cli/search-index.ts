@@ -15,6 +15,7 @@ export async function startSearchIndex(port: number): Promise<AsyncDisposable> {
       res.setHeader('x-docker-registry-version', '0.6')
       res.end(JSON.stringify(value))
     }
+    if (url.pathname === '/v2/') return asJson({})
     if (url.pathname === '/v1/_ping') return asJson({ standalone: true })
     if (url.pathname !== '/v1/search') return void res.writeHead(404).end()
     const limit = Number(url.searchParams.get('n') ?? 25)

@@ -61,7 +61,7 @@ export const lifecycleCases: readonly CliCase[] = [
     ],
   },
   {
-    name: 'lifecycle/stop and restart take a1 signal',
+    name: 'lifecycle/stop and restart take a signal',
     clients: ['28'],
     lines: ['docker run -d --name c1 bb:1 sleep 100', 'docker stop --signal KILL c1', 'docker restart --signal KILL c1', 'docker restart --timeout 0 c1', 'docker stop --timeout 0 c1'],
     exitCodesAt150: { 1: 0, 2: 0 },

@@ -18,7 +18,7 @@ interface FlagCase {
 }
 
 /** What inspect tells of the flags: Config, HostConfig, mounts and network, sorted as the engine sends them. */
-const told = "docker inspect -f '{{json .Config}}|{{json .HostConfig}}|{{json .Mounts}}|{{json .NetworkSettings}}|{{.Platform}}|{{.AppArmorProfile}}|{{.MountLabel}}|{{.Driver}}' NAME | sed 's/,\"/,\\n\"/g'"
+const told = "docker inspect -f '{{json .Config}}|{{json .HostConfig}}|{{json .Mounts}}|{{json .NetworkSettings.Ports}}|{{json .NetworkSettings.Networks}}|{{.Platform}}|{{.AppArmorProfile}}|{{.MountLabel}}|{{.Driver}}' NAME | sed 's/,\"/,\\n\"/g'"
 
 function flagCase(name: string, { flags, sees, before = [], clients, refused, fails, exitCodesAt150 }: FlagCase): CliCase {
   const command = sees === undefined ? 'true' : `sh -c ${quoted(sees)}`
@@ -52,7 +52,7 @@ export const runFlagCases: readonly CliCase[] = [
   flagCase('add-host, wrong', { flags: '--add-host nonsense', refused: 'create' }),
   flagCase('annotation', { flags: '--annotation a=b', clients: ['28'], refused: 'create', exitCodesAt150: { 0: 0, 1: 0 } }),
   flagCase('blkio', { flags: '--blkio-weight 300 --blkio-weight-device /dev/vda:400 --device-read-bps /dev/vda:1mb --device-write-bps /dev/vda:2mb --device-read-iops /dev/vda:100 --device-write-iops /dev/vda:200', sees: `cat ${cg}/blkio/blkio.throttle.read_bps_device ${cg}/blkio/blkio.throttle.write_bps_device ${cg}/blkio/blkio.throttle.read_iops_device ${cg}/blkio/blkio.throttle.write_iops_device` }),
-  flagCase('blkio-weight out of range', { flags: '--blkio-weight 5', refused: 'create' }),
+  flagCase('blkio-weight out of range', { flags: '--blkio-weight 5' }),
   flagCase('cap-add and cap-drop', { flags: '--cap-add NET_ADMIN --cap-add SYS_TIME --cap-drop CHOWN --cap-drop CAP_KILL', sees: 'grep Cap /proc/self/status' }),
   flagCase('cap-drop ALL', { flags: '--cap-drop all --cap-add net_raw', sees: 'grep Cap /proc/self/status' }),
   flagCase('cap-add unknown', { flags: '--cap-add NONSENSE', refused: 'create' }),
@@ -65,7 +65,7 @@ export const runFlagCases: readonly CliCase[] = [
   flagCase('cpus, too many', { flags: '--cpus 1000', refused: 'create' }),
   flagCase('cpus and quota', { flags: '--cpus 1 --cpu-quota 1000', refused: 'create' }),
   flagCase('cpuset-cpus, not there', { flags: '--cpuset-cpus 99', refused: 'create' }),
-  flagCase('cpu real time', { flags: '--cpu-rt-period 1000000 --cpu-rt-runtime 95000', refused: 'create' }),
+  flagCase('cpu real time', { flags: '--cpu-rt-period 1000000 --cpu-rt-runtime 95000', refused: 'start' }),
   flagCase('device', { flags: '--device /dev/null:/dev/nothing:rw --device /dev/zero', sees: 'ls -l /dev/nothing /dev/zero | cut -c1-10' }),
   flagCase('device, not there', { flags: '--device /dev/nosuch', refused: 'start' }),
   flagCase('device-cgroup-rule', { flags: "--device-cgroup-rule 'c 42:* rmw'", sees: `grep 42 ${cg}/devices/devices.list` }),
@@ -85,7 +85,7 @@ export const runFlagCases: readonly CliCase[] = [
   flagCase('no-healthcheck', { flags: '--no-healthcheck' }),
   flagCase('health wrong', { flags: '--health-cmd true --health-interval 1us', refused: 'create' }),
   flagCase('init', { flags: '--init', sees: 'cat /proc/1/comm' }),
-  flagCase('interactive', { flags: '--interactive', sees: 'cat; echo done' }),
+  flagCase('interactive', { flags: '--interactive=false', sees: 'cat; echo done' }),
   flagCase('ip in a network', { flags: '--network shop --ip 10.99.0.9 --network-alias other --link-local-ip 169.254.8.8', before: ['docker network create --subnet 10.99.0.0/24 shop >/dev/null'], sees: 'ip -4 addr show eth0 | grep inet; ip route' }),
   flagCase('ip in the default network', { flags: '--ip 172.17.0.9', refused: 'start' }),
   flagCase('ip6', { flags: '--network six --ip6 fd00:99::9', before: ['docker network create --ipv6 --subnet fd00:99::/64 --subnet 10.98.0.0/24 six >/dev/null'], sees: 'ip -6 addr show eth0 scope global | grep inet6' }),
@@ -93,7 +93,7 @@ export const runFlagCases: readonly CliCase[] = [
   flagCase('ipc host', { flags: '--ipc host' }),
   flagCase('ipc none', { flags: '--ipc none', sees: 'ls /dev/shm', fails: true }),
   flagCase('ipc shareable and of a container', { flags: '--ipc container:other', before: ['docker run -d --name other --ipc shareable bb:1 sh -c "echo x > /dev/shm/f; sleep 100"', 'eventually docker exec other cat /dev/shm/f'], sees: 'cat /dev/shm/f' }),
-  flagCase('ipc wrong', { flags: '--ipc odd', refused: 'create' }),
+  flagCase('ipc wrong', { flags: '--ipc odd', refused: 'start' }),
   flagCase('isolation', { flags: '--isolation default' }),
   flagCase('isolation wrong', { flags: '--isolation hyperv', refused: 'create' }),
   flagCase('kernel-memory', { flags: '--kernel-memory 50m' }),
@@ -101,9 +101,10 @@ export const runFlagCases: readonly CliCase[] = [
   flagCase('log-driver json-file with options', { flags: '--log-driver json-file --log-opt max-size=10k --log-opt max-file=2' , sees: 'echo logged' }),
   flagCase('log-driver none', { flags: '--log-driver none', sees: 'echo said' }),
   flagCase('log-driver local', { flags: '--log-driver local', sees: 'echo said' }),
-  flagCase('log-driver unknown', { flags: '--log-driver odd', refused: 'start' }),
+  flagCase('log-driver unknown', { flags: '--log-driver odd', refused: 'create' }),
   flagCase('log-opt unknown', { flags: '--log-opt odd=1', refused: 'create' }),
-  flagCase('mac-address', { flags: '--mac-address 02:42:ac:11:00:99', sees: 'ip link show eth0 | grep -o "ether [0-9a-f:]*"' }),
+  flagCase('mac-address', { clients: ['20.10'], flags: '--mac-address 02:42:ac:11:00:99', sees: 'ip link show eth0 | grep -o "ether [0-9a-f:]*"' }),
+  { name: 'run-flags/mac-address of client 28', clients: ['28'], lines: ['! docker run --rm --mac-address 02:42:ac:11:00:99 bb:1 true', '! docker create --mac-address 02:42:ac:11:00:99 bb:1'], exitCodesAt150: { 0: 0, 1: 0 } },
   flagCase('mac-address wrong', { flags: '--mac-address nonsense', refused: 'create' }),
   flagCase('memory', { flags: '--memory 64m --memory-reservation 32m --memory-swap 128m --memory-swappiness 10 --oom-kill-disable', sees: `cat ${cg}/memory/memory.limit_in_bytes ${cg}/memory/memory.soft_limit_in_bytes ${cg}/memory/memory.swappiness; grep oom_kill_disable ${cg}/memory/memory.oom_control` }),
   flagCase('memory, too small', { flags: '-m 1m', refused: 'create' }),
@@ -120,7 +121,7 @@ export const runFlagCases: readonly CliCase[] = [
   flagCase('network of a container', { flags: '--network container:other', before: ['docker run -d --name other -h otherhost bb:1 sleep 100'], sees: 'hostname; ip -4 addr show eth0 | grep inet' }),
   flagCase('network of a container with ports', { flags: '--network container:other -p 80:80', before: ['docker run -d --name other bb:1 sleep 100'], refused: 'create' }),
   flagCase('network unknown', { flags: '--network nosuch', refused: 'start' }),
-  flagCase('network-alias in the default network', { flags: '--network-alias x', refused: 'start' }),
+  flagCase('network-alias in the default network', { flags: '--network-alias x', refused: 'create' }),
   flagCase('link', { flags: '--link other:alias', before: ['docker run -d --name other bb:1 sleep 100'], sees: 'grep alias /etc/hosts; env | grep ALIAS | sort' }),
   flagCase('link to what is not there', { flags: '--link nosuch:alias', refused: 'create' }),
   flagCase('link in a network', { flags: '--network shop --link other:alias', before: ['docker network create shop >/dev/null', 'docker run -d --network shop --name other bb:1 sleep 100'], sees: 'nslookup alias 2>/dev/null | grep -c Address' }),
@@ -139,8 +140,8 @@ export const runFlagCases: readonly CliCase[] = [
   flagCase('pull never and quiet', { flags: '--pull never', sees: 'true' }),
   flagCase('quiet', { flags: '--quiet --pull missing', clients: ['28'] }),
   flagCase('read-only', { flags: '--read-only --tmpfs /t', sees: 'touch /t/x && touch /x', fails: true }),
-  flagCase('restart', { flags: '--restart unless-stopped' }),
-  flagCase('rm', { flags: '--detach=false', sees: 'exit 5', fails: true }),
+  flagCase('restart', { flags: '--restart on-failure:1' }),
+  flagCase('rm', { flags: '--rm=false', sees: 'exit 5', fails: true }),
   flagCase('runtime', { flags: '--runtime runc' }),
   flagCase('runtime unknown', { flags: '--runtime nosuch', refused: 'create' }),
   flagCase('security-opt', { flags: '--security-opt no-new-privileges --security-opt seccomp=unconfined', sees: 'grep -E "NoNew|Seccomp:" /proc/self/status' }),
@@ -155,7 +156,7 @@ export const runFlagCases: readonly CliCase[] = [
   flagCase('tty', { flags: '--tty', sees: 'tty; stty size >/dev/null; echo $TERM' }),
   flagCase('ulimit', { flags: '--ulimit nofile=100:200 --ulimit nproc=50', sees: 'ulimit -n; ulimit -Hn; ulimit -u' }),
   flagCase('ulimit unknown', { flags: '--ulimit odd=1', refused: 'create' }),
-  flagCase('use-api-socket', { flags: '--use-api-socket', clients: ['28'], refused: 'create' }),
+  flagCase('use-api-socket', { flags: '--use-api-socket', clients: ['28'], sees: 'ls /var/run/docker.sock' }),
   flagCase('user', { flags: '--user bob', sees: 'id; whoami; echo $HOME' }),
   flagCase('user by number', { flags: '-u 1234:77', sees: 'id; echo $HOME' }),
   flagCase('user unknown', { flags: '-u nosuch', refused: 'start' }),
