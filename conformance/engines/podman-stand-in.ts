@@ -174,10 +174,14 @@ export async function openDoor(port: number): Promise<AsyncDisposable> {
   }
 }
 
-/** `stream=false` of events is podman's own word for what Docker says with `until`; without it the suite would wait for ever. */
+/**
+ * Two words that podman takes for granted and without which its suite waits for ever or ends a file half-way: `stream=false` of
+ * events (Docker: `until`), and the streams of an attach that only wants the logs.
+ */
 function bounded(request: Buffer): Buffer {
   const line = request.toString('latin1')
-  return /^GET \S*\/events\?\S*stream=false/.test(line) ? Buffer.from(line.replace('stream=false', `until=${Math.ceil(Date.now() / 1000)}`), 'latin1') : request
+  if (/^GET \S*\/events\?\S*stream=false/.test(line)) return Buffer.from(line.replace('stream=false', `until=${Math.ceil(Date.now() / 1000)}`), 'latin1')
+  return /^POST \S*\/attach\?logs=true&stream=false /.test(line) ? Buffer.from(line.replace('stream=false', 'stream=false&stdout=true&stderr=true'), 'latin1') : request
 }
 
 function answerLibpod(client: IncomingMessage, response: ServerResponse): void {
