@@ -66,6 +66,8 @@ test('digests are checked before they can name a file', () => {
 test('platforms have one spelling, and a machine takes what it can run', () => {
   assert.equal(platformText(parsePlatform('linux/aarch64/v8')), 'linux/arm64')
   assert.equal(platformText(parsePlatform('x86_64')), 'linux/amd64')
+  assert.throws(() => parsePlatform('linux/amd64,test'), /^Fault: "amd64,test" is an invalid component of "linux\/amd64,test": platform specifier component must match/)
+  assert.throws(() => parsePlatform('a/b/c/d'), /"a\/b\/c\/d": cannot parse platform specifier: invalid argument$/)
   const amd64 = parsePlatform('linux/amd64')
   assert.equal(platformFit(amd64, parsePlatform('linux/arm64')), 0)
   assert.ok(platformFit(parsePlatform('linux/arm/v7'), parsePlatform('linux/arm/v6')) > 0)

@@ -40,9 +40,9 @@ function normalPlatform(platform: Platform): Platform {
 export function parsePlatform(text: string): Platform {
   const parts = text.split('/')
   const [first, second, third] = parts
-  if (parts.length > 3 || parts.some((part) => !/^[A-Za-z0-9_.-]+$/.test(part)) || first === undefined) {
-    throw new Fault('invalidArgument', `'${text}' is no platform: expected os/architecture[/variant], such as linux/amd64`)
-  }
+  if (parts.length > 3 || first === undefined) throw new Fault('invalidArgument', `"${text}": cannot parse platform specifier: invalid argument`)
+  const bad = parts.find((part) => !/^[A-Za-z0-9_.-]+$/.test(part))
+  if (bad !== undefined) throw new Fault('invalidArgument', `"${bad}" is an invalid component of "${text}": platform specifier component must match "^[A-Za-z0-9_-]+$": invalid argument`)
   if (second === undefined) return normalPlatform({ os: 'linux', architecture: first })
   return normalPlatform({ os: first, architecture: second, ...(third === undefined ? {} : { variant: third }) })
 }

@@ -228,7 +228,7 @@ export interface NetworksView {
 function aliasesJson({ id, effective }: Container, { aliases, hasJoined, minorVersion }: { readonly aliases: readonly string[] | undefined; readonly hasJoined: boolean; readonly minorVersion: number }): readonly string[] | null {
   const shortId = id.slice(0, 12)
   if (!hasJoined || minorVersion >= 45) return aliases ?? null
-  return [...(aliases ?? []), shortId, ...(effective.hostname === shortId ? [] : [effective.hostname])]
+  return [...new Set([...(aliases ?? []), shortId, effective.hostname])]
 }
 
 /** `none` and `host` have no endpoints; Docker shows one for each container all the same. */

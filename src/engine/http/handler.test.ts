@@ -164,6 +164,14 @@ test('binds, durations, image patterns and changes are read as Docker reads them
   assert.deepEqual(frame({ channel: 'stderr', data: Buffer.from('x') }), Buffer.from([2, 0, 0, 0, 0, 0, 0, 1, 120]))
 })
 
+test('an inspected image has the ContainerConfig that docker-compose 1.29 needs, in the newest version too', async () => {
+  for (const version of ['1.41', '1.50']) {
+    const { status, json } = await call('GET', `/v${version}/images/bb:1/json`)
+    assert.equal(status, 200)
+    assert.equal(Object.hasOwn(Object(json()), 'ContainerConfig'), true, version)
+  }
+})
+
 test('any JSON as a create body is taken or refused with a reason, never an internal error', () => {
   fc.assert(
     fc.property(fc.jsonValue(), fc.jsonValue(), (body, hostConfig) => {

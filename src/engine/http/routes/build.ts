@@ -2,6 +2,7 @@
 import { asFault, Fault } from '#base/fault.ts'
 import { sendEmpty, sendJson } from '#base/http.ts'
 import { parseJson } from '#base/json.ts'
+import { parsePlatform } from '#oci/platform.ts'
 import type { BuildMessage, BuildRequest } from '../backend.ts'
 import { BuildTrace } from '../build-trace.ts'
 import type { Exchange, Handler } from '../exchange.ts'
@@ -31,6 +32,9 @@ function requestOf({ query, req, signal }: Exchange, onMessage: (message: BuildM
   if (query.get('remote') === 'client-session') throw new Fault('unimplemented', 'BuildKit is not supported: build with DOCKER_BUILDKIT=0')
   if (query.get('remote')) throw new Fault('unimplemented', 'remote build contexts are not supported: send the context as an archive')
   const ulimits = query.get('ulimits')
+  const platform = query.get('platform') || undefined
+  // Refused before a byte of the answer is written.
+  if (platform !== undefined) parsePlatform(platform)
   return {
     context: req,
     dockerfile: query.get('dockerfile') || 'Dockerfile',
@@ -44,7 +48,7 @@ function requestOf({ query, req, signal }: Exchange, onMessage: (message: BuildM
     squash: queryBoolean(query, 'squash'),
     remove: queryBoolean(query, 'rm', true),
     forceRemove: queryBoolean(query, 'forcerm'),
-    platform: query.get('platform') || undefined,
+    platform,
     networkMode: query.get('networkmode') || 'default',
     extraHosts: listParameter(query, 'extrahosts'),
     cacheFrom: listParameter(query, 'cachefrom'),
