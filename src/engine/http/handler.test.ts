@@ -13,6 +13,7 @@ import { openTestApi, type TestApi } from './api.fixture.ts'
 import { changedDefaults } from './changes.ts'
 import { containerSpecOf } from './container-spec.ts'
 import { mountOfBind } from './create/mounts.ts'
+import { JsonInput } from './json-input.ts'
 import { referenceMatches } from './routes/images.ts'
 import { frame } from './streams.ts'
 
@@ -170,6 +171,13 @@ test('an inspected image has the ContainerConfig that docker-compose 1.29 needs,
     assert.equal(status, 200)
     assert.equal(Object.hasOwn(Object(json()), 'ContainerConfig'), true, version)
   }
+})
+
+test('a field of a body is found in whatever case it is written, the exact one first', () => {
+  const input = JsonInput.of({ image: 'lower', Image: 'exact', hostconfig: { MEMORY: 5 } }, '')
+  assert.equal(input.string('Image'), 'exact')
+  assert.equal(input.object('HostConfig').number('Memory'), 5)
+  assert.equal(input.has('Missing'), false)
 })
 
 test('any JSON as a create body is taken or refused with a reason, never an internal error', () => {

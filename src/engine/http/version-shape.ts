@@ -30,7 +30,7 @@ export const fieldRules: readonly FieldRule[] = [
   { kind: 'info', path: 'FirewallBackend', from: 49 },
   { kind: 'imageInspect', path: 'VirtualSize', before: 44 },
   { kind: 'imageInspect', path: 'Container', before: 45 },
-  { kind: 'imageInspect', path: 'ContainerConfig', before: 45 },
+  // ContainerConfig has gone with it, but docker-compose 1.29 takes the newest version and cannot recreate a container without it.
   ...legacyImageConfig.map((name): FieldRule => ({ kind: 'imageInspect', path: `Config.${name}`, before: 50 })),
   { kind: 'imageSummary', path: 'VirtualSize', before: 44 },
   { kind: 'containerInspect', path: 'HostConfig.KernelMemory', before: 42 },

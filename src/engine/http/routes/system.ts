@@ -148,7 +148,7 @@ async function events({ res, backend, query, signal }: Exchange): Promise<void> 
 async function auth(exchange: Exchange): Promise<void> {
   const credentials = authOf(JsonInput.of(await jsonBody(exchange), ''))
   const { identityToken } = await exchange.backend.images.authenticate(credentials)
-  sendJson(exchange.res, { Status: 'Login Succeeded', ...(identityToken === undefined ? {} : { IdentityToken: identityToken }) })
+  sendJson(exchange.res, { IdentityToken: identityToken ?? '', Status: 'Login Succeeded' })
 }
 
 /**
