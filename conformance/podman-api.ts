@@ -81,7 +81,7 @@ function casesOf(log: string): readonly SuiteCase[] {
   lines.forEach((line, index) => {
     const [, no, context = '', rest = ''] = /^(not )?ok \d+ (\[[^\]]+\]) (.*)$/.exec(line) ?? []
     if (context === '' || rest.includes('libpod/')) return
-    const title = `${context} ${steady(rest.replace(/ # skip.*/, '').replace(/( : \S+?)=.*$/s, '$1'))}`
+    const title = `${context} ${steady(withoutValue(rest.replace(/ # skip.*/, '')))}`
     const count = (seen.get(title) ?? 0) + 1
     seen.set(title, count)
     const name = count === 1 ? title : `${title} (${count})`
@@ -91,6 +91,12 @@ function casesOf(log: string): readonly SuiteCase[] {
     return cases.push({ name, verdict: 'failed', detail: steady(found.map((each) => each.replace(/^# +/, '').slice(0, 220)).join(', ')) })
   })
   return cases
+}
+
+/** A passing line tells the value that it found, a failing one does not. */
+function withoutValue(title: string): string {
+  if (/^(GET|POST|PUT|DELETE|HEAD) /.test(title)) return title.replace(/( : [^=~]+?)(=.*| \('.*)$/s, '$1')
+  return title.replace(/(=| \().*$/s, '')
 }
 
 /** Without what differs from run to run. */
