@@ -27,11 +27,11 @@ export function bareContender(folder: string): readonly Contender[] {
 async function runOnce(folder: string, bundle: string, id: string): Promise<void> {
   const exits = join(folder, 'exits')
   mkdirSync(exits, { recursive: true })
-  const argv = ['--sync', '--api-version', '1', '-c', id, '-u', id, '-n', id, '-r', '/usr/bin/crun', '-b', bundle, '-p', join(folder, 'pid'), '--exit-dir', exits, '-l', `k8s-file:${join(folder, 'log')}`]
+  const argv = ['--sync', '--api-version', '1', '-c', id, '-u', id, '-n', id, '-r', '/usr/bin/crun', '-b', bundle, '-p', join(folder, 'pid'), '--exit-dir', exits, '--full-attach', '-l', `k8s-file:${join(folder, 'log')}`]
   const conmon = spawn('/usr/bin/conmon', argv, { stdio: ['ignore', 'ignore', 'inherit', 'pipe'], env: { PATH: process.env['PATH'] ?? '', _OCI_SYNCPIPE: '3' } })
   const ended = new Promise<void>((resolve) => conmon.once('exit', () => resolve()))
   const answer = conmon.stdio[3] as Readable
-  await new Promise<void>((resolve) => answer.once('data', () => resolve()))
+  await new Promise<void>((resolve, reject) => answer.once('data', () => resolve()).once('end', () => reject(new Error('conmon ended without an answer'))))
   must(['crun', 'start', id], folder)
   await ended
   must(['crun', 'delete', id], folder)
