@@ -1,8 +1,9 @@
 /**
- * `npm test [-- PATH…]`: tidy, lint (.oxlintrc.json), type-check, then the fast suites inside private network and mount namespaces without a
- * default route, with a temporary BERTH_TEST_ROOT; afterwards nothing of ours may be left on the machine.
+ * `npm test [-- PATH…]`: tidy, lint (.oxlintrc.json), type-check, then the fast suites in two lanes side by side, each in private network
+ * and mount namespaces without a default route, so that no two suites that run at the same time share links, rules or routes
+ * (docs/decisions/0006). With a temporary BERTH_TEST_ROOT; afterwards nothing of ours may be left on the machine.
  */
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -10,6 +11,8 @@ import { instanceOf } from '../src/apps/config/instance.ts'
 
 const repository = resolve(import.meta.dirname, '..')
 const insideFlag = '--inside-namespaces'
+/** Two cores are what CI has. */
+const lanes = 2
 
 /** Everything under /sys/fs/cgroup that names berth, so that what the run adds can be told from what stood before. */
 function berthCgroups(): Set<string> {
@@ -70,7 +73,34 @@ function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv = 
   return result.status ?? 1
 }
 
-function outside(paths: readonly string[]): number {
+interface LaneResult {
+  readonly status: number
+  readonly output: string
+}
+
+/** Runs every `lanes`-th suite from the `lane`-th on, in namespaces of its own. The first lane is watched live. */
+function runLane(lane: number, env: NodeJS.ProcessEnv, paths: readonly string[]): Promise<LaneResult> {
+  const node = [process.execPath, '--disable-warning=ExperimentalWarning', import.meta.filename, insideFlag, String(lane), ...paths]
+  return new Promise((done, fail) => {
+    const child = spawn('unshare', ['--net', '--mount', '--propagation', 'private', '--', ...node], { stdio: ['ignore', 'pipe', 'pipe'], cwd: repository, env })
+    let output = ''
+    const take = (chunk: Buffer): void => {
+      output += chunk.toString()
+      if (lane === 0) process.stdout.write(chunk)
+    }
+    child.stdout.on('data', take)
+    child.stderr.on('data', take)
+    child.on('error', fail)
+    child.on('close', (code) => done({ status: code ?? 1, output }))
+  })
+}
+
+/** The sum of the closing lines `ℹ NAME N` of all lanes. A lane that closed without them counts as a failure of its own. */
+function closingCount(results: readonly LaneResult[], name: string): number {
+  return results.reduce((sum, { output }) => sum + Number(new RegExp(`^ℹ ${name} (\\d+)$`, 'm').exec(output)?.[1] ?? (name === 'fail' ? 1 : 0)), 0)
+}
+
+async function outside(paths: readonly string[]): Promise<number> {
   const started = Date.now()
   if (run(process.execPath, ['tools/tidy.ts']) !== 0) return 1
   if (run(process.execPath, ['node_modules/oxlint/bin/oxlint', '--quiet', 'src', 'tools', 'bench', 'conformance']) !== 0) return 1
@@ -82,8 +112,14 @@ function outside(paths: readonly string[]): number {
   const before = berthCgroups()
   const root = mkdtempSync(join(tmpdir(), 'bt-'))
   const env = { ...process.env, BERTH_TEST_ROOT: root }
-  const node = [process.execPath, '--disable-warning=ExperimentalWarning', import.meta.filename, insideFlag, ...paths]
-  let status = run('unshare', ['--net', '--mount', '--propagation', 'private', '--', ...node], env)
+  const files = testFiles(paths)
+  if (files.length === 0) {
+    console.error(`berth: no test file below ${paths.join(', ')}`)
+    return 1
+  }
+  const results = await Promise.all(Array.from({ length: Math.min(lanes, files.length) }, (_, lane) => runLane(lane, env, paths)))
+  for (const { output } of results.slice(1)) console.log(output)
+  let status = Math.max(...results.map((result) => result.status))
   const leftCgroups = [...berthCgroups()].filter((path) => !before.has(path) && !ownerLives(path))
   if (leftCgroups.length > 0) {
     console.error(`berth: the suites left cgroups behind:\n${leftCgroups.join('\n')}`)
@@ -95,6 +131,7 @@ function outside(paths: readonly string[]): number {
     status = 1
   } else rmSync(root, { recursive: true })
   console.log(`berth: npm test took ${Math.round((Date.now() - started) / 1000)} s`)
+  console.log(`${closingCount(results, 'pass')} passed, ${closingCount(results, 'fail')} failed, ${closingCount(results, 'skipped')} skipped`)
   return status
 }
 
@@ -114,14 +151,10 @@ function testFiles(paths: readonly string[]): string[] {
   return found.sort()
 }
 
-function inside(paths: readonly string[]): number {
+function inside(lane: number, paths: readonly string[]): number {
   if (run('ip', ['link', 'set', 'lo', 'up']) !== 0) return 1
-  const files = testFiles(paths)
-  if (files.length === 0) {
-    console.error(`berth: no test file below ${paths.join(', ')}`)
-    return 1
-  }
-  let status = run(process.execPath, ['--disable-warning=ExperimentalWarning', '--test', '--test-concurrency=2', ...files])
+  const files = testFiles(paths).filter((_, index) => index % lanes === lane)
+  let status = run(process.execPath, ['--disable-warning=ExperimentalWarning', '--test', '--test-concurrency=1', ...files])
   const strays = strayProcesses()
   if (strays.length > 0) {
     console.error(`berth: the suites left processes behind:\n${strays.join('\n')}`)
@@ -132,4 +165,4 @@ function inside(paths: readonly string[]): number {
 }
 
 const args = process.argv.slice(2)
-process.exitCode = args[0] === insideFlag ? inside(args.slice(1)) : outside(args)
+process.exitCode = args[0] === insideFlag ? inside(Number(args[1]), args.slice(2)) : await outside(args)
