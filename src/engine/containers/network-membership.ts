@@ -20,8 +20,13 @@ export async function joinNetwork(entry: Entry, { network, spec }: { readonly ne
   if (driver === 'host' && wanted.mode !== 'host') throw new Fault('invalidArgument', 'container cannot be disconnected from host network or connected to host network')
   if (wanted.mode === 'none' || driver === 'null') throw new Fault('invalidArgument', 'container cannot be connected to multiple networks with one of the networks in private (none) mode')
   if (wanted.mode !== 'networks') throw new Fault('invalidArgument', 'container sharing network namespace with another container or host cannot be connected to any other network')
-  if (wanted.endpoints.some((endpoint) => [name, id].includes(endpoint.network))) throw new Fault('permissionDenied', `endpoint with name ${entry.record.name} already exists in network ${name}`)
-  if (isLive(entry.record.lifecycle.status)) {
+  const isUp = isLive(entry.record.lifecycle.status)
+  if (wanted.endpoints.some((endpoint) => [name, id].includes(endpoint.network))) {
+    // A container that does not run is told nothing and keeps what it was given first, as with dockerd.
+    if (!isUp) return
+    throw new Fault('permissionDenied', `endpoint with name ${entry.record.name} already exists in network ${name}`)
+  }
+  if (isUp) {
     const before = await networks.resolver(entry.id)
     await launcher.join(entry, network, spec)
     await launcher.refreshFiles(entry, before)

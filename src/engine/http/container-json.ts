@@ -91,8 +91,8 @@ function mountJson(mount: ResolvedMount): object {
     Source: mount.source,
     Destination: mount.target,
     ...(mount.driver === undefined ? {} : { Driver: mount.driver }),
-    // A volume without a name of its own has no mode.
-    Mode: mount.mode ?? (mount.type === 'volume' && !/^[0-9a-f]{64}$/.test(mount.name ?? '') ? 'z' : ''),
+    // Volumes that only the image or `Volumes` asks for have an empty mode, those of `Mounts` none.
+    Mode: mount.mode ?? (mount.type === 'volume' ? 'z' : ''),
     RW: !mount.readonly,
     Propagation: mount.propagation,
   }

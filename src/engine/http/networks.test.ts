@@ -149,6 +149,17 @@ test('links on the default bridge give an address and an environment; on other n
   assert.equal(at(await inspect('app2'), 'HostConfig', 'Links'), null)
 })
 
+test('a container that does not run may be connected again to what it is connected to', async () => {
+  await call('POST', '/networks/create', { Name: 'again' })
+  await call('POST', '/containers/create?name=unstarted', { Image: 'bb', Cmd: ['true'] })
+  await call('POST', '/networks/bridge/disconnect', { Container: 'unstarted' })
+  for (const alias of ['first', 'second']) assert.equal((await call('POST', '/networks/again/connect', { Container: 'unstarted', EndpointConfig: { Aliases: [alias] } })).status, 200)
+  const aliases = at((await call('GET', '/containers/unstarted/json')).body, 'NetworkSettings', 'Networks', 'again', 'Aliases')
+  assert.ok(Array.isArray(aliases) && aliases.includes('first') && !aliases.includes('second'), String(aliases))
+  await call('DELETE', '/containers/unstarted')
+  await call('DELETE', '/networks/again')
+})
+
 test('what Docker refuses of networks is refused in its words', async () => {
   const refusals: readonly (readonly [string, string, unknown, number, RegExp])[] = [
     ['POST', '/networks/host/connect', { Container: 'web' }, 400, /^container cannot be disconnected from host network or connected to host network$/],

@@ -12,6 +12,7 @@ import { digestHex, isDigest } from '#oci/digest.ts'
 import type { Digest } from '#oci/digest.ts'
 import { maxConfigBytes, parseImageConfig } from '#oci/image-config.ts'
 import type { ImageConfig } from '#oci/image-config.ts'
+import type { Reference } from '#oci/reference.ts'
 
 /** A layer as it is stored: `digest` names the blob (compressed or not), `diffId` the tar in it. */
 export interface StoredLayer {
@@ -76,6 +77,10 @@ export class ImageRecords {
 
   idOf(canonicalName: string): Digest | undefined {
     return this.#names.get(canonicalName)
+  }
+
+  hasRepository({ registry, repository }: Pick<Reference, 'registry' | 'repository'>): boolean {
+    return [...this.#names.keys()].some((name) => name.startsWith(`${registry}/${repository}:`))
   }
 
   namesOf(id: Digest): readonly string[] {

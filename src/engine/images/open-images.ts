@@ -11,7 +11,7 @@ import { RegistryClient } from '#oci/client/registry-client.ts'
 import type { RegistryCredentials } from '#oci/client/registry-client.ts'
 import type { Digest } from '#oci/digest.ts'
 import { hostPlatform, parsePlatform } from '#oci/platform.ts'
-import { canonicalReference, familiarReference, parseReference, withDefaultTag } from '#oci/reference.ts'
+import { canonicalReference, familiarName, familiarReference, parseReference, withDefaultTag } from '#oci/reference.ts'
 import type { ChainId, Images, RegistryAuth } from '../contract/images.ts'
 import type { SnapshotCommitter, SnapshotReader } from '../contract/snapshots.ts'
 import type { LayerUnpacker } from '../snapshots/overlay-snapshots.ts'
@@ -96,7 +96,9 @@ export async function openImages(options: OpenImagesOptions): Promise<OpenedImag
       if (reference.digest !== undefined) throw new Fault('invalidArgument', 'cannot push a digest reference')
       const id = records.idOf(canonicalReference(reference))
       const known = id === undefined ? undefined : records.get(id)
-      if (known === undefined) throw new Fault('notFound', `An image does not exist locally with the tag: ${familiarReference({ registry: reference.registry, repository: reference.repository })}`)
+      // Told before it is known whether there is anything to push: clients find that failure in the stream.
+      transfer.onProgress?.({ status: `The push refers to repository [${reference.registry}/${reference.repository}]` })
+      if (known === undefined) throw new Fault('notFound', records.hasRepository(reference) ? `tag does not exist: ${familiarReference(reference)}` : `An image does not exist locally with the tag: ${familiarName(reference)}`)
       using client = connect(reference.registry, transfer.auth)
       return await pushImage({ store, client, gate, isLocal: isLocal(reference.registry) }, {
         reference,

@@ -53,7 +53,8 @@ export async function pullImage(parts: PullParts, options: PullOptions): Promise
   const { fetched, manifest } = await choose(parts, options, top)
   held.use(store.parts.leases.hold(await storeBytes(store, fetched.bytes)))
   const configBytes = await fetchConfig(parts, options, manifest.config)
-  const layers = await fetchLayers(parts, options, { manifest, diffIds: parseImageConfig(configBytes).rootfs.diff_ids, held })
+  const isKnown = store.parts.records.get(manifest.config.digest) !== undefined
+  const layers = await fetchLayers(parts, options, { manifest, diffIds: parseImageConfig(configBytes).rootfs.diff_ids, held, isKnown })
   const known = await store.add({
     configBytes,
     layers,
@@ -123,6 +124,8 @@ interface Wanted {
   readonly manifest: ImageManifest
   readonly diffIds: readonly string[]
   readonly held: DisposableStack
+  /** The image is here already: nothing is told of layers that are. */
+  readonly isKnown: boolean
 }
 
 async function fetchLayers(parts: PullParts, options: PullOptions, wanted: Wanted): Promise<StoredLayer[]> {
@@ -130,12 +133,19 @@ async function fetchLayers(parts: PullParts, options: PullOptions, wanted: Wante
   if (manifest.layers.length !== diffIds.length) throw new Fault('invalidArgument', `${familiarReference(options.reference)}: the manifest lists ${manifest.layers.length} layers, the configuration ${diffIds.length}`)
   const failed = new AbortController()
   const inner = { ...options, signal: AbortSignal.any([options.signal, failed.signal]) }
-  const fetching = manifest.layers.map(async (descriptor, index) => {
-    wanted.held.use(parts.store.parts.leases.hold(descriptor.digest))
-    options.onProgress({ id: shortDigest(descriptor.digest), status: 'Pulling fs layer' })
-    const diffId = parseDigest(diffIds[index], 'rootfs.diff_ids')
+  const layers = manifest.layers.map((descriptor, index): Layer => ({ descriptor, diffId: parseDigest(diffIds[index], 'rootfs.diff_ids') }))
+  for (const { descriptor } of layers) wanted.held.use(parts.store.parts.leases.hold(descriptor.digest))
+  // In the image's order: clients print the lines as they come.
+  const here = await Promise.all(layers.map(async (layer) => (await usableCopy(parts.store, layer)) !== undefined))
+  for (const [index, { descriptor }] of layers.entries()) {
+    if (here[index] !== true) options.onProgress({ id: shortDigest(descriptor.digest), status: 'Pulling fs layer' })
+    else if (!wanted.isKnown) options.onProgress({ id: shortDigest(descriptor.digest), status: 'Already exists' })
+  }
+  const fetching = layers.map(async (layer, index) => {
     try {
-      return await parts.gate.run(() => parts.downloads.run(descriptor.digest, () => fetchLayer(parts, inner, { descriptor, diffId })))
+      const stored = await parts.gate.run(() => parts.downloads.run(layer.descriptor.digest, () => fetchLayer(parts, inner, layer)))
+      if (here[index] !== true) options.onProgress({ id: shortDigest(layer.descriptor.digest), status: 'Pull complete' })
+      return stored
     } catch (error) {
       failed.abort(error)
       throw error
@@ -153,6 +163,17 @@ interface Layer {
   readonly diffId: Digest
 }
 
+/** What is stored of a layer: the blob that is asked for, or another copy. */
+async function copyOf(store: ImageStore, { descriptor, diffId }: Layer): Promise<StoredLayer | undefined> {
+  if ((await store.parts.blobs.stat(descriptor.digest)) === undefined) return await store.findLayer(diffId)
+  return { diffId, digest: descriptor.digest, mediaType: descriptor.mediaType, sizeBytes: descriptor.size }
+}
+
+/** A copy that is unpacked too, so that nothing is to be done. */
+async function usableCopy(store: ImageStore, layer: Layer): Promise<StoredLayer | undefined> {
+  return store.parts.snapshots.hasLayer(layer.diffId) ? await copyOf(store, layer) : undefined
+}
+
 async function fetchLayer(parts: PullParts, options: PullOptions, layer: Layer): Promise<StoredLayer> {
   options.signal.throwIfAborted()
   const { store } = parts
@@ -160,18 +181,14 @@ async function fetchLayer(parts: PullParts, options: PullOptions, layer: Layer):
   const { descriptor, diffId } = layer
   const id = shortDigest(descriptor.digest)
   const stored: StoredLayer = { diffId, digest: descriptor.digest, mediaType: descriptor.mediaType, sizeBytes: descriptor.size }
-  const here = (await blobs.stat(descriptor.digest)) === undefined ? await store.findLayer(diffId) : stored
-  if (here !== undefined && snapshots.hasLayer(diffId)) {
-    options.onProgress({ id, status: 'Already exists' })
-    return here
-  }
+  const usable = await usableCopy(store, layer)
+  if (usable !== undefined) return usable
   const compression = layerCompression(descriptor.mediaType)
   if (compression === undefined) throw new Fault('unsupportedMediaType', `layer ${id} has the type '${descriptor.mediaType}', which is no layer of a root file system`)
-  if (here === stored) {
+  if ((await blobs.stat(descriptor.digest)) !== undefined) {
     options.onProgress({ id, status: 'Extracting', currentBytes: descriptor.size, totalBytes: descriptor.size })
     await snapshots.unpackLayer({ diffId, blob: await blobs.open(descriptor.digest), compression, signal: options.signal })
   } else await download(parts, options, layer)
-  options.onProgress({ id, status: 'Pull complete' })
   return stored
 }
 

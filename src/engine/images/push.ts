@@ -44,7 +44,6 @@ export async function pushImage(parts: PushParts, options: PushOptions, known: K
   const { store, client } = parts
   const { reference, onProgress, signal } = options
   const tag = reference.tag ?? 'latest'
-  onProgress({ status: `The push refers to repository [${reference.registry}/${reference.repository}]` })
   for (const layer of known.record.layers) onProgress({ id: shortDigest(layer.diffId), status: 'Preparing' })
   const layers = await Promise.all(known.record.layers.map((layer, index) => parts.gate.run(() => pushLayer(parts, options, { known, layer, index }))))
   await rememberCompressed(parts, known, layers)

@@ -17,7 +17,7 @@ import { openKernel } from '#linux/real/kernel.ts'
 import type { Blobs } from '#oci/blobs/contract.ts'
 import { openFileBlobs } from '#oci/blobs/file-system.ts'
 import { mediaTypes } from '#oci/descriptor.ts'
-import { digestOf } from '#oci/digest.ts'
+import { digestOf, shortDigest } from '#oci/digest.ts'
 import type { Digest } from '#oci/digest.ts'
 import { sampleTar } from '#oci/layer/archive-samples.ts'
 import type { TransferProgress } from '../contract/images.ts'
@@ -143,9 +143,36 @@ test('an image is pulled, its layers unpacked, and a second pull fetches nothing
   const words = progress.map(({ status }) => status)
   for (const word of ['Pulling from app', 'Pulling fs layer', 'Downloading', 'Download complete', 'Extracting', 'Pull complete', `Digest: ${published.digest}`, `Status: Downloaded newer image for ${registry.host}/app:latest`]) assert.ok(words.includes(word), word)
   registry.requests.length = 0
+  progress.length = 0
   await here.images.pull(`${registry.host}/app`, { onProgress: (step) => progress.push(step) })
   assert.deepEqual(registry.requests.filter((line) => line.includes('/blobs/')), [])
-  assert.equal(progress.at(-1)?.status, `Status: Image is up to date for ${registry.host}/app:latest`)
+  assert.deepEqual(progress.map(({ status }) => status), ['Pulling from app', `Digest: ${published.digest}`, `Status: Image is up to date for ${registry.host}/app:latest`])
+})
+
+test('a pull tells which layers of a new image are here already', async () => {
+  await using registry = await serve()
+  await using here = await machine()
+  publish(registry, [small])
+  await here.images.pull(`${registry.host}/app`, {})
+  const { layers } = publish(registry, [small, noise])
+  const progress: TransferProgress[] = []
+  await here.images.pull(`${registry.host}/app`, { onProgress: (step) => progress.push(step) })
+  const told = layers.map((layer) => progress.flatMap(({ id, status }) => (id === shortDigest(layer) ? [status] : [])))
+  assert.deepEqual(told[0], ['Already exists'])
+  assert.equal(told[1]?.[0], 'Pulling fs layer')
+  assert.equal(told[1]?.at(-1), 'Pull complete')
+})
+
+test('a push of what is not here fails after it was announced, in words that tell an unknown repository from an unknown tag', async () => {
+  await using registry = await serve()
+  await using here = await machine()
+  publish(registry, [small])
+  await here.images.pull(`${registry.host}/app`, {})
+  for (const [name, message] of [['other', `An image does not exist locally with the tag: ${registry.host}/other`], ['app:nope', `tag does not exist: ${registry.host}/app:nope`]] as const) {
+    const progress: TransferProgress[] = []
+    await assert.rejects(here.images.push(`${registry.host}/${name}`, { onProgress: (step) => progress.push(step) }), { message })
+    assert.deepEqual(progress.map(({ status }) => status), [`The push refers to repository [${registry.host}/${name.split(':')[0]}]`])
+  }
 })
 
 test('a download that breaks off goes on where it ended, within a pull and in the next one', async () => {
