@@ -100,7 +100,8 @@ function repositoryOf(name: string): string {
 }
 
 function answer(content: HubContent, request: IncomingMessage, response: ServerResponse): void {
-  const path = new URL(request.url ?? '/', 'https://hub').pathname
+  const url = new URL(request.url ?? '/', 'https://hub')
+  const path = url.pathname
   const [, repository = '', kind = '', reference = ''] = /^\/v2\/(.+)\/(manifests|blobs|tags)\/([^/]+)$/.exec(path) ?? []
   const send = (type: string, body: Buffer, headers: Record<string, string> = {}): void => {
     response.writeHead(200, { 'Content-Type': type, 'Content-Length': body.length, ...headers })
@@ -109,6 +110,13 @@ function answer(content: HubContent, request: IncomingMessage, response: ServerR
   const refuse = (status: number, code: string, headers: Record<string, string> = {}): void => {
     response.writeHead(status, { 'Content-Type': 'application/json', ...headers })
     response.end(JSON.stringify({ errors: [{ code, message: 'refused by the stand-in hub' }] }))
+  }
+  if (path === '/v1/search') {
+    // Docker Hub's: whoever asks is answered. quay.io has no such thing, but its images serve as well.
+    const term = url.searchParams.get('q') ?? ''
+    const found = [...content.tags.keys()].filter((name) => name.includes(term))
+    send('application/json', Buffer.from(JSON.stringify({ query: term, num_results: found.length, num_pages: 1, page: 1, page_size: 25, results: found.map((name) => ({ name: name.replace(/^library\//, ''), description: 'a stand-in', star_count: 1, is_official: name.startsWith('library/'), is_automated: false })) })))
+    return
   }
   if (path === '/token') {
     // No password is the right one.

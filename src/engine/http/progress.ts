@@ -12,6 +12,19 @@ export interface ProgressDetail {
   readonly totalBytes?: number
 }
 
+/**
+ * Writes a message as a chunk of its own, at once: clients read a message per chunk, and Node joins what is written within a tick.
+ * False where the client does not keep up.
+ */
+export function writeMessage(res: ServerResponse, text: string): boolean {
+  res.cork()
+  try {
+    return res.write(text)
+  } finally {
+    res.uncork()
+  }
+}
+
 export class ProgressStream {
   readonly #res: ServerResponse
 
@@ -22,7 +35,7 @@ export class ProgressStream {
   line(value: object): void {
     if (this.#res.destroyed) return
     if (!this.#res.headersSent) this.#res.writeHead(200, { 'Content-Type': 'application/json' })
-    this.#res.write(`${jsonText(value)}\r\n`)
+    writeMessage(this.#res, `${jsonText(value)}\r\n`)
   }
 
   progress({ id, status, currentBytes, totalBytes }: ProgressDetail): void {

@@ -115,7 +115,11 @@ export class RegistryClient implements Disposable {
     target.searchParams.set('q', term)
     target.searchParams.set('n', String(limit))
     const answer = await this.#ask({ method: 'GET', path: target, access: undefined, headers: { Accept: 'application/json', 'X-Docker-Token': 'true' }, signal })
-    if (answer.status !== 200) throw await refusal(answer, `search on ${this.registry}`)
+    // Docker's words and its 500, whatever the registry's reason: hubs explain this in no agreed form.
+    if (answer.status !== 200) {
+      answer.body.resume()
+      throw new Fault('internal', `unexpected status code ${answer.status}`, { details: { status: answer.status } })
+    }
     return parseJson(await readBody(answer.body, { maxBytes: maxAnswerBytes }), 'search answer')
   }
 

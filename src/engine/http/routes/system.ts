@@ -7,6 +7,7 @@ import type { EngineEvent } from '../../contract/events.ts'
 import { jsonBody, type Exchange, type Handler } from '../exchange.ts'
 import { parseFilters } from '../filters.ts'
 import { JsonInput, queryTimeNs } from '../json-input.ts'
+import { writeMessage } from '../progress.ts'
 import { authOf } from '../registry-auth.ts'
 import { shaped } from '../version-shape.ts'
 import { latestVersion, oldestVersion } from '../version.ts'
@@ -140,7 +141,7 @@ async function events({ res, backend, query, signal }: Exchange): Promise<void> 
   res.writeHead(200, { 'Content-Type': 'application/json' })
   res.flushHeaders()
   for await (const event of stream) {
-    if (!res.write(`${jsonText(eventJson(event))}\n`)) await new Promise<void>((resolve) => res.once('drain', resolve).once('close', resolve))
+    if (!writeMessage(res, `${jsonText(eventJson(event))}\n`)) await new Promise<void>((resolve) => res.once('drain', resolve).once('close', resolve))
   }
   res.end()
 }
