@@ -70,7 +70,7 @@ function defaultsOf({ effective, spec }: Container, defaults: ContainerDefaults)
     Cmd: effective.command,
     Entrypoint: effective.entrypoint,
     User: effective.user,
-    WorkingDir: effective.workingDir === '/' ? (defaults.WorkingDir ?? '') : effective.workingDir,
+    WorkingDir: effective.workingDir,
     Labels: effective.labels,
     ...(effective.exposedPorts.length === 0 ? {} : { ExposedPorts: Object.fromEntries(effective.exposedPorts.map((port) => [port, {}])) }),
     ...(spec.stopSignal ? { StopSignal: spec.stopSignal } : {}),

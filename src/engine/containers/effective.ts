@@ -15,7 +15,7 @@ export function effectiveOf(spec: ContainerSpec, defaults: ContainerDefaults, id
     entrypoint: entrypoint.length === 0 ? null : entrypoint,
     command: command.length === 0 ? null : command,
     env: mergedEnv(process.env ?? [], defaults.Env ?? []),
-    workingDir: process.workingDir || defaults.WorkingDir || '/',
+    workingDir: process.workingDir || defaults.WorkingDir || '',
     user: process.user || defaults.User || '',
     tty: process.tty ?? false,
     labels: { ...defaults.Labels, ...spec.labels },

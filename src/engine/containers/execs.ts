@@ -183,7 +183,7 @@ export class ExecTable {
       user: { uid: identity.uid, gid: identity.gid, additionalGids: identity.additionalGids },
       args: spec.command,
       env: processEnv({ env, hostname: entry.effective.hostname, tty: spec.tty ?? false, home: identity.home }),
-      cwd: spec.workingDir || entry.effective.workingDir,
+      cwd: spec.workingDir || entry.effective.workingDir || '/',
       capabilities: { bounding: capabilities, effective: root ? capabilities : [], permitted: root ? capabilities : [] },
       rlimits: rlimitsOf(resources.ulimits ?? [], host.rlimitCeilings),
       noNewPrivileges: security.noNewPrivileges ?? false,

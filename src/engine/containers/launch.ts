@@ -85,7 +85,7 @@ export class Launcher {
     const linked = linkedContainers(record.name, linksOf(entry), this.#options.find)
     const [, networking, mounts, devices, blockIo, shmPath] = await allSettledOrThrow([this.#mountRoot(entry, rootfs), this.#openNetwork(entry), this.#mountVolumes(entry), devicesOf(spec), blockIoOf(spec.resources ?? {}), this.#openSharedMemory(entry)])
     const identity = await lookUpIdentity(rootfs, effective.user, spec.security?.groupAdd ?? [])
-    await makeWorkingDir(rootfs, effective.workingDir)
+    await makeWorkingDir(rootfs, effective.workingDir || '/')
     if (record.lifecycle.startedAtNs === 0n) await this.#copyUp(entry, rootfs)
     const logPath = logPathOf(paths, record)
     const { pid } = await runtime.create({

@@ -490,8 +490,8 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
   }
 
   async kill(ref: string, signal: string): Promise<void> {
-    const entry = this.#find(ref)
     const number = signalNumber(signal === '' ? 'KILL' : signal)
+    const entry = this.#find(ref)
     const ends = number === 9 || number === signalNumber(entry.effective.stopSignal)
     const gone = number === 9 ? this.#waits.register(entry.id, 'not-running') : undefined
     await this.#serial.run(entry.id, async () => {

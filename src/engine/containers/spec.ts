@@ -77,7 +77,7 @@ function processOf({ spec, effective, identity, host, initPath }: SpecInput): Pr
     // Beside the host's or another container's pid 1 there is no place for an init.
     args: initPath === undefined ? effective.args : ['/sbin/docker-init', '--', ...effective.args],
     env: processEnv({ env: effective.env, hostname: effective.hostname, tty: effective.tty, home: identity.home }),
-    cwd: effective.workingDir,
+    cwd: effective.workingDir || '/',
     // Only root holds them from the start; another user gets what a set-uid program may take (bounding set).
     capabilities: { bounding: capabilities, effective: root ? capabilities : [], permitted: root ? capabilities : [] },
     rlimits: rlimitsOf(spec.resources?.ulimits ?? [], host.rlimitCeilings),

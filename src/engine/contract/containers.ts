@@ -239,7 +239,7 @@ export interface Container {
   readonly createdAtNs: bigint
   readonly state: ContainerState
   /** What really runs: entrypoint and command of spec and image joined. */
-  readonly effective: { readonly args: readonly string[]; /** Null: none. */ readonly entrypoint: readonly string[] | null; readonly command: readonly string[] | null; readonly env: readonly string[]; readonly workingDir: string; readonly user: string; readonly tty: boolean; readonly labels: Readonly<Record<string, string>>; readonly hostname: string; readonly stopSignal: string; readonly exposedPorts: readonly string[] }
+  readonly effective: { readonly args: readonly string[]; /** Null: none. */ readonly entrypoint: readonly string[] | null; readonly command: readonly string[] | null; readonly env: readonly string[]; /** Empty: the root. */ readonly workingDir: string; readonly user: string; readonly tty: boolean; readonly labels: Readonly<Record<string, string>>; readonly hostname: string; readonly stopSignal: string; readonly exposedPorts: readonly string[] }
   /** Volumes with their names, binds with their sources, as mounted or to be mounted. */
   readonly mounts: readonly ResolvedMount[]
   readonly endpoints: readonly Endpoint[]

@@ -107,6 +107,8 @@ export interface TransferOptions {
 export interface ImageTransfer {
   /** Fetches what is missing, verifies every digest, unpacks, names it. Parallel calls for one name share the work. */
   pull(name: string, options: TransferOptions): Promise<Image>
+  /** The tags that a registry has of a repository. */
+  tags(name: string, options: Pick<TransferOptions, 'auth' | 'signal'>): Promise<readonly string[]>
   /** Uploads one name. Answers what the registry now holds. */
   push(name: string, options: TransferOptions): Promise<{ readonly tag: string; readonly digest: string; readonly sizeBytes: number }>
   /** Checks credentials against a registry (`docker login`). `unauthenticated` when refused. */

@@ -91,6 +91,11 @@ export async function openImages(options: OpenImagesOptions): Promise<OpenedImag
       transfer.onProgress?.({ status: `Status: ${news} ${familiarReference(reference)}` })
       return image
     },
+    async tags(name, transfer) {
+      const reference = parseReference(name)
+      using client = connect(reference.registry, transfer.auth)
+      return await client.tags(reference.repository, transfer.signal)
+    },
     async push(name, transfer) {
       const reference = withDefaultTag(parseReference(name))
       if (reference.digest !== undefined) throw new Fault('invalidArgument', 'cannot push a digest reference')

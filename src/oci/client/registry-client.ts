@@ -37,6 +37,10 @@ export interface RegistryClientOptions {
   readonly ca?: string
 }
 
+/** A repository with more tags than this many pages hold is listed in part. */
+const maxTagPages = 1000
+const maxTagListBytes = 16 << 20
+
 export interface FetchedManifest {
   readonly digest: Digest
   readonly mediaType: string
@@ -121,6 +125,22 @@ export class RegistryClient implements Disposable {
       throw new Fault('internal', `unexpected status code ${answer.status}`, { details: { status: answer.status } })
     }
     return parseJson(await readBody(answer.body, { maxBytes: maxAnswerBytes }), 'search answer')
+  }
+
+  /** All tags of a repository (distribution-spec "Content Discovery"); pages are followed. */
+  async tags(repository: string, signal?: AbortSignal): Promise<readonly string[]> {
+    const tags: string[] = []
+    let path: string | URL | undefined = `/v2/${repository}/tags/list`
+    for (let page = 0; path !== undefined && page < maxTagPages; page += 1) {
+      const answer: Answer = await this.#ask({ method: 'GET', path, access: { repository, actions: 'pull' }, signal })
+      if (answer.status !== 200) throw await refusal(answer, `the tags of ${this.registry}/${repository}`)
+      const node = asObject(parseJson(await readBody(answer.body, { maxBytes: maxTagListBytes, what: 'tag list' }), 'tag list'), 'tags')
+      const listed: unknown = member(node, 'tags')
+      if (Array.isArray(listed)) tags.push(...listed.filter((tag) => typeof tag === 'string'))
+      const next = /<([^>]+)>;\s*rel="?next/.exec(String(answer.headers.link ?? ''))?.[1]
+      path = next === undefined ? undefined : new URL(next, answer.url)
+    }
+    return tags
   }
 
   /** A blob's bytes from `start` on. The caller checks the digest. `whole` says that a range was asked for but all is sent. */

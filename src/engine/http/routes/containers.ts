@@ -262,7 +262,12 @@ async function restart(exchange: Exchange): Promise<void> {
 }
 
 async function kill(exchange: Exchange): Promise<void> {
-  await exchange.backend.containers.kill(param(exchange, 'id'), exchange.query.get('signal') ?? '')
+  const ref = param(exchange, 'id')
+  try {
+    await exchange.backend.containers.kill(ref, exchange.query.get('signal') ?? '')
+  } catch (error) {
+    throw isFault(error, 'notFound') ? new Fault('notFound', `Cannot kill container: ${ref}: ${error.message}`, { cause: error }) : error
+  }
   sendEmpty(exchange.res, { status: 204 })
 }
 
@@ -279,7 +284,11 @@ async function unpause(exchange: Exchange): Promise<void> {
 async function rename(exchange: Exchange): Promise<void> {
   const name = exchange.query.get('name') ?? ''
   if (name === '') throw new Fault('invalidArgument', 'Neither old nor new names may be empty')
-  await exchange.backend.containers.rename(param(exchange, 'id'), name)
+  try {
+    await exchange.backend.containers.rename(param(exchange, 'id'), name)
+  } catch (error) {
+    throw isFault(error) && /^(Conflict\. The container name|Invalid container name)/.test(error.message) ? new Fault(error.code, `Error when allocating new name: ${error.message}`, { cause: error }) : error
+  }
   sendEmpty(exchange.res, { status: 204 })
 }
 

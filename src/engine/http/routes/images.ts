@@ -174,12 +174,12 @@ async function create(exchange: Exchange): Promise<void> {
   const from = query.get('fromImage')
   try {
     if (from) {
-      const name = named(from, query.get('tag'))
       const auth = authHeader(req.headers['x-registry-auth'])
       const platform = query.get('platform')
-      const image = await backend.images.pull(name, { signal, onProgress: (progress: TransferProgress) => out.progress(progress), ...(auth === undefined ? {} : { auth }), ...(platform ? { platform } : {}) })
-      publish(backend, 'pull', name, { name: name.split('@')[0]?.split(':')[0] ?? name })
-      void image
+      for (const name of await pulledNames(exchange)) {
+        await backend.images.pull(name, { signal, onProgress: (progress: TransferProgress) => out.progress(progress), ...(auth === undefined ? {} : { auth }), ...(platform ? { platform } : {}) })
+        publish(backend, 'pull', name, { name: name.split('@')[0]?.split(':')[0] ?? name })
+      }
     } else if (source !== null) {
       await importRoot(exchange, source, out)
     } else throw new Fault('invalidArgument', "either 'fromImage' or 'fromSrc' must be given")
@@ -188,6 +188,21 @@ async function create(exchange: Exchange): Promise<void> {
     out.fail(error)
     out.end()
   }
+}
+
+/** `fromImage` without a tag, neither in it nor beside it, means all tags (`docker pull -a`). */
+async function pulledNames({ query, backend, req, signal }: Exchange): Promise<readonly string[]> {
+  const from = query.get('fromImage') ?? ''
+  const name = named(from, query.get('tag'))
+  if (name !== from || !isBare(from)) return [name]
+  const auth = authHeader(req.headers['x-registry-auth'])
+  const tags = await backend.images.tags(from, { signal, ...(auth === undefined ? {} : { auth }) })
+  return tags.map((tag) => `${from}:${tag}`)
+}
+
+/** Neither tag nor digest. */
+function isBare(name: string): boolean {
+  return !name.includes('@') && name.lastIndexOf(':') <= name.lastIndexOf('/')
 }
 
 async function importRoot({ query, backend, req, signal }: Exchange, source: string, out: ProgressStream): Promise<void> {
@@ -222,15 +237,17 @@ async function tag(exchange: Exchange): Promise<void> {
 async function push(exchange: Exchange): Promise<void> {
   const { backend, query, res, signal, req, minorVersion } = exchange
   const out = new ProgressStream(res)
-  const name = named(param(exchange, 'name'), query.get('tag'))
+  const names = query.get('tag') ? [named(param(exchange, 'name'), query.get('tag'))] : await withAllTags(backend, param(exchange, 'name'))
   const platform = minorVersion >= 46 ? platformOf(query) : undefined
-  if (platform !== undefined) await resolved(backend, name, platform)
+  if (platform !== undefined) for (const name of names) await resolved(backend, name, platform)
   try {
     const auth = authHeader(req.headers['x-registry-auth'])
-    const { tag: pushed, digest, sizeBytes } = await backend.images.push(name, { signal, onProgress: (progress) => out.progress(progress), ...(auth === undefined ? {} : { auth }) })
-    out.line({ status: `${pushed}: digest: ${digest} size: ${sizeBytes}` })
-    out.line({ progressDetail: {}, aux: { Tag: pushed, Digest: digest, Size: sizeBytes } })
-    publish(backend, 'push', name, { name })
+    for (const name of names) {
+      const { tag: pushed, digest, sizeBytes } = await backend.images.push(name, { signal, onProgress: (progress) => out.progress(progress), ...(auth === undefined ? {} : { auth }) })
+      out.line({ status: `${pushed}: digest: ${digest} size: ${sizeBytes}` })
+      out.line({ progressDetail: {}, aux: { Tag: pushed, Digest: digest, Size: sizeBytes } })
+      publish(backend, 'push', name, { name })
+    }
   } catch (error) {
     out.fail(error)
   }
@@ -275,6 +292,13 @@ async function prune({ backend, query, res }: Exchange): Promise<void> {
   sendJson(res, { ImagesDeleted: deleted.length === 0 ? null : deleted, SpaceReclaimed: reclaimedBytes })
 }
 
+/** A repository without a tag means all its tags; an id and a full name mean themselves. */
+async function withAllTags({ images }: EngineBackend, name: string): Promise<readonly string[]> {
+  if (!isBare(name)) return [name]
+  const tags = (await images.list()).flatMap(({ repoTags }) => repoTags).filter((tag) => tag.slice(0, tag.lastIndexOf(':')) === name)
+  return tags.length === 0 ? [name] : tags.sort()
+}
+
 async function save(exchange: Exchange): Promise<void> {
   const { query, backend, res, signal, params, minorVersion } = exchange
   // Old clients write several into one parameter.
@@ -282,7 +306,7 @@ async function save(exchange: Exchange): Promise<void> {
   if (names.length === 0) throw new Fault('invalidArgument', "no image was named: give 'names'")
   const platform = minorVersion >= 48 ? platformOf(query) : undefined
   if (platform !== undefined) for (const name of names) await resolved(backend, name, platform)
-  const tar = await backend.images.save(names, { signal })
+  const tar = await backend.images.save((await Promise.all(names.map((name) => withAllTags(backend, name)))).flat(), { signal })
   for (const name of names) publish(backend, 'save', name, { name })
   res.writeHead(200, { 'Content-Type': 'application/x-tar' })
   await pipeline(tar, res)
