@@ -6,9 +6,7 @@ const apiReasons: readonly (readonly [pattern: RegExp, reason: string])[] = [
   [/^\[50-secrets\]/, 'secrets are swarm’s in Docker, which Berth has not; podman has its own'],
   [/prune\?filters=\{"(name|id|network|driver|scope|until)"/, 'podman answers 500 with words of its own to a filter that the prune does not know, and takes until for volumes; Docker answers 400'],
   [/events\?stream=false&since=\(T\)s/, 'Docker takes no duration as since either; dockerd 20.10 answers 500 where later ones answer 400'],
-  [/^\[60-auth\] .*(WrOnGPassWord|"password":"X","serveraddress|"username":"X","serveraddress)/, 'podman answers 500 in its own words to a login that fails; Docker answers 401 where the registry refused it'],
   [/attach\?logs=true&stream=false.*status|hijacked connection/, 'the streams of an attach must be asked for in Docker; podman sends both unasked'],
-  [/top\?ps_args=--invalid/, 'podman answers 500 to arguments that ps does not know; Berth says 400 with what ps said'],
 ]
 
 export function apiReason(name: string): string | undefined {

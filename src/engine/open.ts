@@ -140,7 +140,8 @@ function requireAbilities(facts: KernelFacts): void {
 
 async function listProcesses({ processes }: Kernel, args: readonly string[]): Promise<string> {
   const { exitCode, stdout, stderr } = await processes.run(['ps', ...args], { timeoutMs: 10_000 })
-  if (exitCode !== 0) throw new Fault('invalidArgument', `ps: ${stderr.toString().trim()}`)
+  // dockerd answers 500 to arguments that ps does not know, and tells the first line of its complaint.
+  if (exitCode !== 0) throw new Fault('internal', `ps: ${stderr.toString().split('\n', 1)[0] || `exit status ${exitCode}`}`)
   return stdout.toString()
 }
 

@@ -127,6 +127,8 @@ export async function openImages(options: OpenImagesOptions): Promise<OpenedImag
       try {
         await client.ping()
       } catch (error) {
+        // Docker's status for a registry that cannot be reached.
+        if (isFault(error, 'unavailable')) throw new Fault('internal', error.message, { cause: error })
         if (isFault(error, 'unauthenticated')) throw new Fault('unauthenticated', `login attempt to ${registry} failed: ${error.message}`, { cause: error })
         throw error
       }

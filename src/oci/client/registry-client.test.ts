@@ -49,6 +49,8 @@ test('a registry that asks for Basic gets it, and only then', async () => {
   assert.deepEqual(registry.seen.map((line) => line.split(' ').slice(2).join(' ')), ['-', '-', joe, joe])
   using stranger = new RegistryClient({ registry: registry.host })
   await assert.rejects(blobText(stranger), (error) => isFault(error, 'unauthenticated'))
+  using impostor = new RegistryClient({ registry: registry.host, credentials: { username: 'joe', password: 'guessed' } })
+  await assert.rejects(impostor.ping(), { code: 'internal', message: `login attempt to http://${registry.host}/v2/ failed with status: 401 Unauthorized` })
 })
 
 test('a registry that asks for a token gets one for the repository, by password, anonymously or by refresh token', async () => {

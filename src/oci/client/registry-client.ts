@@ -2,6 +2,7 @@
  * A client of OCI registries (distribution-spec 1.1): basic and bearer login, manifests, blobs with resume, uploads with mount.
  * One client talks to one registry; tokens are kept per repository and action.
  */
+import { STATUS_CODES } from 'node:http'
 import type { OutgoingHttpHeaders } from 'node:http'
 import type { Readable } from 'node:stream'
 import { readBody } from '#base/http.ts'
@@ -98,7 +99,8 @@ export class RegistryClient implements Disposable {
   async ping(signal?: AbortSignal): Promise<void> {
     const answer = await this.#ask({ method: 'GET', path: '/v2/', access: undefined, signal })
     answer.body.resume()
-    if (answer.status !== 200) throw await refusal(answer, `${this.registry} refused the login`)
+    // In Docker 500 and these words; only a token service's refusal is a 401 there.
+    if (answer.status !== 200) throw new Fault('internal', `login attempt to ${String(new URL('/v2/', await this.#baseUrl(signal)))} failed with status: ${answer.status} ${STATUS_CODES[answer.status] ?? ''}`, { details: { status: answer.status } })
   }
 
   /** Fetches a manifest by tag or digest and checks that its bytes have the digest they should have (`dataLoss`). */
