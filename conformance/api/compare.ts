@@ -30,6 +30,7 @@ export const explained: readonly { readonly at: RegExp; readonly reason: string 
   { at: /\/info \.body\.(BridgeNf|KernelMemory|InitBinary|LiveRestoreEnabled|ContainerdCommit|RuncCommit|Runtimes|Plugins)/, reason: 'facts of the engine: Berth needs no bridge netfilter and no containerd, sets no kernel memory limits, keeps containers alive over restarts, and names what it has' },
   { at: /\/version \.body\.(Components|MinAPIVersion|Platform\.Name)/, reason: 'Berth is Berth, and serves from 1.24 on' },
   { at: /\/info \.body\.ExecutionDriver$/, reason: 'a constant for clients of 1.24 that later dockerds no longer send' },
+  { at: /\/events.* \.body(\[\])?\.Actor\.Attributes\.execDuration$/, reason: 'how long a container ran stands in its `die` since moby 23' },
   { at: /\/system\/df \.body\.BuildCache$/, reason: 'no build cache: dockerd 20.10 says null, later ones []' },
 ]
 
@@ -82,8 +83,40 @@ export function differences(dockerd: unknown, berth: unknown, field = ''): Diffe
   return differ()
 }
 
+/**
+ * dockerd mounts a container's volumes in no order, and up to moby 20.10 told of a volume's making again for each container that uses it
+ * (later ones, as Berth, tell once).
+ */
+function orderedEvents(events: readonly unknown[]): unknown[] {
+  const made = new Set<string>()
+  const kept = events.flatMap((event) => {
+    const { Type: type, Action: action, Actor: actor } = Object(event)
+    const key = JSON.stringify(Reflect.get(Object(actor), 'ID'))
+    // Anonymous ones are named by a new identifier each, which was made alike in both worlds: they count as different.
+    if (type !== 'volume' || action !== 'create' || key === '"ID"') return [{ event, run: type === 'volume' ? String(action) : '' }]
+    if (made.has(key)) return []
+    made.add(key)
+    return [{ event, run: 'create' }]
+  })
+  const sorted: unknown[] = []
+  for (let at = 0; at < kept.length; ) {
+    const run = kept[at]?.run ?? ''
+    let end = at + 1
+    while (run !== '' && kept[end]?.run === run) end += 1
+    sorted.push(...kept.slice(at, end).map(({ event }) => event).toSorted((a, b) => (withoutTime(a) < withoutTime(b) ? -1 : 1)))
+    at = end
+  }
+  return sorted
+}
+
+function withoutTime(event: unknown): string {
+  const { Actor: actor } = Object(event)
+  return JSON.stringify([Reflect.get(Object(actor), 'ID'), Reflect.get(Object(Reflect.get(Object(actor), 'Attributes')), 'destination')])
+}
+
 /** Order that the API does not promise is taken away before the comparison. */
 export function ordered(question: string, body: unknown): unknown {
+  if (Array.isArray(body) && question.startsWith('/events')) return orderedEvents(body)
   if (!Array.isArray(body)) {
     if (typeof body !== 'object' || body === null) return body
     return Object.fromEntries(Object.entries(body).map(([key, value]) => [key, ['Volumes', 'Images', 'Mounts', 'Ports', 'Warnings', 'Components', 'Containers', 'RepoTags'].includes(key) ? ordered(question, value) : value]))

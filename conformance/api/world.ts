@@ -68,7 +68,7 @@ export async function makeWorld(engine: Engine, busybox: Buffer, startedAt: numb
   await must(engine, 'POST', '/volumes/create', { Name: 'shelf', Labels: { kind: 'wood' } })
   await must(engine, 'POST', '/volumes/create', { Name: 'bare' })
   await must(engine, 'POST', '/containers/create?name=web', {
-    Image: 'world:1', Cmd: ['sh', '-c', 'echo hello; echo trouble >&2; touch /new; rm /etc/group; sleep 1000'], Env: ['A=b'], Labels: { shop: 'yes' }, ExposedPorts: { '81/udp': {} },
+    Image: 'world:1', Cmd: ['sh', '-c', 'echo hello; sleep 0.3; echo trouble >&2; touch /new; rm /etc/group; sleep 1000'], Env: ['A=b'], Labels: { shop: 'yes' }, ExposedPorts: { '81/udp': {} },
     Healthcheck: { Test: ['CMD', 'true'], Interval: 3_600_000_000_000 }, StopSignal: 'SIGKILL',
     HostConfig: {
       Binds: ['shelf:/shelf', '/usr/share:/host:ro'], NetworkMode: 'shop', PortBindings: { '80/tcp': [{ HostIp: '127.0.0.1', HostPort: '' }] }, Memory: 64 << 20, NanoCpus: 500_000_000, PidsLimit: 50,

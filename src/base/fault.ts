@@ -84,6 +84,16 @@ export function asFault(error: unknown): Fault {
   return new Fault('internal', error instanceof Error ? error.message : String(error), { cause: error })
 }
 
+/** Runs `task`; a Fault out of it says first what was being done: `CONTEXT: MESSAGE`. */
+export function inContext<T>(context: string, task: () => T): T {
+  try {
+    return task()
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error
+    throw new Fault(error.code, `${context}: ${error.message}`, { cause: error, causes: error.causes, details: error.details })
+  }
+}
+
 /** The `code` of a Node system error (`ENOENT`, …), or undefined. */
 export function systemErrorCode(error: unknown): string | undefined {
   if (!(error instanceof Error) || !('code' in error)) return undefined

@@ -2,12 +2,13 @@
 import type { Clock } from '#base/clock.ts'
 import { rfc3339Nano } from '#base/clock.ts'
 import { isFault } from '#base/fault.ts'
+import { familiarReference, parseReference } from '#oci/reference.ts'
 import type { Containers, Container } from '../contract/containers.ts'
 import type { EventPublisher } from '../contract/events.ts'
 import type { ContainerDefaults, ImageBuilderStore, ImageConfig, ImageResolver } from '../contract/images.ts'
 import type { SnapshotCommitter } from '../contract/snapshots.ts'
 import type { ContainerCommitter } from '../http/backend.ts'
-import { changedDefaults } from '../http/changes.ts'
+import { changedDefaults, mergedDefaults } from '../http/changes.ts'
 
 export interface CommitterOptions {
   readonly containers: Containers
@@ -21,32 +22,40 @@ export function createCommitter({ containers, images, snapshots, events, clock }
   /** False: it ended meanwhile, and changes nothing any more. */
   const pauseIfRunning = (id: string): Promise<boolean> => ignoringConflict(containers.pause(id))
 
-  async function layerOf(container: Container, pause: boolean): ReturnType<SnapshotCommitter['diff']> {
-    const paused = pause && container.state.status === 'running' && (await pauseIfRunning(container.id))
+  async function paused<T>({ id, state }: Container, wanted: boolean, task: () => Promise<T>): Promise<T> {
+    const isPaused = wanted && state.status === 'running' && (await pauseIfRunning(id))
     try {
-      return await snapshots.diff(container.id)
+      return await task()
     } finally {
-      if (paused) await ignoringConflict(containers.unpause(container.id))
+      if (isPaused) await ignoringConflict(containers.unpause(id))
     }
   }
 
+  async function imageOf(container: Container, { name, comment, author, changes, config: given }: Omit<Parameters<ContainerCommitter['commit']>[0], 'container' | 'pause'>): Promise<{ readonly imageId: string }> {
+    const base = await images.resolve(container.imageId)
+    const layer = await snapshots.diff(container.id)
+    const own = defaultsOf(container, base.config.config ?? {})
+    const created = rfc3339Nano(clock.nowNs())
+    const config: ImageConfig = {
+      ...base.config,
+      created,
+      ...(author === '' ? {} : { author }),
+      config: mergedDefaults(changedDefaults(given ?? own, changes), own),
+      rootfs: { type: 'layers', diff_ids: [...base.config.rootfs.diff_ids, layer.diffId] },
+      history: [...(base.config.history ?? []), { created, created_by: container.effective.args.join(' '), ...(comment === '' ? {} : { comment }), ...(author === '' ? {} : { author }) }],
+    }
+    const image = await images.put(config, { ...(name === undefined ? {} : { name }), parentId: base.id })
+    const { effective, spec } = container
+    const imageRef = name === undefined ? '' : familiarReference(parseReference(name))
+    if (imageRef !== '') events.publish({ type: 'image', action: 'tag', actor: { id: image.id, attributes: { ...image.config.config?.Labels, name: imageRef } } })
+    events.publish({ type: 'container', action: 'commit', actor: { id: container.id, attributes: { ...effective.labels, image: spec.image, name: container.name, comment, imageID: image.id, imageRef } } })
+    return { imageId: image.id }
+  }
+
   return {
-    async commit({ container: ref, name, comment, author, pause, changes }) {
+    async commit({ container: ref, pause, ...wanted }) {
       const container = await containers.inspect(ref)
-      const base = await images.resolve(container.imageId)
-      const layer = await layerOf(container, pause)
-      const created = rfc3339Nano(clock.nowNs())
-      const config: ImageConfig = {
-        ...base.config,
-        created,
-        ...(author === '' ? {} : { author }),
-        config: changedDefaults(defaultsOf(container, base.config.config ?? {}), changes),
-        rootfs: { type: 'layers', diff_ids: [...base.config.rootfs.diff_ids, layer.diffId] },
-        history: [...(base.config.history ?? []), { created, created_by: container.effective.args.join(' '), ...(comment === '' ? {} : { comment }), ...(author === '' ? {} : { author }) }],
-      }
-      const image = await images.put(config, { ...(name === undefined ? {} : { name }), parentId: base.id })
-      events.publish({ type: 'container', action: 'commit', actor: { id: container.id, attributes: { comment, imageID: image.id, ...(name === undefined ? {} : { imageRef: name }) } } })
-      return { imageId: image.id }
+      return paused(container, pause, () => imageOf(container, wanted))
     },
   }
 }
@@ -62,8 +71,8 @@ async function ignoringConflict(change: Promise<void>): Promise<boolean> {
   }
 }
 
-/** What the container was run with becomes the image's defaults. */
-function defaultsOf({ effective, spec }: Container, defaults: ContainerDefaults): ContainerDefaults {
+/** What the container was run with becomes the image's defaults; triggers for builds on the old image do not. */
+function defaultsOf({ effective, spec }: Container, { OnBuild: _, ...defaults }: ContainerDefaults): ContainerDefaults {
   return {
     ...defaults,
     Env: effective.env,
@@ -73,6 +82,7 @@ function defaultsOf({ effective, spec }: Container, defaults: ContainerDefaults)
     WorkingDir: effective.workingDir,
     Labels: effective.labels,
     ...(effective.exposedPorts.length === 0 ? {} : { ExposedPorts: Object.fromEntries(effective.exposedPorts.map((port) => [port, {}])) }),
+    ...(spec.healthcheck === undefined ? {} : { Healthcheck: spec.healthcheck }),
     ...(spec.stopSignal ? { StopSignal: spec.stopSignal } : {}),
   }
 }

@@ -1,6 +1,6 @@
 /** One container in memory: its stored record, and what is only true while it lives. */
 import type { Timer } from '#base/clock.ts'
-import type { Container } from '../contract/containers.ts'
+import type { Container, ResolvedMount } from '../contract/containers.ts'
 import type { Endpoint } from '../contract/networks.ts'
 import { effectiveOf, type Effective } from './effective.ts'
 import type { HostFacts } from './host.ts'
@@ -19,6 +19,8 @@ export interface Entry {
   readonly networkFiles: NetworkFiles
   endpoints: readonly Endpoint[]
   netnsPath: string | undefined
+  /** Mounted for the current run. */
+  volumes: readonly ResolvedMount[]
   restartTimer: Timer | undefined
   /** What the last run left is being cleared away; the next launch and the removal wait for it. */
   cleaning: Promise<void>

@@ -318,7 +318,7 @@ export function fakeVolumes(): Volumes {
     users: (name) => [...usersOf(name)],
     mount: async (name) => `/fake/volumes/${name}`,
     mountSubpath: async (name, _id, subpath) => `/fake/volumes/${name}/${subpath}`,
-    unmount: async () => false,
+    unmount: async () => undefined,
     copyUp: async () => undefined,
   }
 }

@@ -2,7 +2,7 @@
  * Brings one container up and clears it away again: file system, network, files, spec, runtime. Everything that does not depend on
  * one another runs at the same time, because `docker run` waits for it. Whatever a failed launch had made is taken back.
  */
-import { mkdir, readFile, rmdir, stat } from 'node:fs/promises'
+import { constants, mkdir, open, readFile, rmdir, stat } from 'node:fs/promises'
 import { unreachable } from '#base/assert.ts'
 import { Fault, systemErrorCode } from '#base/fault.ts'
 import type { Logger } from '#base/log.ts'
@@ -84,6 +84,8 @@ export class Launcher {
     const rootfs = rootfsPath(paths, id)
     const linked = linkedContainers(record.name, linksOf(entry), this.#options.find)
     const [, networking, mounts, devices, blockIo, shmPath] = await allSettledOrThrow([this.#mountRoot(entry, rootfs), this.#openNetwork(entry), this.#mountVolumes(entry), devicesOf(spec), blockIoOf(spec.resources ?? {}), this.#openSharedMemory(entry)])
+    this.#tellMounted(entry)
+    if (spec.namespace === 'docker') await makeMarker(rootfs)
     const identity = await lookUpIdentity(rootfs, effective.user, spec.security?.groupAdd ?? [])
     await makeWorkingDir(rootfs, effective.workingDir || '/')
     if (record.lifecycle.startedAtNs === 0n) await this.#copyUp(entry, rootfs)
@@ -157,11 +159,24 @@ export class Launcher {
     )
   }
 
-  async #mountVolume(id: string, { name = '', driver = 'local', target, propagation, readonly }: ResolvedMount, request: ContainerMount | undefined): Promise<string> {
-    const { volumes, events } = this.#options
-    const path = await (request?.type === 'volume' && request.subpath ? volumes.mountSubpath(name, id, request.subpath) : volumes.mount(name, id))
-    events.publish({ type: 'volume', action: 'mount', actor: { id: name, attributes: { container: id, destination: target, driver, propagation, 'read/write': String(!readonly) } } })
-    return path
+  #mountVolume(id: string, { name = '' }: ResolvedMount, request: ContainerMount | undefined): Promise<string> {
+    const { volumes } = this.#options
+    return request?.type === 'volume' && request.subpath ? volumes.mountSubpath(name, id, request.subpath) : volumes.mount(name, id)
+  }
+
+  /** Told in one go once everything stands: networks first, then volumes, whatever was ready sooner. */
+  #tellMounted(entry: Entry): void {
+    const { id, record } = entry
+    entry.volumes = record.mounts.filter(({ type }) => type === 'volume')
+    for (const { name = '', driver = 'local', target, propagation, readonly } of entry.volumes) {
+      this.#options.events.publish({ type: 'volume', action: 'mount', actor: { id: name, attributes: { container: id, destination: target, driver, propagation, 'read/write': String(!readonly) } }, namespace: record.spec.namespace })
+    }
+  }
+
+  #tellUnmounted(entry: Entry): void {
+    const { id, record, volumes } = entry
+    entry.volumes = []
+    for (const { name = '', driver = 'local' } of volumes) this.#options.events.publish({ type: 'volume', action: 'unmount', actor: { id: name, attributes: { container: id, driver } }, namespace: record.spec.namespace })
   }
 
   /** What the image holds where a new volume is mounted becomes the volume's first content. */
@@ -294,17 +309,15 @@ export class Launcher {
     const complain = (what: string) => (error: unknown) => log.warn({ container: id, error: String(error) }, `could not ${what}`)
     entry.cleaning = Promise.all([closing.catch(complain('close the network sandbox')), recorded.then(() => this.#clearRuntime(entry)).catch(complain('clear the runtime away'))]).then(() => undefined)
     await this.#tellPlain(entry, 'disconnect')
+    this.#tellUnmounted(entry)
     // What others can see of it must be gone when they are told of the exit: ports taken, networks in use.
     if (endpoints.some(({ ports, networkName }) => ports.length > 0 || networkName !== 'bridge')) await closing.catch(complain('release the published ports'))
   }
 
   async #clearRuntime({ id, record }: Entry): Promise<void> {
-    const { volumes, events } = this.#options
+    const { volumes } = this.#options
     await this.#clearRoot(id, async () => {
-      await Promise.all(record.mounts.map(async ({ type, name, driver = 'local' }) => {
-        if (type !== 'volume' || name === undefined || !(await volumes.unmount(name, id))) return
-        events.publish({ type: 'volume', action: 'unmount', actor: { id: name, attributes: { container: id, driver } } })
-      }))
+      await Promise.all(record.mounts.map(async ({ type, name }) => (type === 'volume' && name !== undefined ? volumes.unmount(name, id) : undefined)))
     })
   }
 
@@ -345,6 +358,16 @@ async function checkSource(source: string, create: boolean): Promise<void> {
     if (systemErrorCode(error) !== 'ENOENT') throw error
     if (!create) throw new Fault('invalidArgument', `invalid mount config for type "bind": bind source path does not exist: ${source}`)
     await mkdir(source, { recursive: true })
+  }
+}
+
+/** `/.dockerenv`, by which programs know that they run in a container. A link of that name is left alone, and never followed. */
+async function makeMarker(rootfs: string): Promise<void> {
+  try {
+    await using file = await open(`${rootfs}/.dockerenv`, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY | constants.O_NOFOLLOW, 0o755)
+    void file
+  } catch (error) {
+    if (systemErrorCode(error) !== 'EEXIST') throw error
   }
 }
 

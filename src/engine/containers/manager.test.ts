@@ -52,6 +52,21 @@ async function textOf(session: StreamSession): Promise<string> {
   return text
 }
 
+test('events of a run: networks, then volumes, then the start; the end, networks, volumes', async () => {
+  await using w = await world()
+  const controller = new AbortController()
+  const events = w.events.subscribe({ signal: controller.signal })
+  const { id } = await w.containers.create(spec(['true'], { mounts: [{ type: 'volume', name: 'data', target: '/data', readonly: true }] }))
+  await w.containers.start(id)
+  const told: string[] = []
+  for await (const { type, action, actor } of events) {
+    if (type === 'container' && action === 'create') continue
+    told.push(`${type} ${action}${type === 'volume' ? ` ${actor.id} ${actor.attributes['read/write'] ?? ''}` : ''}`)
+    if (action === 'unmount') controller.abort()
+  }
+  assert.deepEqual(told.filter((each) => !each.startsWith('volume create')), ['network connect', 'volume mount data false', 'container start', 'container die', 'network disconnect', 'volume unmount data '])
+})
+
 test('ports are published in the first network that leads outside, not in an internal one before it', async () => {
   await using w = await world()
   const { id } = await w.containers.create(spec(['wait'], { network: { mode: 'networks', endpoints: [{ network: 'inner' }, { network: 'bridge' }], ports: [{ containerPort: 80, protocol: 'tcp', hostIp: '127.0.0.1', hostPort: 18080 }] } }))

@@ -5,7 +5,7 @@
 import { mkdir, readdir } from 'node:fs/promises'
 import type { Readable } from 'node:stream'
 import { unreachable } from '#base/assert.ts'
-import { asFault, Fault, isFault } from '#base/fault.ts'
+import { asFault, Fault, inContext, isFault } from '#base/fault.ts'
 import { randomHex } from '#base/random.ts'
 import { KeyedSerial, TaskGroup } from '#base/task.ts'
 import type * as contract from '../contract/containers.ts'
@@ -116,6 +116,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     const { lifecycle } = entry.record
     entry.endpoints = endpoints.filter(({ containerId }) => containerId === entry.id)
     if (state === 'running' || state === 'paused') {
+      entry.volumes = entry.record.mounts.filter(({ type }) => type === 'volume')
       if (ownsSandbox(entry)) entry.netnsPath = (await networks.openSandbox(entry.id)).netnsPath
       await this.#store(entry, { ...lifecycle, status: state, pid, startedAtNs: lifecycle.startedAtNs || clock.nowNs() }, 'changed')
       if (state === 'running') this.#health.watch(entry, 'continued')
@@ -146,7 +147,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     for (const entry of this.#entries.values()) entry.restartTimer?.cancel()
     await this.#tasks.close()
     await Promise.all([...this.#entries.values()].map(({ cleaning }) => cleaning))
-    await Promise.all([...this.#clearing, ...this.#unsaved.values()])
+    await Promise.all([...this.#clearing, ...[...this.#unsaved.keys()].map((id) => this.#saved(id))])
   }
 
   // ---- catalog --------------------------------------------------------------------------------------------------------
@@ -184,6 +185,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
       networkFiles: networkFilePaths(this.#paths, record.id),
       endpoints: [],
       netnsPath: undefined,
+      volumes: [],
       restartTimer: undefined,
       cleaning: Promise.resolve(),
       ended: Promise.withResolvers(),
@@ -491,7 +493,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
 
   async kill(ref: string, signal: string): Promise<void> {
     const number = signalNumber(signal === '' ? 'KILL' : signal)
-    const entry = this.#find(ref)
+    const entry = inContext(`Cannot kill container: ${ref}`, () => this.#find(ref))
     const ends = number === 9 || number === signalNumber(entry.effective.stopSignal)
     const gone = number === 9 ? this.#waits.register(entry.id, 'not-running') : undefined
     await this.#serial.run(entry.id, async () => {
@@ -513,11 +515,11 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
 
   async rename(ref: string, newName: string): Promise<void> {
     const entry = this.#find(ref)
-    const name = checkedName(newName)
+    const name = inContext('Error when allocating new name', () => checkedName(`/${newName.replace(/^\//, '')}`))
     await this.#serial.run(entry.id, async () => {
       const oldName = entry.record.name
       if (name === oldName) throw new Fault('invalidArgument', 'Renaming a container with the same name as its current name')
-      this.#reserve(name, entry.id)
+      inContext('Error when allocating new name', () => this.#reserve(name, entry.id))
       entry.record = { ...entry.record, name }
       await this.#saveNow(entry)
       this.#names.delete(oldName)

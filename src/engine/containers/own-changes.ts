@@ -1,10 +1,10 @@
 /**
  * What a container itself changed: the runtime makes empty files and folders to mount over (hosts, resolv.conf, /proc …), which are no
- * change of the container's (`docker diff` does not show them).
+ * change of the container's (`docker diff` does not show them); nor is /.dockerenv, which the engine puts there.
  */
 import type { SnapshotChange } from '../contract/snapshots.ts'
 
-const mountPoints = new Set(['/etc/hosts', '/etc/hostname', '/etc/resolv.conf', '/sbin/docker-init', '/proc', '/sys', '/dev', '/dev/pts', '/dev/shm', '/dev/mqueue', '/dev/console', '/sys/fs', '/sys/fs/cgroup'])
+const mountPoints = new Set(['/.dockerenv', '/etc/hosts', '/etc/hostname', '/etc/resolv.conf', '/sbin/docker-init', '/proc', '/sys', '/dev', '/dev/pts', '/dev/shm', '/dev/mqueue', '/dev/console', '/sys/fs', '/sys/fs/cgroup'])
 const theirFolders = new Set(['/etc', '/sbin', '/dev', '/sys', '/sys/fs'])
 
 export function withoutMountPoints(changes: readonly SnapshotChange[]): SnapshotChange[] {

@@ -50,8 +50,7 @@ export interface VolumeMounts {
   mount(name: string, containerId: string): Promise<string>
   /** As `mount`, but answers a path at which what `subpath` names inside the volume is mounted; `unmount` ends both. `notFound` where there is no such place. */
   mountSubpath(name: string, containerId: string, subpath: string): Promise<string>
-  /** Answers whether it was mounted for this container. */
-  unmount(name: string, containerId: string): Promise<boolean>
+  unmount(name: string, containerId: string): Promise<void>
   /**
    * Copies what the image holds at `path` (resolved inside `rootfs`, links cannot leave it) into an empty volume, with owners,
    * modes, times, links and xattrs. A volume that holds something, or a path that the image lacks, is left alone.

@@ -6,7 +6,7 @@ import type { Clock } from '#base/clock.ts'
 import type { Logger } from '#base/log.ts'
 import type { Containers } from '../contract/containers.ts'
 import type { Events } from '../contract/events.ts'
-import type { Images, RegistryAuth } from '../contract/images.ts'
+import type { ContainerDefaults, Images, RegistryAuth } from '../contract/images.ts'
 import type { NetworkCatalog } from '../contract/networks.ts'
 import type { VolumeCatalog } from '../contract/volumes.ts'
 
@@ -140,5 +140,7 @@ export interface ContainerCommitter {
     readonly pause: boolean
     /** Dockerfile lines (`CMD …`, `ENV …`). */
     readonly changes: readonly string[]
+    /** Stands before what the container was run with. */
+    readonly config: ContainerDefaults | undefined
   }): Promise<{ readonly imageId: string }>
 }

@@ -119,7 +119,8 @@ test('numbers, times and filters in the query that are none are refused', async 
 test('names with slashes, dots, NUL and broken percent-encoding reach nothing', async () => {
   for (const name of ['..%2F..%2Fetc', '%2Fetc%2Fpasswd', 'a%2Fb', '%00', '.', '%2e%2e']) {
     const { status } = await api.call('GET', `/v1.50/containers/${name}/json`)
-    assert.equal(status, 404, name)
+    // A dot is cleaned out of the path, as Go's routers do.
+    assert.equal(status, name === '.' ? 301 : 404, name)
   }
   await refused('GET', '/containers/%zz/json', { status: 400, message: /percent-encoded/ })
   for (const name of ['a/b', '../x', 'x y', '', '\0', '-lead', 'é', 'x'.repeat(3000)].filter((each) => each !== '')) {

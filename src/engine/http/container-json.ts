@@ -284,9 +284,9 @@ function networkSettingsJson(container: Container, view: NetworksView): object {
   }
 }
 
-/** Lists tell where a container is, and not how it was asked for. */
+/** Lists tell where a container is and the addresses asked for, not its other wishes. */
 function listedNetworksJson(container: Container, view: NetworksView): object {
-  return Object.fromEntries(Object.entries(networksJson(container, view)).map(([name, endpoint]) => [name, { ...endpoint, IPAMConfig: null, Links: null, Aliases: null, ...(view.minorVersion >= 44 ? { DNSNames: null } : {}) }]))
+  return Object.fromEntries(Object.entries(networksJson(container, view)).map(([name, endpoint]) => [name, { ...endpoint, Links: null, Aliases: null, ...(view.minorVersion >= 44 ? { DNSNames: null } : {}) }]))
 }
 
 /** Links on the default bridge, as Docker writes them; those of other networks stand with the endpoint. */

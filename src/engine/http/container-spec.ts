@@ -1,7 +1,7 @@
 /** From the body of `POST /containers/create` (Engine API `ContainerConfig`, `HostConfig`, `NetworkingConfig`) to the engine's own spec. */
 import { Fault } from '#base/fault.ts'
 import type { ContainerProcess, ContainerSpec, HealthFailureAction, IpcMode, NamespaceMode, RestartPolicy } from '../contract/containers.ts'
-import type { HealthcheckConfig } from '../contract/images.ts'
+import type { ContainerDefaults, HealthcheckConfig } from '../contract/images.ts'
 import { checkRequest } from './create/checks.ts'
 import { mountsOf } from './create/mounts.ts'
 import { networkOf } from './create/network.ts'
@@ -69,6 +69,27 @@ export function containerSpecOf({ body, name, platform, minorVersion, machine }:
   }
   if (spec.autoRemove === true && spec.restart?.name !== 'no') throw new Fault('invalidArgument', "can't create 'AutoRemove' container with restart policy")
   return { spec, links, volumesFrom: host.strings('VolumesFrom') ?? [], warnings }
+}
+
+/** The fields of a `ContainerConfig` that an image keeps (`POST /commit`); undefined where none was given. */
+export function imageDefaultsOf(config: JsonInput): ContainerDefaults | undefined {
+  if (config.keys().length === 0) return undefined
+  const [labels, check, shell, onBuild] = [config.stringMap('Labels'), config.object('Healthcheck'), config.strings('Shell'), config.strings('OnBuild')]
+  const emptyMap = (key: string): Record<string, object> => Object.fromEntries(config.object(key).keys().map((each) => [each, {}]))
+  return {
+    User: config.string('User') ?? '',
+    WorkingDir: config.string('WorkingDir') ?? '',
+    Env: config.strings('Env') ?? [],
+    Cmd: config.command('Cmd') ?? null,
+    Entrypoint: config.command('Entrypoint') ?? null,
+    ExposedPorts: emptyMap('ExposedPorts'),
+    Volumes: emptyMap('Volumes'),
+    ...(labels === undefined ? {} : { Labels: labels }),
+    ...(config.string('StopSignal') ? { StopSignal: config.string('StopSignal') ?? '' } : {}),
+    ...(config.has('Healthcheck') ? { Healthcheck: healthcheckOf(check) } : {}),
+    ...(shell === undefined ? {} : { Shell: shell }),
+    ...(onBuild === undefined ? {} : { OnBuild: onBuild }),
+  }
 }
 
 function withoutKeys(value: unknown, keys: readonly string[]): Record<string, unknown> {

@@ -10,7 +10,7 @@ import { isFault } from '#base/fault.ts'
 import { humanDuration } from '#base/human.ts'
 import { fakeImage } from '../containers/fakes.ts'
 import { openTestApi, type TestApi } from './api.fixture.ts'
-import { changedDefaults } from './changes.ts'
+import { changedDefaults, mergedDefaults } from './changes.ts'
 import { containerSpecOf } from './container-spec.ts'
 import { mountOfBind } from './create/mounts.ts'
 import { JsonInput } from './json-input.ts'
@@ -163,6 +163,31 @@ test('binds, durations, image patterns and changes are read as Docker reads them
   assert.ok(referenceMatches('busybox:1.36', 'busybox') && referenceMatches('busybox:1.36', 'busybox:1.*') && !referenceMatches('a/busybox:1', 'busybox'))
   assert.deepEqual(changedDefaults({ Env: ['A=1'] }, ['CMD ["x","y"]', 'ENV A=2 B="c d"', 'EXPOSE 80']), { Env: ['A=2', 'B=c d'], Cmd: ['x', 'y'], ExposedPorts: { '80/tcp': {} } })
   assert.deepEqual(frame({ channel: 'stderr', data: Buffer.from('x') }), Buffer.from([2, 0, 0, 0, 0, 0, 0, 1, 120]))
+})
+
+test('changes of a commit: variables keep their places, a relative WORKDIR goes on from the old one, an entrypoint takes the command away unless CMD stands before it', () => {
+  const own = { Env: ['A=1', 'B=2'], Cmd: ['old'], WorkingDir: '/srv', Labels: { a: '1' }, ExposedPorts: { '80/tcp': {} } }
+  const changed = changedDefaults(own, ['ENV A=3', 'WORKDIR sub', 'ENTRYPOINT ["e"]'])
+  assert.deepEqual([changed.Env, changed.WorkingDir, changed.Cmd, changed.Entrypoint], [['A=3', 'B=2'], '/srv/sub', null, ['e']])
+  assert.deepEqual(changedDefaults(own, ['CMD ["c"]', 'ENTRYPOINT ["e"]']).Cmd, ['c'])
+  const merged = mergedDefaults({ Env: ['B=9'], Entrypoint: ['x'], Labels: { b: '2' }, ExposedPorts: { '81/udp': {} } }, own)
+  assert.deepEqual([merged.Env, merged.Cmd, merged.Entrypoint, merged.WorkingDir, merged.Labels, merged.ExposedPorts], [['B=9', 'A=1'], null, ['x'], '/srv', { a: '1', b: '2' }, { '80/tcp': {}, '81/udp': {} }])
+  assert.deepEqual(mergedDefaults({}, own).Cmd, ['old'])
+})
+
+test('doubled slashes and dots lead to the clean path, and the list of networks has one with a slash at its end', async () => {
+  const { status, headers } = await call('GET', '/v1.41//containers/./json?all=1')
+  assert.deepEqual([status, headers['location']], [301, '/v1.41/containers/json?all=1'])
+  assert.deepEqual([(await call('GET', '/v1.41/networks/')).status, (await call('GET', '/v1.41/info/')).status], [200, 404])
+})
+
+test('refusals of kill and rename say first what was being done', async () => {
+  const [taken, other] = [await created(['true']), await created(['true'])]
+  assert.equal((await call('POST', `/containers/${taken}/rename?name=taken`)).status, 204)
+  const message = async (path: string): Promise<unknown> => Reflect.get(Object((await call('POST', path)).json()), 'message')
+  assert.equal(await message('/containers/nobody/kill'), 'Cannot kill container: nobody: No such container: nobody')
+  assert.match(String(await message(`/containers/${other}/rename?name=taken`)), /^Error when allocating new name: Conflict\. The container name "\/taken" is already in use by container "[0-9a-f]{64}"/)
+  assert.equal(await message(`/containers/${other}/rename?name=_`), 'Error when allocating new name: Invalid container name (/_), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed')
 })
 
 test('an inspected image has the ContainerConfig that docker-compose 1.29 needs, in the newest version too', async () => {

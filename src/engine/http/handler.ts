@@ -3,6 +3,7 @@
  * `routes/`. Every error is `{"message": …}` with the status of its Fault code; messages are part of the API, because the docker CLI reads
  * them.
  */
+import { posix } from 'node:path'
 import type { IncomingMessage } from 'node:http'
 import { ServerResponse } from '#base/http-module.ts'
 import type { Duplex } from 'node:stream'
@@ -53,6 +54,12 @@ export function engineHandler(backend: EngineBackend): EngineHandler {
   async function serve(req: IncomingMessage, res: ServerResponse, hijack: Exchange['hijack']): Promise<void> {
     try {
       const { path, query } = parseTarget(req.url ?? '/')
+      const clean = cleanPath(path)
+      if (clean !== path) {
+        res.setHeader('Location', clean + (req.url ?? '').slice(path.length))
+        sendEmpty(res, { status: 301 })
+        return
+      }
       const { minorVersion, rest } = versionOf(path)
       if (req.method === 'OPTIONS') {
         setHeaders(res, backend)
@@ -90,6 +97,11 @@ export function engineHandler(backend: EngineBackend): EngineHandler {
         })
     },
   }
+}
+
+/** Doubled slashes, `.` and `..` lead elsewhere, as Go's routers have it; a slash at the end stays. */
+function cleanPath(path: string): string {
+  return path.includes('//') || path.includes('/.') ? posix.normalize(path) : path
 }
 
 function versionOf(path: string): { readonly minorVersion: number; readonly rest: string } {

@@ -232,15 +232,14 @@ class LocalVolumes implements Volumes {
     await rm(folder, { recursive: true, force: true })
   }
 
-  unmount(name: string, containerId: string): Promise<boolean> {
+  unmount(name: string, containerId: string): Promise<void> {
     return this.#serial.run(name, async () => {
       const live = this.#volumes.get(name)
       if (live !== undefined) await this.#unmountSubpaths(name, containerId)
-      if (live === undefined) return false
+      if (live === undefined) return
       // One that was mounted before we were restarted is not on our list, and is unmounted all the same.
-      const held = live.mountedFor.delete(containerId)
+      live.mountedFor.delete(containerId)
       if (live.mountedFor.size === 0 && volumeMount(live.volume.options, live.volume.mountpoint) !== undefined) await this.#options.mounts.unmount(live.volume.mountpoint)
-      return held
     })
   }
 

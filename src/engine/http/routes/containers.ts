@@ -3,7 +3,7 @@ import { Fault, isFault } from '#base/fault.ts'
 import { sendEmpty, sendJson } from '#base/http.ts'
 import type { Container, ContainerLink, ContainerMount, ContainerSpec, ContainerResources } from '../../contract/containers.ts'
 import { inspectJson, summaryJson } from '../container-json.ts'
-import { containerSpecOf, restartOf } from '../container-spec.ts'
+import { containerSpecOf, imageDefaultsOf, restartOf } from '../container-spec.ts'
 import { isInheritedMode } from '../create/mounts.ts'
 import { changeableLimitsFrom, pidsLimitFrom } from '../create/resources.ts'
 import { jsonBody, param, type Exchange, type Handler } from '../exchange.ts'
@@ -262,12 +262,7 @@ async function restart(exchange: Exchange): Promise<void> {
 }
 
 async function kill(exchange: Exchange): Promise<void> {
-  const ref = param(exchange, 'id')
-  try {
-    await exchange.backend.containers.kill(ref, exchange.query.get('signal') ?? '')
-  } catch (error) {
-    throw isFault(error, 'notFound') ? new Fault('notFound', `Cannot kill container: ${ref}: ${error.message}`, { cause: error }) : error
-  }
+  await exchange.backend.containers.kill(param(exchange, 'id'), exchange.query.get('signal') ?? '')
   sendEmpty(exchange.res, { status: 204 })
 }
 
@@ -284,11 +279,7 @@ async function unpause(exchange: Exchange): Promise<void> {
 async function rename(exchange: Exchange): Promise<void> {
   const name = exchange.query.get('name') ?? ''
   if (name === '') throw new Fault('invalidArgument', 'Neither old nor new names may be empty')
-  try {
-    await exchange.backend.containers.rename(param(exchange, 'id'), name)
-  } catch (error) {
-    throw isFault(error) && /^(Conflict\. The container name|Invalid container name)/.test(error.message) ? new Fault(error.code, `Error when allocating new name: ${error.message}`, { cause: error }) : error
-  }
+  await exchange.backend.containers.rename(param(exchange, 'id'), name)
   sendEmpty(exchange.res, { status: 204 })
 }
 
@@ -359,7 +350,8 @@ async function top(exchange: Exchange): Promise<void> {
   sendJson(exchange.res, { Processes: processes, Titles: titles })
 }
 
-async function commit({ backend, query, res }: Exchange): Promise<void> {
+async function commit(exchange: Exchange): Promise<void> {
+  const { backend, query, res } = exchange
   if (backend.committer === undefined) throw new Fault('unimplemented', 'this engine cannot commit containers')
   const repo = query.get('repo')
   const tag = query.get('tag')
@@ -370,6 +362,7 @@ async function commit({ backend, query, res }: Exchange): Promise<void> {
     author: query.get('author') ?? '',
     pause: queryBoolean(query, 'pause', true),
     changes: query.getAll('changes').flatMap((text) => text.split('\n')).filter((line) => line.trim() !== ''),
+    config: imageDefaultsOf(JsonInput.of(await jsonBody(exchange), '')),
   })
   sendJson(res, { Id: imageId }, { status: 201 })
 }

@@ -177,8 +177,8 @@ async function create(exchange: Exchange): Promise<void> {
       const auth = authHeader(req.headers['x-registry-auth'])
       const platform = query.get('platform')
       for (const name of await pulledNames(exchange)) {
-        await backend.images.pull(name, { signal, onProgress: (progress: TransferProgress) => out.progress(progress), ...(auth === undefined ? {} : { auth }), ...(platform ? { platform } : {}) })
-        publish(backend, 'pull', name, { name: name.split('@')[0]?.split(':')[0] ?? name })
+        const image = await backend.images.pull(name, { signal, onProgress: (progress: TransferProgress) => out.progress(progress), ...(auth === undefined ? {} : { auth }), ...(platform ? { platform } : {}) })
+        publish(backend, 'pull', name, name.split('@')[0]?.split(':')[0] ?? name, image)
       }
     } else if (source !== null) {
       await importRoot(exchange, source, out)
@@ -216,13 +216,14 @@ async function importRoot({ query, backend, req, signal }: Exchange, source: str
     ...(repo ? { name: named(repo, query.get('tag')) } : {}),
     ...(platform ? { platform } : {}),
   })
-  if (repo) publish(backend, 'tag', image.id, { name: named(repo, query.get('tag') || 'latest') })
-  publish(backend, 'import', image.id, { name: image.id })
+  if (repo) publish(backend, 'tag', image.id, named(repo, query.get('tag') || 'latest'), image)
+  publish(backend, 'import', image.id, image.id, image)
   out.line({ status: image.id })
 }
 
-function publish({ events }: EngineBackend, action: string, id: string, attributes: Readonly<Record<string, string>>): void {
-  events.publish({ type: 'image', action, actor: { id, attributes } })
+/** An image is told of with its labels, which filters of events look at. */
+function publish({ events }: EngineBackend, action: string, id: string, name: string, image?: Image): void {
+  events.publish({ type: 'image', action, actor: { id, attributes: { ...image?.config.config?.Labels, name } } })
 }
 
 async function tag(exchange: Exchange): Promise<void> {
@@ -230,7 +231,7 @@ async function tag(exchange: Exchange): Promise<void> {
   const image = await backend.images.resolve(param(exchange, 'name'))
   const name = named(query.get('repo') ?? '', query.get('tag') || 'latest')
   await backend.images.tag(image.id, name)
-  publish(backend, 'tag', image.id, { name })
+  publish(backend, 'tag', image.id, name, image)
   sendEmpty(res, { status: 201 })
 }
 
@@ -246,7 +247,7 @@ async function push(exchange: Exchange): Promise<void> {
       const { tag: pushed, digest, sizeBytes } = await backend.images.push(name, { signal, onProgress: (progress) => out.progress(progress), ...(auth === undefined ? {} : { auth }) })
       out.line({ status: `${pushed}: digest: ${digest} size: ${sizeBytes}` })
       out.line({ progressDetail: {}, aux: { Tag: pushed, Digest: digest, Size: sizeBytes } })
-      publish(backend, 'push', name, { name })
+      publish(backend, 'push', name, name.replace(/:[^/:]*$/, ''), await backend.images.resolve(name))
     }
   } catch (error) {
     out.fail(error)
@@ -260,13 +261,16 @@ function imageUsers({ containers }: EngineBackend): (id: string) => readonly Ima
   return (id) => all.filter(({ imageId }) => imageId === id).map((container) => ({ containerId: container.id, running: container.state.status === 'running' || container.state.status === 'paused' }))
 }
 
-function removalsJson(backend: EngineBackend, removals: readonly ImageRemoval[]): object[] {
+/** `before`: the images as they were, for a name that is gone tells no longer which image had it. */
+function removalsJson(backend: EngineBackend, removals: readonly ImageRemoval[], before: readonly Image[]): object[] {
   return removals.map((removal) => {
     if ('untagged' in removal) {
-      publish(backend, 'untag', removal.untagged, { name: removal.untagged })
+      const image = before.find(({ repoTags, repoDigests }) => repoTags.includes(removal.untagged) || repoDigests.includes(removal.untagged))
+      // Docker tells of the image, not of the name.
+      if (image !== undefined) publish(backend, 'untag', image.id, image.id, image)
       return { Untagged: removal.untagged }
     }
-    publish(backend, 'delete', removal.deleted, { name: removal.deleted })
+    publish(backend, 'delete', removal.deleted, removal.deleted)
     return { Deleted: removal.deleted }
   })
 }
@@ -274,21 +278,23 @@ function removalsJson(backend: EngineBackend, removals: readonly ImageRemoval[])
 async function remove(exchange: Exchange): Promise<void> {
   const { backend, query, res, minorVersion } = exchange
   for (const text of minorVersion >= 50 ? query.getAll('platforms') : []) await resolved(backend, param(exchange, 'name'), platformFrom(text, 'platforms'))
+  const image = await backend.images.resolve(param(exchange, 'name'))
   const removals = await backend.images.remove(param(exchange, 'name'), { force: queryBoolean(query, 'force'), noPrune: queryBoolean(query, 'noprune'), usedBy: imageUsers(backend) })
-  sendJson(res, removalsJson(backend, removals))
+  sendJson(res, removalsJson(backend, removals, [image]))
 }
 
 async function prune({ backend, query, res }: Exchange): Promise<void> {
   const filters = parseFilters(query, ['dangling', 'label', 'label!', 'until'])
   const until = filters.get('until')?.[0]
+  const before = await backend.images.list({ all: true })
   const { removals, reclaimedBytes } = await backend.images.prune({
     all: booleanFilter(filters, 'dangling') === false,
     usedBy: imageUsers(backend),
     keep: (image) => !labelsMatch(filters, image.config.config?.Labels ?? {}) || (filters.has('label!') && !anyOf(filters, 'label!', (label) => !labelsMatch(new Map([['label', [label]]]), image.config.config?.Labels ?? {}))),
     ...(until === undefined ? {} : { createdBeforeMs: Number(untilNs(until, backend.clock.nowNs()) / 1_000_000n) }),
   })
-  const deleted = removalsJson(backend, removals)
-  publish(backend, 'prune', '', { reclaimed: String(reclaimedBytes) })
+  const deleted = removalsJson(backend, removals, before)
+  backend.events.publish({ type: 'image', action: 'prune', actor: { id: '', attributes: { reclaimed: String(reclaimedBytes) } } })
   sendJson(res, { ImagesDeleted: deleted.length === 0 ? null : deleted, SpaceReclaimed: reclaimedBytes })
 }
 
@@ -306,8 +312,12 @@ async function save(exchange: Exchange): Promise<void> {
   if (names.length === 0) throw new Fault('invalidArgument', "no image was named: give 'names'")
   const platform = minorVersion >= 48 ? platformOf(query) : undefined
   if (platform !== undefined) for (const name of names) await resolved(backend, name, platform)
-  const tar = await backend.images.save((await Promise.all(names.map((name) => withAllTags(backend, name)))).flat(), { signal })
-  for (const name of names) publish(backend, 'save', name, { name })
+  const all = (await Promise.all(names.map((name) => withAllTags(backend, name)))).flat()
+  const tar = await backend.images.save(all, { signal })
+  for (const name of all) {
+    const image = await backend.images.resolve(name)
+    publish(backend, 'save', image.id, image.id, image)
+  }
   res.writeHead(200, { 'Content-Type': 'application/x-tar' })
   await pipeline(tar, res)
 }
@@ -322,7 +332,7 @@ async function load({ backend, query, req, res, signal, minorVersion }: Exchange
       ...(quiet ? {} : { onProgress: (progress) => out.progress(progress) }),
       onLoaded: (image, names) => {
         if (platform !== undefined) requirePlatform(image, names[0] ?? image.id, platform)
-        publish(backend, 'load', image.id, { name: image.id })
+        publish(backend, 'load', image.id, image.id, image)
         if (names.length === 0) out.line({ stream: `Loaded image ID: ${image.id}\n` })
         for (const name of names) out.line({ stream: `Loaded image: ${name}\n` })
       },

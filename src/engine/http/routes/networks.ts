@@ -192,6 +192,8 @@ async function prune({ backend, query, res }: Exchange): Promise<void> {
 
 export const networkRoutes: readonly (readonly [string, string, Handler])[] = [
   ['GET', '/networks', list],
+  // The one list that dockerd serves with a slash at its end, too.
+  ['GET', '/networks/', list],
   ['POST', '/networks/create', create],
   ['POST', '/networks/prune', prune],
   ['GET', '/networks/:id', inspect],
