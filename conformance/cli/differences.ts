@@ -19,4 +19,5 @@ export const differences: readonly Difference[] = [
   { cases: /group-add unknown/, dockerd: /Unable to find group/, berth: /unable to find group/, reason: 'the words of moby 23 and later' },
   { cases: /kernel-memory|kernel memory/, dockerd: /(WARNING: )?Specifying a kernel memory limit is deprecated and will be removed in a future release\.\n/, berth: /^/, reason: 'kernel memory limits are gone since API 1.42' },
   { cases: /images\/(pull|login)/, dockerd: /Get "http:\/\/localhost:5999\/v2\/": dial tcp 127\.0\.0\.1:5999: connect: connection refused/, berth: /localhost:5999 cannot be reached: connect ECONNREFUSED 127\.0\.0\.1:5999/, reason: "a registry that cannot be reached is told in Node's words, not in Go's" },
+  { cases: /networks\/create/, dockerd: /Invalid subnet nonsense : invalid CIDR address: nonsense/, berth: /invalid network config:\ninvalid subnet nonsense: invalid CIDR block notation/, reason: 'networks are refused in the words of moby 25 and later' },
 ]

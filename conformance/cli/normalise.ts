@@ -20,8 +20,8 @@ export const normalisers: readonly Normaliser[] = [
   { what: 'ports that the engine picked (Linux: 32768–60999)', pattern: /\b(3276[89]|327[7-9]\d|32[89]\d\d|3[3-9]\d{3}|[45]\d{4})\b/g, with: '<port>' },
 ]
 
-/** Addresses that the engine picks in the default network, and the MACs made of them: Berth uses a freed one again last. Numbered like ids. */
-const leased = /\b172\.17\.0\.(?!1\b|0\b)\d+\b|\b02:42:ac:11:00:[0-9a-f]{2}\b/g
+/** Addresses that the engine picks in the default network and in that of the cases (10.5.0.0/24), and the MACs made of them: Berth uses a freed one again last. Numbered like ids. */
+const leased = /\b(?:172\.17|10\.5)\.0\.(?!1\b|0\b)\d+\b|\b02:42:(?:ac:11|0a:05):00:[0-9a-f]{2}\b/g
 
 const wide = / {2,}/g
 

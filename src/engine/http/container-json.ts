@@ -138,8 +138,17 @@ function hostConfigJson(container: Container): object {
     IpcMode: given['IpcMode'] || 'private',
     Runtime: given['Runtime'] || 'runc',
     CgroupnsMode: given['CgroupnsMode'] || 'host',
-    ...(spec.security?.privileged === true ? { MaskedPaths: null, ReadonlyPaths: null, SecurityOpt: given['SecurityOpt'] ?? ['label=disable'] } : {}),
+    SecurityOpt: securityOptJson(container, given['SecurityOpt']),
+    ...(spec.security?.privileged === true ? { MaskedPaths: null, ReadonlyPaths: null } : {}),
   }
+}
+
+/** Who sees the host's processes is not labelled apart from them, and dockerd says so unless a label was asked for. */
+function securityOptJson({ spec }: Container, given: unknown): unknown {
+  const options: unknown[] = Array.isArray(given) ? given : []
+  const isUnlabelled = spec.security?.privileged === true || spec.ipcMode === 'host' || spec.pidMode === 'host'
+  if (!isUnlabelled || options.some((option) => /^label[=:]/.test(String(option)))) return given ?? null
+  return [...options, 'label=disable']
 }
 
 function configJson(container: Container, imageVolumes: readonly string[]): object {
@@ -161,7 +170,7 @@ function configJson(container: Container, imageVolumes: readonly string[]): obje
     ...(config['Healthcheck'] === undefined ? {} : { Healthcheck: withoutZeros(config['Healthcheck']) }),
     ...(spec.healthOnFailure === undefined || spec.healthOnFailure === 'none' ? {} : { HealthcheckOnFailureAction: spec.healthOnFailure }),
     Image: spec.image,
-    Volumes: imageVolumes.length === 0 ? (config['Volumes'] ?? null) : { ...Object.fromEntries(imageVolumes.map((path) => [path, {}])), ...Object(config['Volumes']) },
+    Volumes: imageVolumes.length === 0 && Object.keys(Object(config['Volumes'])).length === 0 ? null : { ...Object.fromEntries(imageVolumes.map((path) => [path, {}])), ...Object(config['Volumes']) },
     WorkingDir: effective.workingDir,
     Entrypoint: container.effective.entrypoint,
     OnBuild: null,

@@ -16,7 +16,6 @@ async function create(exchange: Exchange): Promise<void> {
   const machine = { architecture, kernelRelease, runtimes: new Set(['runc', 'io.containerd.runc.v2', runtime.name]) }
   const { spec: wanted, volumesFrom, links, warnings: asked } = containerSpecOf({ body: await jsonBody(exchange), name: query.get('name') ?? undefined, platform: query.get('platform') ?? undefined, minorVersion, machine })
   const spec = await withDonor(exchange, await withLinks(exchange, wanted, links))
-  for (const mode of [spec.ipcMode, spec.pidMode]) if (typeof mode === 'object' && 'container' in mode) await donor(backend, mode.container)
   const borrowed = await mountsOfOthers(exchange, volumesFrom, spec.mounts ?? [])
   try {
     const { id, warnings } = await backend.containers.create({ ...spec, mounts: [...(spec.mounts ?? []), ...borrowed] })
@@ -40,14 +39,27 @@ async function withLinks({ backend }: Exchange, spec: ContainerSpec, links: read
   return { ...spec, network: { ...spec.network, links: found } }
 }
 
-/** Who shares another's network is shown the other's id, by whatever name it was given. */
+/** Who shares another's network, processes or memory is shown the other's id, by whatever name it was given. */
 async function withDonor({ backend }: Exchange, spec: ContainerSpec): Promise<ContainerSpec> {
-  if (spec.network?.mode !== 'container') return spec
-  const { id } = await backend.containers.inspect(spec.network.ref)
+  const network = spec.network?.mode === 'container' ? (await backend.containers.inspect(spec.network.ref)).id : undefined
+  const [ipc, pid] = await Promise.all([spec.ipcMode, spec.pidMode].map(async (mode) => (typeof mode === 'object' && 'container' in mode ? (await donor(backend, mode.container)).id : undefined)))
+  if (network === undefined && ipc === undefined && pid === undefined) return spec
   const docker = JsonInput.of(spec.extension?.['docker'], 'docker')
   const hostConfig = docker.object('hostConfig')
   const asked = Object.fromEntries(hostConfig.keys().map((key) => [key, hostConfig.raw(key) ?? null]))
-  return { ...spec, network: { mode: 'container', ref: id }, extension: { docker: { config: docker.raw('config'), hostConfig: { ...asked, NetworkMode: `container:${id}` } } } }
+  const shown = {
+    ...asked,
+    ...(network === undefined ? {} : { NetworkMode: `container:${network}` }),
+    ...(ipc === undefined ? {} : { IpcMode: `container:${ipc}` }),
+    ...(pid === undefined ? {} : { PidMode: `container:${pid}` }),
+  }
+  return {
+    ...spec,
+    ...(network === undefined ? {} : { network: { mode: 'container', ref: network } }),
+    ...(ipc === undefined ? {} : { ipcMode: { container: ipc } }),
+    ...(pid === undefined ? {} : { pidMode: { container: pid } }),
+    extension: { docker: { config: docker.raw('config'), hostConfig: shown } },
+  }
 }
 
 async function linkedContainer({ containers }: Exchange['backend'], ref: string): Promise<Container> {

@@ -39,8 +39,12 @@ async function create(exchange: Exchange): Promise<void> {
   const { backend, res } = exchange
   const input = JsonInput.of(await jsonBody(exchange), '')
   const name = input.string('Name')
-  const volume = await backend.volumes.create({ ...(name ? { name } : {}), driver: input.string('Driver') || 'local', labels: input.stringMap('Labels') ?? {}, options: input.stringMap('DriverOpts') ?? {} })
-  sendJson(res, volumeJson(volume, exchange.minorVersion), { status: 201 })
+  try {
+    const volume = await backend.volumes.create({ ...(name ? { name } : {}), driver: input.string('Driver') || 'local', labels: input.stringMap('Labels') ?? {}, options: input.stringMap('DriverOpts') ?? {} })
+    sendJson(res, volumeJson(volume, exchange.minorVersion), { status: 201 })
+  } catch (error) {
+    throw name && isFault(error, 'invalidArgument') && /^invalid option: /.test(error.message) ? new Fault('invalidArgument', `create ${name}: ${error.message}`, { cause: error }) : error
+  }
 }
 
 async function inspect(exchange: Exchange): Promise<void> {
