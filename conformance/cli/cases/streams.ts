@@ -27,7 +27,7 @@ export const streamCases: readonly CliCase[] = [
     name: 'streams/terminals and detaching',
     lines: [
       // A program without line editing: its output does not depend on when the window's size arrives.
-      "printf 'tty; until [ \"$(stty size)\" = \"33 99\" ]; do sleep 0.1; done; echo ready; while read l; do case $l in q*) exit ${l#q};; *) echo got $l;; esac; done' > loop",
+      "printf 'tty; until [ \"$(stty size 2>/dev/null)\" = \"33 99\" ]; do sleep 0.1; done; echo ready; while read l; do case $l in q*) exit ${l#q};; *) echo got $l;; esac; done' > loop",
       "pty ready 'x\\n' 'got x' 'q7\\n' -- docker run -it --rm bb:1 sh -c \"$(cat loop)\"; echo $?", "pty ready '\\x10\\x11' -- docker run -it --name c1 bb:1 sh -c \"$(cat loop)\"; echo $?", 'docker ps --format "{{.Names}}"', 'docker rm -f c1', "docker run -d --name c2 bb:1 sleep 100 >/dev/null; pty ready 'q4\\n' -- docker exec -it c2 sh -c \"$(cat loop)\"; echo $?", "pty ready '\\x10\\x11' -- docker exec -it c2 sh -c \"$(cat loop)\"; echo $?", "docker create -it --name c3 bb:1 sh -c \"$(cat loop)\" >/dev/null; pty ready 'q6\\n' -- docker start -ai c3; echo $?", "pty ready '\\x05e' -- docker run -it --rm --detach-keys ctrl-e,e bb:1 sh -c \"$(cat loop)\"; echo $?", '! docker run -it --rm bb:1 sh', '! docker exec -it c2 sh',
     ],
   },
@@ -39,6 +39,7 @@ export const streamCases: readonly CliCase[] = [
   },
   { name: 'streams/cp --quiet', clients: ['28'], lines: ['docker create --name c1 bb:1 >/dev/null', 'echo x > f; docker cp --quiet f c1:/f', 'docker container cp -q c1:/f g; cat g'] },
   { name: 'streams/diff', lines: ['docker run --name c1 bb:1 sh -c "echo x > /new; rm /etc/group; echo y >> /etc/passwd; mkdir /dir; touch /dir/f; chmod 700 /home"', 'docker diff c1 | sort', 'docker container diff c1 | sort', '! docker diff nosuch', 'docker create --name c2 bb:1 >/dev/null; docker diff c2'] },
+  { name: 'streams/attach by its other name', lines: ['docker container run -d --name c1 bb:1 sleep 100 >/dev/null', '(sleep 0.5; docker kill c1 >/dev/null) & docker container attach --no-stdin --detach-keys ctrl-x c1; echo $?', 'docker context ls --quiet'] },
   { name: 'streams/top and stats', lines: ['docker run -d --name c1 -m 64m bb:1 sleep 100 >/dev/null', '! docker top c1 -o args', '! docker container top c1 -eo comm', 'docker top c1 | head -1', '! docker top nosuch', '! docker top c1 -o nonsense', 'docker stats --no-stream --format "{{.Name}} {{.PIDs}} {{.Container}}" c1', "docker container stats --no-stream --all --no-trunc --format '{{.ID}} {{.Name}}'", 'docker stats --no-stream c1 | head -1', '! docker stats --no-stream nosuch', 'docker stop -t 0 c1 >/dev/null; docker stats --no-stream --format "{{.Name}} {{.CPUPerc}} {{.MemUsage}} {{.PIDs}}" c1', '! docker top c1'] },
   { name: 'streams/health', lines: ["docker run -d --name c1 --health-cmd 'test -e /ok' --health-interval 200ms --health-retries 2 bb:1 sh -c 'sleep 1; touch /ok; sleep 100' >/dev/null", "eventually sh -c 'docker inspect -f {{.State.Health.Status}} c1 | grep -x healthy'", 'docker ps --format "{{.Names}} {{.Status}}" -f health=healthy', 'docker exec c1 rm /ok', "eventually sh -c 'docker inspect -f {{.State.Health.Status}} c1 | grep -x unhealthy'", 'docker inspect -f "{{.State.Health.Status}} {{(index .State.Health.Log 0).ExitCode}}" c1', 'docker ps --format "{{.Status}}"'] },
 ]

@@ -41,7 +41,8 @@ async function withLinks({ backend }: Exchange, spec: ContainerSpec, links: read
 
 /** Who shares another's network, processes or memory is shown the other's id, by whatever name it was given. */
 async function withDonor({ backend }: Exchange, spec: ContainerSpec): Promise<ContainerSpec> {
-  const network = spec.network?.mode === 'container' ? (await backend.containers.inspect(spec.network.ref)).id : undefined
+  const owner = spec.network?.mode === 'container' ? await backend.containers.inspect(spec.network.ref) : undefined
+  const network = owner?.id
   const [ipc, pid] = await Promise.all([spec.ipcMode, spec.pidMode].map(async (mode) => (typeof mode === 'object' && 'container' in mode ? (await donor(backend, mode.container)).id : undefined)))
   if (network === undefined && ipc === undefined && pid === undefined) return spec
   const docker = JsonInput.of(spec.extension?.['docker'], 'docker')
@@ -55,7 +56,8 @@ async function withDonor({ backend }: Exchange, spec: ContainerSpec): Promise<Co
   }
   return {
     ...spec,
-    ...(network === undefined ? {} : { network: { mode: 'container', ref: network } }),
+    // The shared /etc/hosts knows the owner's name alone.
+    ...(owner === undefined ? {} : { network: { mode: 'container', ref: owner.id }, hostname: owner.effective.hostname }),
     ...(ipc === undefined ? {} : { ipcMode: { container: ipc } }),
     ...(pid === undefined ? {} : { pidMode: { container: pid } }),
     extension: { docker: { config: docker.raw('config'), hostConfig: shown } },
