@@ -173,6 +173,8 @@ export class ConmonRuntime implements Runtime {
       await this.#kill(live)
     }
     await live?.gone
+    // None can begin any more: the container has ended.
+    if (live !== undefined) await Promise.allSettled(live.startingExecs)
     await this.#clear(id, facts)
     this.#live.delete(id)
   }
@@ -190,7 +192,14 @@ export class ConmonRuntime implements Runtime {
   async exec(id: string, request: ExecRequest): Promise<RunningExec> {
     const live = this.#getRunning(id)
     const { processes, poller } = this.#options.kernel
-    return startExec({ processes, poller, tool: this.#tool, cgroup: this.#conmonCgroup, stallMs: attachStallMs, clock: this.#options.clock }, live, { ...request, process: this.#clamped(id, request.process) })
+    const parts = { processes, poller, tool: this.#tool, cgroup: this.#conmonCgroup, stallMs: attachStallMs, clock: this.#options.clock }
+    const starting = startExec(parts, live, { ...request, process: this.#clamped(id, request.process) })
+    live.startingExecs.add(starting)
+    try {
+      return await starting
+    } finally {
+      live.startingExecs.delete(starting)
+    }
   }
 
   onExit(listener: (exit: ContainerExit) => void): Disposable {
@@ -242,7 +251,7 @@ export class ConmonRuntime implements Runtime {
     // Its conmon died with us on its way to tell that the container waits for its start: nobody was told, and it never ran.
     if ((await readTextIfThere(paths.exit)) === undefined && (await waitsForStart(this.#tool, id))) return this.#abandon(id, facts, conmon)
     const exit = await this.#endOf({ id, paths, facts, init })
-    this.#live.set(id, { id, paths, facts, init, preparing: undefined, state: 'exited', exit, gone: Promise.resolve() })
+    this.#live.set(id, { id, paths, facts, init, preparing: undefined, state: 'exited', exit, gone: Promise.resolve(), startingExecs: new Set() })
     return { id, state: 'exited', exit }
   }
 
@@ -295,7 +304,7 @@ export class ConmonRuntime implements Runtime {
   }
 
   #watch(container: Pick<Live, 'id' | 'paths' | 'facts' | 'init' | 'preparing' | 'state'>, conmonGone: Promise<unknown>): Live {
-    const live: Live = { ...container, exit: undefined, gone: Promise.resolve() }
+    const live: Live = { ...container, exit: undefined, gone: Promise.resolve(), startingExecs: new Set() }
     this.#live.set(live.id, live)
     live.gone = conmonGone.then(
       () => this.#onConmonGone(live),

@@ -221,6 +221,15 @@ test('exec runs in the container, with streams, exit code and faults; a terminal
   assert.deepEqual(readdirSync(join(root, 'run/b', id, 'exec')), [])
 })
 
+test('a container is removed whole while commands are about to run in it', async () => {
+  for (let round = 0; round < 10; round += 1) {
+    const id = await run(['sleep', '1000'])
+    const execs = Array.from({ length: 4 }, (_, index) => runtime.exec(id, { execId: `e${index}`, process: processSpec(['true']), stdin: false, sink: new Collector() }).then(({ exited }) => exited))
+    await Promise.all([runtime.delete(id, { force: true }), Promise.allSettled(execs)])
+    assert.equal(existsSync(join(root, 'run/b', id)), false)
+  }
+})
+
 test('an exec ends with its command though a process it left holds its output, and goes on when its client leaves', async () => {
   const id = await run(['sleep', '1000'])
   const sink = new Collector()
