@@ -17,6 +17,12 @@ test('passing cases are counted by verdict', () => {
   assert.deepEqual([...passingCases('{"cases":[{"name":"a","verdict":"passed"},{"name":"b","verdict":"failed"}]}')], ['a'])
 })
 
+/** Cases that passed for a reason that was wrong, and what is right instead. */
+const withdrawn: Readonly<Record<string, readonly string[]>> = {
+  // It passed while a size quota was dropped without a word; now it is refused, and the suite skips the case, as with dockerd here.
+  'docker-py.json': ['api_container_test.CreateContainerTest test_create_with_storage_opt'],
+}
+
 const names = existsSync(resultsFolder) ? readdirSync(resultsFolder).filter((file) => file.endsWith('.json')) : []
 for (const file of names) {
   test(`no passing case was removed from conformance/results/${file}`, (t) => {
@@ -27,7 +33,7 @@ for (const file of names) {
     for (const commit of commits.trim().split('\n').filter((line) => line !== '')) {
       const before = git('show', `${commit}:${path}`)
       if (before === undefined) continue
-      const gone = [...passingCases(before)].filter((name) => !now.has(name))
+      const gone = [...passingCases(before)].filter((name) => !now.has(name) && withdrawn[file]?.includes(name) !== true)
       assert.deepEqual(gone, [], `cases that passed at ${commit.slice(0, 9)}`)
     }
   })
