@@ -532,7 +532,10 @@ function interfaceSysctls(text: string, interfaceName: string): [string, string]
 async function forwardIPv6(links: Links): Promise<void> {
   const folder = '/proc/sys/net/ipv6/conf'
   if ((await readSetting(`${folder}/all/forwarding`)) === '1') return
-  for (const name of await readdir(folder)) if (name !== 'all' && name !== 'default' && (await readSetting(`${folder}/${name}/accept_ra`)) === '1') await links.setSysctl(`net/ipv6/conf/${name}/accept_ra`, '2')
+  for (const name of await readdir(folder)) if (name !== 'all' && name !== 'default' && (await readSetting(`${folder}/${name}/accept_ra`)) === '1') await links.setSysctl(`net/ipv6/conf/${name}/accept_ra`, '2').catch(async (error: unknown) => {
+    // An interface that went meanwhile takes no routes.
+    if ((await readSetting(`${folder}/${name}/accept_ra`)) !== undefined) throw error
+  })
   await links.setSysctl('net/ipv6/conf/default/forwarding', '1')
   await links.setSysctl('net/ipv6/conf/all/forwarding', '1')
 }
