@@ -151,10 +151,13 @@ function testFiles(paths: readonly string[]): string[] {
   return found.sort()
 }
 
+/** A test that hangs fails with its name, well before a runner's own limit ends everything without one. Milliseconds; of a file too. */
+const hangTimeout = 300_000
+
 function inside(lane: number, paths: readonly string[]): number {
   if (run('ip', ['link', 'set', 'lo', 'up']) !== 0) return 1
   const files = testFiles(paths).filter((_, index) => index % lanes === lane)
-  let status = run(process.execPath, ['--disable-warning=ExperimentalWarning', '--test', '--test-concurrency=1', ...files])
+  let status = run(process.execPath, ['--disable-warning=ExperimentalWarning', '--test', '--test-concurrency=1', `--test-timeout=${hangTimeout}`, ...files])
   const strays = strayProcesses()
   if (strays.length > 0) {
     console.error(`berth: the suites left processes behind:\n${strays.join('\n')}`)
