@@ -55,16 +55,17 @@ export class ApiClient {
     return { status, body: answer === '' ? undefined : jsonOr(answer) }
   }
 
+  /** A Buffer is sent as it is, as an archive; anything else as JSON. */
   bytes(method: string, path: string, body?: unknown): Promise<{ readonly status: number; readonly bytes: Buffer }> {
     const { promise, resolve, reject } = Promise.withResolvers<{ readonly status: number; readonly bytes: Buffer }>()
-    const request = httpRequest({ socketPath: this.#socketPath, method, path: `/v${this.#version}${path}`, headers: body === undefined ? {} : { 'content-type': 'application/json' } }, (response) => {
+    const request = httpRequest({ socketPath: this.#socketPath, method, path: `/v${this.#version}${path}`, headers: body === undefined ? {} : { 'content-type': Buffer.isBuffer(body) ? 'application/x-tar' : 'application/json' } }, (response) => {
       const chunks: Buffer[] = []
       response.on('data', (chunk: Buffer) => chunks.push(chunk))
       response.on('end', () => resolve({ status: response.statusCode ?? 0, bytes: Buffer.concat(chunks) }))
       response.on('error', reject)
     })
     request.on('error', reject)
-    request.end(body === undefined ? undefined : JSON.stringify(body))
+    request.end(body === undefined || Buffer.isBuffer(body) ? body : JSON.stringify(body))
     return promise
   }
 

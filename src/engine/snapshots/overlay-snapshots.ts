@@ -351,7 +351,8 @@ class OverlayDriver implements OverlaySnapshots {
   async #unpackBase(root: string, path: string, mayBeMade: boolean): Promise<string> {
     try {
       const found = await this.#stat(root, path)
-      if (found.resolved?.isFolder !== true) throw new Fault('invalidArgument', `extraction point is not a directory: ${path}`)
+      if (found.resolved === undefined) throw new Fault('notFound', `${path} is a link to what is not there`)
+      if (!found.resolved.isFolder) throw new Fault('invalidArgument', `extraction point is not a directory: ${path}`)
       return found.resolved.path
     } catch (error) {
       if (mayBeMade && isFault(error, 'notFound')) return path
