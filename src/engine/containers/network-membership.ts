@@ -16,9 +16,9 @@ const defaultNetworking: ContainerNetworking = { mode: 'networks', endpoints: [{
 /** Changes the entry's endpoints and its record; storing it is the caller's. */
 export async function joinNetwork(entry: Entry, { network, spec }: { readonly network: string; readonly spec: EndpointSpec }, { networks, launcher }: MembershipDoor): Promise<void> {
   const wanted = entry.record.spec.network ?? defaultNetworking
-  const { id, name, driver } = await networks.get(network)
+  const { id, name, driver, configOnly } = await networks.get(network)
   if (driver === 'host' && wanted.mode !== 'host') throw new Fault('invalidArgument', 'container cannot be disconnected from host network or connected to host network')
-  if (wanted.mode === 'none' || driver === 'null') throw new Fault('invalidArgument', 'container cannot be connected to multiple networks with one of the networks in private (none) mode')
+  if (wanted.mode === 'none' || (driver === 'null' && configOnly !== true)) throw new Fault('invalidArgument', 'container cannot be connected to multiple networks with one of the networks in private (none) mode')
   if (wanted.mode !== 'networks') throw new Fault('invalidArgument', 'container sharing network namespace with another container or host cannot be connected to any other network')
   const isUp = isLive(entry.record.lifecycle.status)
   if (wanted.endpoints.some((endpoint) => [name, id].includes(endpoint.network))) {

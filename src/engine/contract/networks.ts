@@ -40,6 +40,10 @@ export interface Network {
   readonly ipam: { readonly driver: string; readonly options: Readonly<Record<string, string>> | null; readonly config: readonly IpamPool[] }
   readonly options: Readonly<Record<string, string>>
   readonly labels: Readonly<Record<string, string>>
+  /** Holds a configuration for others and takes no endpoints; its driver is shown as `null`. */
+  readonly configOnly?: boolean
+  /** Name of the network whose configuration this one has. */
+  readonly configFrom?: string
 }
 
 export interface IpamPool {
@@ -61,6 +65,12 @@ export interface NetworkSpec {
   readonly ipam?: { readonly driver?: string; readonly options?: Readonly<Record<string, string>> | null; readonly config?: readonly IpamPool[] }
   readonly options?: Readonly<Record<string, string>>
   readonly labels?: Readonly<Record<string, string>>
+  /** `local` (as none), or `permissionDenied`. */
+  readonly scope?: string
+  /** Nothing is made and no subnet chosen: a configuration for later networks. */
+  readonly configOnly?: boolean
+  /** Name of a network with `configOnly`: subnets, options, labels and families are its; naming any here is `permissionDenied`. */
+  readonly configFrom?: string
 }
 
 export interface NetworkCatalog {

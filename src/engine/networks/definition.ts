@@ -72,10 +72,14 @@ function checkInterfacePrefix({ options }: Pick<Network, 'options'>): void {
   if (prefix !== undefined && !/^[a-zA-Z][a-zA-Z0-9_-]{0,10}$/.test(prefix)) throw new Fault('invalidArgument', `${option.interfacePrefix}=${prefix} is no prefix of an interface's name`)
 }
 
-/** Before anything is looked up. Docker's answers to drivers that there are not. */
+/** Before anything is looked up. */
+export function checkName({ name }: NetworkSpec): void {
+  if (predefinedNames.includes(name)) throw new Fault('permissionDenied', `operation is not permitted on predefined ${name} network `)
+  if (name.trim() === '' || name.length > 255 || /\p{Cc}/u.test(name)) throw new Fault('invalidArgument', `invalid name: ${name}`)
+}
+
+/** Docker's answers to drivers that there are not, options they do not take and pools that cannot be. */
 export function checkSpec(spec: NetworkSpec): 'bridge' | 'macvlan' {
-  if (predefinedNames.includes(spec.name)) throw new Fault('permissionDenied', `operation is not permitted on predefined ${spec.name} network `)
-  if (spec.name.trim() === '' || spec.name.length > 255 || /\p{Cc}/u.test(spec.name)) throw new Fault('invalidArgument', `invalid name: ${spec.name}`)
   const driver = spec.driver === undefined || spec.driver === '' || spec.driver === 'default' ? 'bridge' : spec.driver
   const ipamDriver = spec.ipam?.driver ?? 'default'
   switch (driver) {
@@ -92,6 +96,7 @@ export function checkSpec(spec: NetworkSpec): 'bridge' | 'macvlan' {
     default:
       throw new Fault('notFound', `plugin "${driver}" not found`)
   }
+  if (spec.scope === 'swarm') throw new Fault('permissionDenied', 'cannot create a swarm scoped network when swarm is not active')
   if (ipamDriver !== '' && ipamDriver !== 'default') throw new Fault('notFound', `plugin "${ipamDriver}" not found`)
   if (spec.enableIPv4 === false && spec.enableIPv6 !== true) throw new Fault('invalidArgument', 'IPv4 or IPv6 must be enabled')
   const options = { options: spec.options ?? {} }
@@ -99,12 +104,11 @@ export function checkSpec(spec: NetworkSpec): 'bridge' | 'macvlan' {
   checkInterfacePrefix(options)
   if (driver === 'bridge') checkBridgeOptions(options)
   else macvlanModeOf(options)
-  checkPools(spec)
   return driver
 }
 
 /** Docker 28's findings on `IPAM.Config`, all of them in one answer. */
-function checkPools({ ipam, enableIPv6 }: NetworkSpec): void {
+export function checkPools({ ipam, enableIPv6 }: NetworkSpec): void {
   const problems = (ipam?.config ?? []).flatMap((pool) => {
     const subnet = parsePrefix(pool.subnet)
     if (subnet === undefined) return [`invalid subnet ${pool.subnet}: invalid CIDR block notation`]
@@ -201,6 +205,8 @@ export function recordOf(spec: NetworkSpec, made: { readonly id: string; readonl
     ipam: { driver: spec.ipam?.driver || 'default', options: spec.ipam?.options ?? null, config: made.pools },
     options: spec.options ?? {},
     labels: spec.labels ?? {},
+    ...(spec.configOnly === true ? { configOnly: true } : {}),
+    ...(spec.configFrom === undefined || spec.configFrom === '' ? {} : { configFrom: spec.configFrom }),
     bridge: made.device,
   }
 }

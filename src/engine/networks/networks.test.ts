@@ -160,6 +160,33 @@ test('user-defined networks get free subnets, are isolated from each other, and 
   await networks.remove(vault.id.slice(0, 10))
 })
 
+test('a network that only holds a configuration takes no endpoints and no subnet, gives others what they are, and stays while they are there', async () => {
+  const conf = await networks.create({ name: 'conf', configOnly: true, driver: 'nosuch', ipam: { config: [{ subnet: '10.205.0.0/24', gateway: '10.205.0.9' }] }, options: { 'com.docker.network.driver.mtu': '1400' }, labels: { a: 'b' } })
+  assert.deepEqual([conf.driver, conf.configOnly, conf.ipam.config], ['null', true, [{ subnet: '10.205.0.0/24', gateway: '10.205.0.9' }]])
+  await networks.create({ name: 'twin', configOnly: true, ipam: { config: [{ subnet: '10.205.0.0/24' }] } })
+  const made = await networks.create({ name: 'made', configFrom: 'conf', internal: true })
+  assert.deepEqual([made.driver, made.configFrom, made.internal, made.ipam.config, made.options, made.labels], ['bridge', 'conf', true, conf.ipam.config, conf.options, conf.labels])
+  await networks.openSandbox('four')
+  await assert.rejects(networks.connect('four', conf.id, {}), (error) => isFault(error, 'permissionDenied') && error.message === 'cannot create endpoint on configuration-only network')
+  assert.equal((await networks.connect('four', made.id, {})).gateway, '')
+  await networks.closeSandbox('four')
+  for (const [spec, code, words] of [
+    [{ configFrom: 'nosuch' }, 'notFound', /configuration network "nosuch" does not exist/],
+    [{ configFrom: 'bridge' }, 'notFound', /does not exist/],
+    [{ configFrom: 'conf', labels: { x: 'y' } }, 'permissionDenied', /user specified configurations are not supported/],
+    [{ configFrom: 'conf', options: { x: 'y' } }, 'permissionDenied', /network driver options are not supported/],
+    [{ configFrom: 'conf' }, 'permissionDenied', /Pool overlaps/],
+    [{ configFrom: 'conf', configOnly: true }, 'permissionDenied', /cannot depend on another/],
+    [{ configOnly: true, internal: true }, 'permissionDenied', /can only contain network specific fields/],
+    [{ configOnly: true, scope: 'local' }, 'permissionDenied', /can only contain network specific fields/],
+  ] as const) await assert.rejects(networks.create({ name: 'x', ...spec }), (error) => isFault(error, code) && words.test(error.message), JSON.stringify(spec))
+  await networks[Symbol.asyncDispose]()
+  networks = await open()
+  assert.equal((await networks.get('made')).configFrom, 'conf')
+  await assert.rejects(networks.remove('conf'), (error) => isFault(error, 'permissionDenied') && error.message === 'error while removing network: configuration network "conf" is in use')
+  for (const name of ['made', 'conf', 'twin']) await networks.remove(name)
+})
+
 /** What `dns.resolve` says inside a namespace when it asks 127.0.0.11. */
 async function lookUp(netns: string, name: string, type: 'A' | 'AAAA' | 'PTR' = 'A'): Promise<string> {
   const program = `const r = new (require('dns').promises.Resolver)({ timeout: 1000, tries: 1 }); r.setServers(['127.0.0.11']); r.${type === 'PTR' ? 'reverse' : `resolve${type === 'A' ? '4' : '6'}`}('${name}').then((a) => console.log(a.sort().join(' ')), (e) => console.log(e.code))`

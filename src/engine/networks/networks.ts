@@ -22,7 +22,8 @@ import type { Poller } from '#linux/contract/poller.ts'
 import type { Processes } from '#linux/contract/processes.ts'
 import type { EventPublisher } from '../contract/events.ts'
 import type { Endpoint, EndpointSpec, Network, NetworkId, Networks, NetworkSpec, PortBinding, Sandbox } from '../contract/networks.ts'
-import { checkSpec, choosePools, flagOf, option, predefinedNames, recordOf, withGateway } from './definition.ts'
+import { configured, checkUnused } from './config-network.ts'
+import { checkName, checkPools, checkSpec, choosePools, flagOf, option, predefinedNames, recordOf, withGateway } from './definition.ts'
 import { bridgeDriver, macvlanDriver, type NetworkDriver } from './drivers.ts'
 import { endpointRecord, gatewayOf, routeHolder, shownEndpoint } from './endpoint.ts'
 import { HostFirewall } from './host-firewall.ts'
@@ -162,11 +163,15 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
     this.#add({ ...recordOf(spec, { id: randomHex(random, 64), driver, device, pools: subnets.map((subnet) => withGateway({ subnet })), createdAtNs: clock.nowNs() }), madeDevice: true })
   }
 
-  async create(spec: NetworkSpec): Promise<Network> {
-    const driver = checkSpec(spec)
+  async create(wanted: NetworkSpec): Promise<Network> {
+    checkName(wanted)
+    checkPools(wanted)
     return this.#serial.run('networks', async () => {
       const others = [...this.#networks.values()].map(({ record }) => record)
-      if (others.some(({ name }) => name === spec.name)) throw new Fault('alreadyExists', `network with name ${spec.name} already exists`)
+      if (others.some(({ name }) => name === wanted.name)) throw new Fault('alreadyExists', `network with name ${wanted.name} already exists`)
+      const spec = configured(wanted, others)
+      if (spec.configOnly === true) return this.#createConfigOnly(spec)
+      const driver = checkSpec(spec)
       const { random, clock, addressPools } = this.#options
       const id = randomHex(random, 64)
       const device = this.#drivers[driver].device(id, { options: spec.options ?? {}, internal: spec.internal ?? false }, others)
@@ -178,6 +183,14 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
       this.#publish('create', record)
       return shown(installed.record)
     })
+  }
+
+  async #createConfigOnly(spec: NetworkSpec): Promise<Network> {
+    const { random, clock } = this.#options
+    const { record } = this.#add(recordOf(spec, { id: randomHex(random, 64), driver: 'null', pools: spec.ipam?.config ?? [], createdAtNs: clock.nowNs(), device: '' }))
+    await this.#saveNetworks()
+    this.#publish('create', record)
+    return shown(record)
   }
 
   /** All or nothing. */
@@ -202,7 +215,7 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
   }
 
   #add(record: NetworkRecord): LiveNetwork {
-    const live = { record, leases: record.ipam.config.length === 0 ? undefined : new NetworkLeases(record.ipam.config) }
+    const live = { record, leases: record.ipam.config.length === 0 || record.configOnly === true ? undefined : new NetworkLeases(record.ipam.config) }
     this.#networks.set(record.id, live)
     return live
   }
@@ -213,7 +226,7 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
   }
 
   #subnets(): Prefix[] {
-    return [...this.#networks.values()].flatMap(({ record }) => record.ipam.config.map(({ subnet }) => requireIpPrefix(subnet, 'subnet')))
+    return [...this.#networks.values()].flatMap(({ record, leases }) => (leases === undefined ? [] : record.ipam.config).map(({ subnet }) => requireIpPrefix(subnet, 'subnet')))
   }
 
   async #hostPrefixes(): Promise<Prefix[]> {
@@ -256,12 +269,14 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
       if (this.#joining.includes(record.id) || this.#endpointRecords(record.id).length > 0) {
         throw new Fault('permissionDenied', `error while removing network: network ${record.name} id ${record.id} has active endpoints`)
       }
+      checkUnused(record, [...this.#networks.values()].map((live) => live.record))
       for (const network of filtered(record)) await this.#filter.remove(network)
-      await this.#driverOf(record).remove(record)
+      if (record.configOnly !== true) await this.#driverOf(record).remove(record)
       this.#networks.delete(record.id)
       await this.#filter.openFirewall()
       await this.#saveNetworks()
-      this.#publish('destroy', record)
+      // As dockerd, which tells of a configuration's coming alone.
+      if (record.configOnly !== true) this.#publish('destroy', record)
       return shown(record)
     })
   }
@@ -290,6 +305,7 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
       const sandbox = this.#sandboxes.get(containerId)
       if (sandbox === undefined) throw new Fault('notFound', `container ${containerId} has no network sandbox`)
       const { record, leases } = this.#find(networkId)
+      if (record.configOnly === true) throw new Fault('permissionDenied', 'cannot create endpoint on configuration-only network')
       if (leases === undefined) throw new Fault('invalidArgument', `network ${record.name} takes no endpoints: its driver is ${record.driver}`)
       if (sandbox.endpoints.some((endpoint) => endpoint.networkId === record.id)) {
         throw new Fault('alreadyExists', `endpoint for container ${containerId} already exists in network ${record.name}`)

@@ -33,8 +33,8 @@ function networkJson(network: Network, minorVersion: number, containers: object)
     Internal: network.internal,
     Attachable: network.attachable,
     Ingress: false,
-    ConfigFrom: { Network: '' },
-    ConfigOnly: false,
+    ConfigFrom: { Network: network.configFrom ?? '' },
+    ConfigOnly: network.configOnly ?? false,
     Containers: containers,
     Options: network.options,
     Labels: network.labels,
@@ -44,7 +44,7 @@ function networkJson(network: Network, minorVersion: number, containers: object)
 
 async function containersJson({ networks, containers }: EngineBackend, network: Network): Promise<object> {
   const rows: Record<string, object> = {}
-  const plain = network.driver === 'host' ? 'host' : network.driver === 'null' ? 'none' : undefined
+  const plain = network.driver === 'host' ? 'host' : network.driver === 'null' && network.configOnly !== true ? 'none' : undefined
   const running = plain === undefined ? [] : containers.list().filter((container) => isUp(container) && container.spec.network?.mode === plain)
   for (const container of running) rows[container.id] = { Name: container.name, EndpointID: plainEndpointId(container, network.id), MacAddress: '', IPv4Address: '', IPv6Address: '' }
   for (const endpoint of await networks.endpoints(network.id)) {
@@ -118,7 +118,6 @@ function isEmpty({ subnet, ipRange, gateway, auxiliaryAddresses }: IpamPool): bo
 async function create(exchange: Exchange): Promise<void> {
   const { backend, res, minorVersion } = exchange
   const input = JsonInput.of(await jsonBody(exchange), '')
-  if (input.boolean('ConfigOnly') === true || input.object('ConfigFrom').string('Network')) throw new Fault('invalidArgument', 'networks that only hold a configuration (--config-only, --config-from) are not supported')
   if (input.boolean('Ingress') === true) throw new Fault('permissionDenied', 'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.')
   const ipam = input.object('IPAM')
   const enableIPv4 = minorVersion >= 48 ? input.boolean('EnableIPv4') : undefined
@@ -133,6 +132,9 @@ async function create(exchange: Exchange): Promise<void> {
     ipam: { driver: ipam.string('Driver') || 'default', options: ipam.stringMap('Options') ?? null, config: ipam.objects('Config').map(poolOf).filter((pool) => !isEmpty(pool)) },
     options: input.stringMap('Options') ?? {},
     labels: input.stringMap('Labels') ?? {},
+    scope: input.string('Scope') ?? '',
+    configOnly: input.boolean('ConfigOnly') ?? false,
+    configFrom: input.object('ConfigFrom').string('Network') ?? '',
   }
   const network = await backend.networks.create(spec)
   sendJson(res, { Id: network.id, Warning: '' }, { status: 201 })
@@ -175,7 +177,7 @@ async function prune({ backend, query, res }: Exchange): Promise<void> {
   const until = text === undefined ? undefined : untilNs(text, backend.clock.nowNs())
   const deleted: string[] = []
   for (const network of await backend.networks.list()) {
-    if (predefined.includes(network.name) || !labelsMatch(filters, network.labels)) continue
+    if (predefined.includes(network.name) || network.configOnly === true || !labelsMatch(filters, network.labels)) continue
     if (filters.has('label!') && labelsMatch(filters, network.labels, 'label!')) continue
     if (until !== undefined && network.createdAtNs > until) continue
     try {
