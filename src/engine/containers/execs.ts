@@ -19,7 +19,7 @@ import { linkEnv, linksOf, stillLinked } from './legacy-links.ts'
 import { processEnv, rlimitsOf } from './spec.ts'
 
 export interface ExecTableOptions {
-  readonly runtime: Pick<Runtime, 'exec'>
+  readonly runtime: Pick<Runtime, 'exec' | 'expect'>
   readonly events: EventPublisher
   readonly clock: Clock
   readonly random: Random
@@ -70,6 +70,7 @@ export class ExecTable {
   create(entry: Entry, spec: ExecSpec): { readonly execId: string } {
     requireExecutable(entry)
     if (spec.command.length === 0) throw new Fault('invalidArgument', 'No exec command specified')
+    this.#options.runtime.expect()
     const id = randomHex(this.#options.random, 64)
     this.#execs.set(id, { id, containerId: entry.id, spec, phase: 'created', pid: 0, exitCode: undefined, running: undefined, size: spec.consoleSize })
     entry.execIds.add(id)

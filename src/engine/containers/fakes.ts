@@ -118,6 +118,7 @@ export function fakeRuntime(clock: Clock = systemClock): FakeRuntime {
       if (signal === 9) process.finish(137)
       else process.signals.write(signal)
     },
+    expect() {},
     async pause(id) {
       get(id).state = 'paused'
     },

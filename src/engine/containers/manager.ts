@@ -400,6 +400,8 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     const { spec, warnings } = checkSpec(wanted, this.#options)
     const name = spec.name === undefined || spec.name === '' ? inventName(random, (taken) => this.#names.has(taken)) : checkedName(spec.name)
     this.#reserve(name, id)
+    // Who creates one mostly starts it next.
+    this.#options.runtime.expect()
     try {
       const image = await images.resolve(spec.image)
       const record = await prepareContainer({ id, name, spec, image, createdAtNs: clock.nowNs() }, { ...this.#options, records: this.#paths.records })

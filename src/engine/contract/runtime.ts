@@ -32,6 +32,8 @@ export interface Runtime {
    */
   create(request: CreateRequest): Promise<{ readonly pid: number }>
   start(id: string): Promise<void>
+  /** Says that a `create` or `exec` will come soon: what it would wait for at first begins already. Never fails. */
+  expect(): void
   /** Sends `signal` (a number, e.g. 15) to init, or to every process of the container with `all`. An exited container gives `notFound` or `conflict`. */
   signal(id: string, signal: number, options?: { readonly all?: boolean }): Promise<void>
   pause(id: string): Promise<void>

@@ -112,6 +112,10 @@ export class ConmonRuntime implements Runtime {
     return { pid: answer.data }
   }
 
+  expect(): void {
+    this.#options.kernel.cgroups.expectMove()
+  }
+
   async start(id: string): Promise<void> {
     const live = this.#get(id)
     if (live.state !== 'created') throw new Fault('conflict', `container ${id} was started already`)

@@ -1,16 +1,12 @@
 /**
  * A command in a running container straight through `crun exec`, its streams being pipes of ours: half the time of a conmon
- * in between. Only without a terminal (conmon holds those), and only with crun, which writes the pid file after everything
- * that can fail has succeeded; runc writes it before.
+ * in between. Only without a terminal (conmon holds those), and only with crun, which tells the pid after everything that can
+ * fail has succeeded; runc tells it before. No file is made: crun opens its own descriptors by their names below /proc.
  */
-import { type FSWatcher, watch } from 'node:fs'
-import { join } from 'node:path'
 import { type Clock, sleep } from '#base/clock.ts'
 import { Fault } from '#base/fault.ts'
-import { readTextIfThere } from '#base/files.ts'
-import type { Child, ChildStream, ExitStatus, Processes } from '#linux/contract/processes.ts'
+import type { Child, ChildStream, Processes } from '#linux/contract/processes.ts'
 import type { Attachment, ExecRequest, OutputChannel, OutputSink, RunningExec } from '../contract/runtime.ts'
-import { removeFolder } from './bundle.ts'
 import type { RuntimeTool } from './conmon.ts'
 import { runtimeFault } from './failure.ts'
 
@@ -24,67 +20,59 @@ export interface DirectExecParts {
 /** How long the pipes may stay silent after the command ended: a process it left behind may hold them open for ever. */
 const silenceMs = 100
 
-export async function startDirectExec(parts: DirectExecParts, id: string, folder: string, request: ExecRequest): Promise<RunningExec> {
-  const { tool, processes, cgroup, clock } = parts
-  const pidFile = new PidFile(folder)
-  try {
-    // Complaints go to a file: stderr is the command's own.
-    const complaints = join(folder, 'log')
-    const argv = [tool.path, `--root=${tool.stateRoot}`, '--log', complaints, 'exec', '--pid-file', pidFile.path, '--process', join(folder, 'process.json'), id]
-    // Without a sink nothing ties the command to us.
-    const output = request.sink === undefined ? 'null' : 'pipeOut'
-    const child = await processes.start(argv, { stdio: [request.stdin ? 'pipeIn' : 'null', output, output], session: true, cgroup })
-    const pid = await Promise.race([pidFile.written, child.exited.then(() => pidFile.read())])
-    if (pid === undefined) {
-      closePipes(child)
-      throw runtimeFault(`exec in container ${id}`, (await readTextIfThere(complaints)) ?? 'crun ended without a word')
-    }
-    const attachment = request.sink === undefined ? undefined : new PipeAttachment(child, request.sink)
-    return {
-      pid,
-      attachment,
-      exited: ended({ exited: child.exited, attachment, clock, folder }),
-      resize: async () => {
-        throw new Fault('conflict', 'the command has no terminal')
-      },
-    }
-  } finally {
-    pidFile.close()
+/** Descriptors of crun beside the command's own three. */
+const processFd = 3
+const pidFd = 4
+const complaintsFd = 5
+
+export async function startDirectExec({ tool, processes, cgroup, clock }: DirectExecParts, id: string, request: ExecRequest): Promise<RunningExec> {
+  // Complaints have a pipe of their own: stderr is the command's.
+  const argv = [tool.path, `--root=${tool.stateRoot}`, '--log', named(complaintsFd), 'exec', '--pid-file', named(pidFd), '--process', named(processFd), id]
+  const attached = request.sink !== undefined
+  const output = attached ? 'pipeOut' : 'null'
+  const child = await processes.start(argv, {
+    stdio: [request.stdin ? 'pipeIn' : 'null', output, output, { content: JSON.stringify(request.process) }, 'pipeOut', 'pipeOut'],
+    session: true,
+    // Only what shall outlive us goes there: an attached command loses its pipes with us, and to enter a group may take 10 ms.
+    ...(attached ? {} : { cgroup }),
+  })
+  const pid = await pidOf(child)
+  if (pid === undefined) {
+    const complaints = await textOf(child.stdio[complaintsFd])
+    closePipes(child)
+    throw runtimeFault(`exec in container ${id}`, complaints || 'crun ended without a word')
   }
+  const attachment = request.sink === undefined ? undefined : new PipeAttachment(child, request.sink)
+  return {
+    pid,
+    attachment,
+    exited: ended({ child, attachment, clock }),
+    resize: async () => {
+      throw new Fault('conflict', 'the command has no terminal')
+    },
+  }
+}
+
+function named(fd: number): string {
+  return `/proc/self/fd/${fd}`
+}
+
+/** undefined: crun ended without telling one. */
+async function pidOf({ stdio }: Child): Promise<number | undefined> {
+  // Written at once, and so short that it comes in one piece.
+  for await (const digits of stdio[pidFd] ?? []) return Number(digits)
+  return undefined
+}
+
+async function textOf(stream: ChildStream | undefined): Promise<string> {
+  const pieces: Buffer[] = []
+  for await (const piece of stream ?? []) pieces.push(piece)
+  return Buffer.concat(pieces).toString()
 }
 
 /** Of a command that did not come to run nobody reads what it says: its pipes would stay open for ever. */
 export function closePipes({ stdio }: Pick<Child, 'stdio'>): void {
   for (const stream of stdio) stream?.destroy()
-}
-
-/** Told by inotify when crun has written it. */
-class PidFile {
-  readonly path: string
-  readonly written: Promise<number>
-  readonly #watcher: FSWatcher
-
-  constructor(folder: string) {
-    this.path = join(folder, 'pid')
-    const written = Promise.withResolvers<number>()
-    this.written = written.promise
-    this.#watcher = watch(folder, () => {
-      this.read().then((pid) => (pid === undefined ? undefined : written.resolve(pid)), written.reject)
-    })
-    this.#watcher.on('error', written.reject)
-    // A rejection that comes after the race was decided concerns nobody.
-    written.promise.catch((error: unknown) => error)
-  }
-
-  /** undefined: not written yet. */
-  async read(): Promise<number | undefined> {
-    const pid = Number.parseInt((await readTextIfThere(this.path)) ?? '', 10)
-    return Number.isNaN(pid) ? undefined : pid
-  }
-
-  close(): void {
-    this.#watcher.close()
-  }
 }
 
 class PipeAttachment implements Attachment {
@@ -152,14 +140,11 @@ class PipeAttachment implements Attachment {
   }
 }
 
-async function ended({ exited, attachment, clock, folder }: { readonly exited: Promise<ExitStatus>; readonly attachment: PipeAttachment | undefined; readonly clock: Clock; readonly folder: string }): Promise<number> {
-  try {
-    const { exitCode, signal } = await exited
-    if (attachment !== undefined) await drained(attachment, clock)
-    return exitCode ?? 128 + (signal ?? 9)
-  } finally {
-    await removeFolder(folder)
-  }
+async function ended({ child, attachment, clock }: { readonly child: Child; readonly attachment: PipeAttachment | undefined; readonly clock: Clock }): Promise<number> {
+  const { exitCode, signal } = await child.exited
+  if (attachment !== undefined) await drained(attachment, clock)
+  child.stdio[complaintsFd]?.destroy()
+  return exitCode ?? 128 + (signal ?? 9)
 }
 
 async function drained(attachment: PipeAttachment, clock: Clock): Promise<void> {

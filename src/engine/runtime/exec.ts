@@ -1,4 +1,7 @@
-/** Another process in a running container: straight through crun, or through a conmon of its own, which holds its terminal and tells its exit code. */
+/**
+ * Another process in a running container: straight through crun, or through a conmon of its own, which holds its terminal and tells its exit
+ * code.
+ */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Fault } from '#base/fault.ts'
@@ -23,13 +26,12 @@ export interface ExecParts {
 
 export async function startExec(parts: ExecParts, container: { readonly id: string; readonly paths: BundlePaths }, request: ExecRequest): Promise<RunningExec> {
   if (!/^[A-Za-z0-9_-]+$/.test(request.execId)) throw new Fault('invalidArgument', `exec id '${request.execId}' (letters, digits, _ -)`)
+  if (parts.tool.name === 'crun' && request.process.terminal !== true) return startDirectExec(parts, container.id, request)
   const folder = join(container.paths.execs, request.execId)
   await mkdir(folder, { recursive: true, mode: 0o700 })
   const processFile = join(folder, 'process.json')
   await writeFile(processFile, JSON.stringify(request.process), { mode: 0o600 })
-  const direct = parts.tool.name === 'crun' && request.process.terminal !== true
   try {
-    if (direct) return await startDirectExec(parts, container.id, folder, request)
     return await new ExecStart(parts, container.id, folder).run(request, processFile)
   } catch (error) {
     await removeFolder(folder)

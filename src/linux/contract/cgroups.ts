@@ -72,6 +72,11 @@ export interface Cgroups {
   /** Creates the group (and its parents) in every controller. An existing one is no error. */
   create(path: string, limits?: CgroupLimits): Promise<void>
   update(path: string, limits: CgroupLimits): Promise<void>
+  /**
+   * Says that a process will soon be put into a group. The kernel makes the first one for some 20 ms wait about 10 ms (a grace period of RCU);
+   * that wait begins now, in the background. Changes nothing and never fails.
+   */
+  expectMove(): void
   /** Moves a process (all of its threads). */
   add(path: string, pid: number): Promise<void>
   /** Processes in the group itself and below it. */

@@ -27,8 +27,8 @@ export interface RunResult extends ExitStatus {
   readonly stderr: Buffer
 }
 
-/** What a child's descriptor is: a pipe to us, /dev/null, our own descriptor of the same number, or a descriptor that the caller opened. */
-export type ChildDescriptor = 'pipeIn' | 'pipeOut' | 'null' | 'inherit' | { readonly fd: number }
+/** What a child's descriptor is: a pipe to us, /dev/null, our own descriptor of the same number, one that the caller opened, or a file in memory. */
+export type ChildDescriptor = 'pipeIn' | 'pipeOut' | 'null' | 'inherit' | { readonly fd: number } | { readonly content: string }
 
 export interface StartOptions {
   /** Descriptors 0, 1, 2, 3 … of the child. `pipeIn`: the child reads what we write; `pipeOut`: we read what it writes. Default `['null', 'null', 'null']`. */

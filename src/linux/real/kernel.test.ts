@@ -155,6 +155,8 @@ test('nftables applies a script as one transaction, lists it, and explains a ref
 test('a cgroup limits, counts, kills and is removed', async () => {
   const { cgroups, processes } = kernel
   const path = `berth-test-${process.pid}/inner`
+  const home = readFileSync('/proc/self/cgroup', 'utf8')
+  cgroups.expectMove()
   await cgroups.create(path, { pids: 20n, memoryBytes: 64n << 20n, cpuShares: 512, cpuQuotaUs: 50_000, cpuPeriodUs: 100_000 })
   await cgroups.create(path)
   await cgroups.update(path, { memoryBytes: 128n << 20n })
@@ -164,6 +166,7 @@ test('a cgroup limits, counts, kills and is removed', async () => {
   assert.equal(stats.pids, 1n)
   assert.equal(stats.pidsLimit, 20n)
   assert.equal(stats.memoryLimitBytes, 128n << 20n)
+  assert.equal(readFileSync('/proc/self/cgroup', 'utf8'), home)
   const outside = await processes.run(['cat', '/proc/self/cgroup'])
   assert.equal(outside.stdout.toString().includes('berth-test'), false)
   await cgroups.kill(path)

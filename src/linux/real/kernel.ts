@@ -13,6 +13,7 @@ import type { Namespaces } from '../contract/namespaces.ts'
 import type { Nftables } from '../contract/nftables.ts'
 import type { Poller } from '../contract/poller.ts'
 import { ConfinedWorkers } from './confined/confinedJobs.ts'
+import { ExpectedMove } from './expected-move.ts'
 import { KernelPoller } from './poller/poller.ts'
 import { probe } from './probe.ts'
 import { KernelProcesses } from './processes.ts'
@@ -44,7 +45,8 @@ export async function openKernel(options: OpenKernelOptions = {}): Promise<Kerne
   const confined = new ConfinedWorkers(options.parallelJobs ?? 2)
   const [mode] = await Promise.all([quick.call('cgroupMode'), poller.ready()])
   const processes = new KernelProcesses({ thread: quick, poller, clock })
-  const cgroups = cgroupsOver(mode, { quick, slow })
+  const move = new ExpectedMove(quick)
+  const cgroups = cgroupsOver(mode, { quick, slow, move })
   let facts: Promise<KernelFacts> | undefined
   return {
     mounts: mountsOver({ quick, slow }),
@@ -58,6 +60,7 @@ export async function openKernel(options: OpenKernelOptions = {}): Promise<Kerne
     seccomp: { compile: async (profile) => Buffer.from(await slow.call('compileSeccomp', profile)) },
     probe: () => (facts ??= probe({ processes, cgroups })),
     async [Symbol.asyncDispose]() {
+      await move.ended()
       await confined[Symbol.asyncDispose]()
       await poller[Symbol.asyncDispose]()
       await Promise.all([quick[Symbol.asyncDispose](), slow[Symbol.asyncDispose]()])
@@ -123,12 +126,13 @@ function nftablesOver(quick: KernelThread): Nftables {
   }
 }
 
-function cgroupsOver(mode: CgroupMode, { quick, slow }: Threads): Cgroups {
+function cgroupsOver(mode: CgroupMode, { quick, slow, move }: Threads & { readonly move: ExpectedMove }): Cgroups {
   return {
     mode,
     abilities: () => quick.call('cgroupAbilities'),
     create: (path, limits) => quick.call('createCgroup', limits === undefined ? { path } : { path, limits }),
     update: (path, limits) => quick.call('updateCgroup', { path, limits }),
+    expectMove: () => move.begin(),
     add: (path, pid) => quick.call('addToCgroup', { path, pid }),
     pids: (path) => quick.call('cgroupPids', { path }),
     stats: (path) => quick.call('cgroupStats', { path }),

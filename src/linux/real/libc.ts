@@ -43,6 +43,7 @@ export const libc = {
   sethostname: bind<[name: string, length: number]>('int sethostname(const char *n, size_t l)'),
   kill: bind<[pid: number, signal: number]>('int kill(int pid, int sig)'),
   close: bind<[fd: number]>('int close(int fd)'),
+  lseek: bind<[fd: number, offset: number, whence: number]>('long lseek(int fd, long o, int w)'),
   memfdCreate: bind<[name: string, flags: number]>('int memfd_create(const char *name, unsigned int flags)'),
   pipe2: bind<[fds: Uint8Array, flags: number]>('int pipe2(uint8_t *fds, int flags)'),
   socket: bind<[family: number, type: number, protocol: number]>('int socket(int d, int t, int p)'),

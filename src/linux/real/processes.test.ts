@@ -61,6 +61,13 @@ test('descriptors above 2 are pipes of their own and no other descriptor leaks',
   assert.deepEqual(await child.exited, { exitCode: 0, signal: undefined })
 })
 
+test('a descriptor may be a file in memory, which the child reads or opens anew by name', async () => {
+  const child = await kernel.processes.start(['sh', '-c', 'cat <&3; cat /proc/self/fd/3'], { stdio: ['null', 'pipeOut', 'null', { content: 'héllo\n' }] })
+  const pieces: Buffer[] = []
+  for await (const piece of child.stdio[1] ?? []) pieces.push(piece)
+  assert.equal(Buffer.concat(pieces).toString(), 'héllo\nhéllo\n')
+})
+
 test('an exit is seen of a child and of a process that is none of ours, and a reused number is not mistaken', async () => {
   const { processes } = kernel
   // The shell ends at once; its background child is then init's.

@@ -279,6 +279,7 @@ function simulatedCgroups(): Cgroups {
     async update(path, limits) {
       get(path).limits = { ...get(path).limits, ...limits }
     },
+    expectMove() {},
     async add(path, pid) {
       for (const group of groups.values()) group.pids.delete(pid)
       get(path).pids.add(pid)

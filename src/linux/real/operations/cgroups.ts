@@ -152,13 +152,20 @@ export function bornIn(path: string | undefined, fork: () => number): number {
   }
 }
 
+/** The file that takes the main thread into the group where it is; on v2 the whole process, which is never split there. */
+export function ownGroupFile(): string {
+  const { mode, roots } = cgroupTree()
+  const [root = ''] = roots
+  return `${root}${homeOf(root)}/${mode === 'v2' ? 'cgroup.procs' : 'tasks'}`
+}
+
 /** The group of this process (its main thread) in the hierarchy mounted at `root`. */
 function homeOf(root: string): string {
   // The main thread never moves by our own doing.
   const controllers = [...cgroupTree().controllers].filter(([, folder]) => folder === root).map(([name]) => name)
   for (const line of (readGroupFile('/proc/self/cgroup') ?? '').split('\n')) {
     const [, names = '', path = '/'] = line.split(':')
-    if (names.split(',').some((name) => controllers.includes(name))) return path
+    if (cgroupTree().mode === 'v2' ? names === '' : names.split(',').some((name) => controllers.includes(name))) return path
   }
   return '/'
 }

@@ -1,19 +1,17 @@
-/** A sealed in-memory copy of an executable (memfd_create(2), F_ADD_SEALS in fcntl(2)). Kernel worker only. */
+/** A sealed in-memory copy of an executable (F_ADD_SEALS in fcntl(2)). Kernel worker only. */
 import { readFileSync } from 'node:fs'
 import { systemErrorCode } from '#base/fault.ts'
 import { errnoFault } from '../../contract/errno.ts'
 import { check, libc } from '../libc.ts'
+import { openMemoryFile } from './memory-file.ts'
 
-const MFD_CLOEXEC = 1
-const MFD_ALLOW_SEALING = 2
-const MFD_EXEC = 0x10
 const F_ADD_SEALS = 1033
 /** No more seals, no shrinking, no growing, no writing: exactly what crun looks for. */
 const seals = 1 | 2 | 4 | 8
 
 /** A path below /proc that holds as long as this process; the copy is freed with it. */
 export function sealExecutable({ path }: { readonly path: string }): string {
-  const fd = createMemory(path)
+  const fd = openMemoryFile({ executable: true, what: `copy ${path} into memory` })
   try {
     const bytes = readExecutable(path)
     for (let at = 0; at < bytes.length; ) at += check(libc.write(fd, bytes.subarray(at), bytes.length - at), `copy ${path}`)
@@ -23,12 +21,6 @@ export function sealExecutable({ path }: { readonly path: string }): string {
     throw error
   }
   return `/proc/${process.pid}/fd/${fd}`
-}
-
-function createMemory(path: string): number {
-  // Kernels before 6.3 do not know the flag that later ones want.
-  const fd = libc.memfdCreate('berth', MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC)
-  return fd >= 0 ? fd : check(libc.memfdCreate('berth', MFD_CLOEXEC | MFD_ALLOW_SEALING), `copy ${path} into memory`)
 }
 
 function readExecutable(path: string): Buffer {

@@ -1,17 +1,17 @@
 /** posix_spawn(3) in a kernel worker. It never copies the page tables of this large process, unlike a fork, and blocks no main thread. */
-import { closeSync, openSync } from 'node:fs'
+import { closeSync, openSync, writeFileSync } from 'node:fs'
 import { errnoFault } from '../../contract/errno.ts'
+import type { ChildDescriptor } from '../../contract/processes.ts'
 import { findExecutable } from '../executables.ts'
 import { check, errnoName, libc, O_CLOEXEC, spawnCalls } from '../libc.ts'
 import { bornIn } from './cgroups.ts'
 import { startTimeOf } from './identity.ts'
-
-export type SpawnDescriptor = 'pipeIn' | 'pipeOut' | 'null' | 'inherit' | { readonly fd: number }
+import { openMemoryFile } from './memory-file.ts'
 
 export interface SpawnRequest {
   readonly argv: readonly string[]
   readonly env: Readonly<Record<string, string>>
-  readonly stdio: readonly SpawnDescriptor[]
+  readonly stdio: readonly ChildDescriptor[]
   readonly cwd?: string
   readonly session: boolean
   readonly cgroup?: string
@@ -27,6 +27,7 @@ const POSIX_SPAWN_SETSIGDEF = 4
 const POSIX_SPAWN_SETSIGMASK = 8
 const POSIX_SPAWN_SETSID = 0x80
 const F_DUPFD_CLOEXEC = 1030
+const SEEK_SET = 0
 /** Sizes with room to spare; glibc's structures take 80 and 336 bytes. */
 const actionsBytes = 256
 const attributesBytes = 1024
@@ -53,7 +54,7 @@ interface Opened {
 }
 
 /** The descriptor the child's one is copied from; undefined: our own of the same number. */
-function openDescriptor(descriptor: SpawnDescriptor, opened: Opened): number | undefined {
+function openDescriptor(descriptor: ChildDescriptor, opened: Opened): number | undefined {
   const own = (fd: number | undefined): void => void opened.ours.push(fd)
   switch (descriptor) {
     case 'inherit':
@@ -72,9 +73,15 @@ function openDescriptor(descriptor: SpawnDescriptor, opened: Opened): number | u
       opened.theirs.push(descriptor === 'pipeIn' ? read : write)
       return descriptor === 'pipeIn' ? read : write
     }
-    default:
+    default: {
       own(undefined)
-      return descriptor.fd
+      if ('fd' in descriptor) return descriptor.fd
+      const fd = openMemoryFile({ executable: false, what: 'make a file in memory' })
+      opened.theirs.push(fd)
+      writeFileSync(fd, descriptor.content)
+      check(libc.lseek(fd, 0, SEEK_SET), 'rewind a file in memory')
+      return fd
+    }
   }
 }
 

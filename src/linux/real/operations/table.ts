@@ -1,5 +1,5 @@
 /** Every operation a kernel worker knows. Each is synchronous: it runs to its end on the worker's thread. */
-import { addToCgroup, cgroupAbilities, cgroupMode, cgroupPids, cgroupStats, createCgroup, freezeCgroup, killCgroup, removeCgroup, updateCgroup } from './cgroups.ts'
+import { addToCgroup, cgroupAbilities, cgroupMode, cgroupPids, cgroupStats, createCgroup, freezeCgroup, killCgroup, ownGroupFile, removeCgroup, updateCgroup } from './cgroups.ts'
 import { identify } from './identity.ts'
 import { bindInside, mount, mountTable, overlay, unmount } from './mounts.ts'
 import { addAddress, addRoute, attach, attachMacvlan, deleteAddress, deleteLink, deleteRoute, ensureBridge, ensurePair, ensureVlan, linkStatistics, linkUp, listLinks, setSysctl } from './links.ts'
@@ -40,6 +40,7 @@ export const operations = {
   createCgroup,
   updateCgroup,
   addToCgroup,
+  ownGroupFile,
   cgroupPids,
   cgroupStats,
   killCgroup,
