@@ -44,7 +44,7 @@ export async function serveBerth(): Promise<ServedEngine> {
   const server = createServer(handler.request).on('upgrade', handler.upgrade)
   await new Promise<void>((done) => server.listen(socketPath, done))
   return {
-    roots: [[join(folder, 's'), '<root>'], [join(folder, 'r'), '<run>']],
+    roots: [[join(folder, 's'), '<root>'], [join(folder, 'r'), '<run>'], [`/${cgroup}/docker/`, '/docker/']],
     async [Symbol.asyncDispose]() {
       server.closeAllConnections()
       server.close()

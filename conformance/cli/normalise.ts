@@ -17,11 +17,12 @@ export const normalisers: readonly Normaliser[] = [
   { what: 'ages', pattern: /\b(Less than a second|About an? (?:second|minute|hour)|\d+ (?:seconds?|minutes?|hours?|days?|weeks?|months?))( ago)?\b/g, with: '<age>$2' },
   { what: 'process ids of the machine in inspect', pattern: /"(Pid|ContainerPid)": [1-9]\d*/g, with: '"$1": <pid>' },
   { what: "names of overlay2's folders", pattern: /(?<=overlay2\/)[0-9a-f]{64}/g, with: '<layer>' },
+  { what: 'what client 20.10 says of a refused start, or not: a goroutine of its own runs against its exit', pattern: /^time="<time>" level=error msg="error waiting for container: context canceled"\n/gm, with: '' },
   { what: 'ports that the engine picked (Linux: 32768–60999)', pattern: /\b(3276[89]|327[7-9]\d|32[89]\d\d|3[3-9]\d{3}|[45]\d{4})\b/g, with: '<port>' },
 ]
 
 /** Addresses that the engine picks in the default network and in that of the cases (10.5.0.0/24), and the MACs made of them: Berth uses a freed one again last. Numbered like ids. */
-const leased = /\b(?:172\.17|10\.5)\.0\.(?!1\b|0\b)\d+\b|\b02:42:(?:ac:11|0a:05):00:[0-9a-f]{2}\b/g
+const leased = /\b172\.17\.(?!0\.[01]\b|255\.255\b)\d+\.\d+\b|\b10\.5\.0\.(?!1\b|0\b)\d+\b|\b02:42:(?:ac:11:[0-9a-f]{2}|0a:05:00):[0-9a-f]{2}\b/g
 
 const wide = / {2,}/g
 

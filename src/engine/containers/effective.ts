@@ -27,7 +27,9 @@ export function effectiveOf(spec: ContainerSpec, defaults: ContainerDefaults, id
 
 function hostnameOf(spec: ContainerSpec, id: string, hostHostname: string): string {
   if (spec.hostname !== undefined && spec.hostname !== '') return spec.hostname
-  return spec.network?.mode === 'host' || spec.utsMode === 'host' ? hostHostname : id.slice(0, 12)
+  const { network } = spec
+  // Whose UTS namespace it is does not matter here, as with dockerd: beside `--uts host` alone it keeps a name of its own in files and environment.
+  return network?.mode === 'host' || (network?.mode === 'sandbox' && network.netnsPath === 'host') ? hostHostname : id.slice(0, 12)
 }
 
 /** The container's own first, then what the image has and it has not. `KEY` without `=` removes the image's. */

@@ -12,7 +12,7 @@ import type { StreamHub } from './stream-hub.ts'
 export interface Entry {
   readonly id: string
   record: ContainerRecord
-  readonly effective: Effective
+  effective: Effective
   readonly hub: StreamHub
   readonly execIds: Set<string>
   /** Where its /etc/hosts, /etc/hostname and /etc/resolv.conf stand, once it was started. */

@@ -14,7 +14,7 @@ import type { Runtime } from '../contract/runtime.ts'
 import type { SnapshotMounter } from '../contract/snapshots.ts'
 import type { VolumeMounts } from '../contract/volumes.ts'
 import { blockIoOf, devicesOf } from './devices.ts'
-import { logPathOf, networkFilePaths, ownsSandbox, rootfsPath, type Entry, type EntryPaths } from './entry.ts'
+import { effectiveOfRecord, logPathOf, networkFilePaths, ownsSandbox, rootfsPath, type Entry, type EntryPaths } from './entry.ts'
 import type { HostFacts } from './host.ts'
 import { ceilingBytes } from './log-keeper.ts'
 import { logAttributesOf, logBoundsOf } from './log-options.ts'
@@ -76,6 +76,7 @@ export class Launcher {
 
   async #bringUp(entry: Entry): Promise<number> {
     const { runtime, host, paths, cgroupRoot } = this.#options
+    this.#takeDonorsName(entry)
     const { record, effective, id } = entry
     const { spec } = record
     const logBounds = logBoundsOf(spec.log)
@@ -117,6 +118,15 @@ export class Launcher {
     if (entry.hub.wanted) await entry.hub.connect()
     await runtime.start(id)
     return pid
+  }
+
+  /** Who shares another's network bears its name from the start on: the shared /etc/hosts knows no other. */
+  #takeDonorsName(entry: Entry): void {
+    const { record } = entry
+    if (record.spec.network?.mode !== 'container') return
+    const donor = this.#options.find(record.spec.network.ref)
+    entry.record = { ...record, spec: { ...record.spec, hostname: donor.effective.hostname, domainname: donor.record.spec.domainname ?? '' } }
+    entry.effective = effectiveOfRecord(entry.record, this.#options.host)
   }
 
   async #mountRoot({ id, record }: Entry, rootfs: string): Promise<void> {

@@ -5,13 +5,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { isFault } from '#base/fault.ts'
+import { Fault, isFault } from '#base/fault.ts'
 import { virtualClock } from '#sim/clock.ts'
 import { allCapabilities, capabilitiesOf, defaultCapabilities } from './capabilities.ts'
 import { mergedEnv } from './effective.ts'
 import { lookUpIdentity, resolveInRoot } from './identity.ts'
 import { OutputQueue } from './output-queue.ts'
 import { psArguments, selectProcesses } from './process-table.ts'
+import { startFault } from './runtime-failure.ts'
 import { defaultSeccomp } from './seccomp.ts'
 import { signalNumber } from './signals.ts'
 import { rlimitsOf } from './spec.ts'
@@ -59,6 +60,13 @@ test('users and groups come from the container’s own files, and links stay ins
 
 test('the container’s environment comes before the image’s, and a bare key removes', () => {
   assert.deepEqual(mergedEnv(['A=1', 'B'], ['A=0', 'B=2', 'C=3']), ['A=1', 'C=3'])
+})
+
+test('why a start failed is told once, in runc’s words or as the runtime told it', () => {
+  const told = (kind: string, runtimeMessage: string): string => startFault(new Fault('invalidArgument', 'x', { details: { runtimeFailure: { kind, runtimeMessage } } }), 'nosuch').message.replace(/^.*OCI runtime create failed: /, '')
+  assert.equal(told('executableNotFound', 'executable file `nosuch` not found in $PATH'), 'runc create failed: unable to start container process: exec: "nosuch": executable file not found in $PATH: unknown')
+  assert.equal(told('other', 'runc create failed: unable to start container process: odd'), 'runc create failed: unable to start container process: odd: unknown')
+  assert.equal(told('other', 'odd'), 'unable to start container process: odd: unknown')
 })
 
 test('limits are lowered to what the machine lets us give', () => {

@@ -51,6 +51,13 @@ function dockerWords({ kind, runtimeMessage }: RuntimeFailure, command: string):
   }
 }
 
+/** runc tells by itself where it failed, other runtimes do not; Docker's usual words are runc's. */
+function startReason(failure: RuntimeFailure, command: string): string {
+  const words = dockerWords(failure, command)
+  if (words.startsWith('runc create failed: ')) return words
+  return `${words === failure.runtimeMessage ? '' : 'runc create failed: '}unable to start container process: ${words}`
+}
+
 /** For a container's start. */
 export function startFault(error: unknown, command = ''): Fault {
   const failure = runtimeFailureOf(error)
@@ -58,7 +65,7 @@ export function startFault(error: unknown, command = ''): Fault {
     const fault = asFault(error)
     return new Fault(fault.code, fault.message, { cause: fault, details: { ...fault.details, exitCode: 125 } })
   }
-  const message = `failed to create task for container: failed to create shim task: OCI runtime create failed: unable to start container process: ${dockerWords(failure, command)}: unknown`
+  const message = `failed to create task for container: failed to create shim task: OCI runtime create failed: ${startReason(failure, command)}: unknown`
   return new Fault('invalidArgument', message, { cause: error, details: { runtimeFailure: failure, exitCode: exitCodeOf(failure) } })
 }
 

@@ -58,7 +58,6 @@ export function runtimeSpecOf(input: SpecInput): RuntimeSpec {
     process: processOf(input),
     root: { path: input.rootfs, readonly },
     ...(spec.utsMode === 'host' || joined.uts !== undefined ? {} : { hostname: effective.hostname }),
-    ...(spec.domainname ? { domainname: spec.domainname } : {}),
     mounts: mountsOf(input),
     ...(spec.annotations === undefined ? {} : { annotations: spec.annotations }),
     linux: linuxOf(input),
@@ -160,6 +159,7 @@ function linuxOf(input: SpecInput): LinuxSpec {
   const capabilities = capabilitiesOf({ privileged, add: security.capAdd ?? [], drop: security.capDrop ?? [] }, host.unavailableCapabilities)
   const seccomp = security.seccomp ?? (privileged ? 'unconfined' : defaultSeccomp(capabilities, host.architecture))
   const masked = security.maskedPaths ?? (privileged ? [] : defaultMaskedPaths)
+  const sysctl = checkedSysctls(spec)
   const readonlyPaths = security.readonlyPaths ?? (privileged ? [] : defaultReadonlyPaths)
   return {
     namespaces: namespacesOf(input),
@@ -168,7 +168,7 @@ function linuxOf(input: SpecInput): LinuxSpec {
     devices: input.devices.map(({ access, ...device }) => device),
     maskedPaths: masked,
     readonlyPaths,
-    ...(spec.sysctls === undefined ? {} : { sysctl: checkedSysctls(spec) }),
+    ...(Object.keys(sysctl).length === 0 ? {} : { sysctl }),
     ...(seccomp === 'unconfined' || !host.seccomp ? {} : { seccomp }),
     // Where a volume wants to see later mounts of the host, the root must not cut it off.
     ...(input.mounts.some(({ propagation }) => /shared|slave/.test(propagation)) ? { rootfsPropagation: input.mounts.some(({ propagation }) => /shared/.test(propagation)) ? 'rshared' : 'rslave' } : {}),

@@ -19,8 +19,8 @@ export function networkSysctls({ sysctls = {} }: ContainerSpec): Readonly<Record
   return { ...ownNetworkSysctls, ...Object.fromEntries(Object.entries(sysctls).filter(([name]) => name.startsWith('net.'))) }
 }
 
-/** The spec's sysctls; `invalidArgument` in runc's words where one would change the host. */
-export function checkedSysctls({ sysctls = {}, ipcMode, network, utsMode }: ContainerSpec): Readonly<Record<string, string>> {
+/** The spec's sysctls, and its domain name, which has no other place in runtime-spec 1.0; `invalidArgument` in runc's words where one would change the host. */
+export function checkedSysctls({ sysctls = {}, ipcMode, network, utsMode, domainname }: ContainerSpec): Readonly<Record<string, string>> {
   for (const name of Object.keys(sysctls)) {
     const plain = dotted(name)
     if (ofIpc.has(plain) || plain.startsWith('fs.mqueue.')) {
@@ -32,7 +32,7 @@ export function checkedSysctls({ sysctls = {}, ipcMode, network, utsMode }: Cont
     } else if (plain === 'kernel.hostname') refuse(`sysctl "${plain}" conflicts with OCI field "hostname"`)
     else refuse(`sysctl "${plain}" is not in a separate kernel namespace`)
   }
-  return sysctls
+  return domainname && utsMode !== 'host' ? { 'kernel.domainname': domainname, ...sysctls } : sysctls
 }
 
 function refuse(message: string): never {

@@ -1,7 +1,7 @@
 /** Containers as the Engine API shows them: `ContainerInspect` and `ContainerSummary`, shaped by the client's version. */
 import { createHash } from 'node:crypto'
 import { rfc3339Nano } from '#base/clock.ts'
-import type { Container, ResolvedMount } from '../contract/containers.ts'
+import type { Container, ContainerResources, ResolvedMount } from '../contract/containers.ts'
 import type { Endpoint, PortBinding } from '../contract/networks.ts'
 import { defaultMaskedPaths, defaultReadonlyPaths } from '../containers/spec.ts'
 import { humanDuration } from '#base/human.ts'
@@ -133,6 +133,7 @@ function hostConfigJson(container: Container): object {
     CpuRealtimeRuntime: resources.cpuRealtimeRuntimeUs ?? 0,
     MemorySwappiness: resources.memorySwappiness === -1 ? null : (resources.memorySwappiness ?? null),
     Links: linksJson(container),
+    ...withoutDiscarded(given, resources),
     ShmSize: spec.shmSizeBytes ?? hostConfigDefaults.ShmSize,
     LogConfig: { Type: spec.log?.driver ?? 'json-file', Config: spec.log?.options ?? {} },
     IpcMode: given['IpcMode'] || 'private',
@@ -141,6 +142,12 @@ function hostConfigJson(container: Container): object {
     SecurityOpt: securityOptJson(container, given['SecurityOpt']),
     ...(spec.security?.privileged === true ? { MaskedPaths: null, ReadonlyPaths: null } : {}),
   }
+}
+
+/** Lists of devices whose limits this machine cannot give are shown empty. */
+function withoutDiscarded(given: Readonly<Record<string, unknown>>, resources: ContainerResources): Readonly<Record<string, readonly never[]>> {
+  const lists = { BlkioWeightDevice: resources.blkioWeightDevices, BlkioDeviceReadBps: resources.blkioReadBps, BlkioDeviceWriteBps: resources.blkioWriteBps, BlkioDeviceReadIOps: resources.blkioReadIops, BlkioDeviceWriteIOps: resources.blkioWriteIops }
+  return Object.fromEntries(Object.entries(lists).filter(([field, kept]) => field in given && kept === undefined).map(([field]) => [field, []]))
 }
 
 /** Who sees the host's processes is not labelled apart from them, and dockerd says so unless a label was asked for. */
@@ -154,6 +161,7 @@ function securityOptJson({ spec }: Container, given: unknown): unknown {
 function configJson(container: Container, imageVolumes: readonly string[]): object {
   const { effective, spec } = container
   const { config } = extensionOf(container)
+  const macAddress = spec.network?.mode === 'networks' ? spec.network.endpoints[0]?.spec?.macAddress : undefined
   return {
     Hostname: effective.hostname,
     Domainname: spec.domainname ?? '',
@@ -173,6 +181,7 @@ function configJson(container: Container, imageVolumes: readonly string[]): obje
     Volumes: imageVolumes.length === 0 && Object.keys(Object(config['Volumes'])).length === 0 ? null : { ...Object.fromEntries(imageVolumes.map((path) => [path, {}])), ...Object(config['Volumes']) },
     WorkingDir: effective.workingDir,
     Entrypoint: container.effective.entrypoint,
+    ...(macAddress ? { MacAddress: macAddress } : {}),
     OnBuild: null,
     Labels: effective.labels,
     ...(effective.stopSignal === 'SIGTERM' && !spec.stopSignal ? {} : { StopSignal: effective.stopSignal }),
@@ -246,12 +255,16 @@ export function plainEndpointId(container: Container, networkId: string): string
   return status === 'running' || status === 'paused' ? createHash('sha256').update(`${networkId} ${container.id}`).digest('hex') : ''
 }
 
+/** A start came as far as this network, though what stands behind it may have failed. */
+function hasJoined({ state }: Container, networkName: string, networkIds: NetworksView['networkIds']): boolean {
+  return state.startedAtNs !== 0n || (state.error !== '' && networkIds.has(networkName))
+}
+
 function networksJson(container: Container, { minorVersion, networkIds }: NetworksView): Readonly<Record<string, object>> {
   const wanted = container.spec.network ?? { mode: 'networks', endpoints: [{ network: 'bridge' }] }
-  const hasStarted = container.state.startedAtNs !== 0n
   const late = { ...(minorVersion >= 44 ? { DNSNames: null } : {}), ...(minorVersion >= 48 ? { GwPriority: 0 } : {}) }
   if (wanted.mode === 'host' || wanted.mode === 'none') {
-    const networkId = hasStarted ? (networkIds.get(wanted.mode) ?? '') : ''
+    const networkId = hasJoined(container, wanted.mode, networkIds) ? (networkIds.get(wanted.mode) ?? '') : ''
     return { [wanted.mode]: { IPAMConfig: null, Links: null, Aliases: null, ...noEndpoint, NetworkID: networkId, EndpointID: plainEndpointId(container, networkId), DriverOpts: null, ...late } }
   }
   if (wanted.mode !== 'networks') return {}
@@ -262,12 +275,13 @@ function networksJson(container: Container, { minorVersion, networkIds }: Networ
     const name = endpoint?.networkName ?? network
     const userDefined = name !== 'bridge'
     const shortId = container.id.slice(0, 12)
+    const joined = hasJoined(container, name, networkIds)
     networks[name] = {
       IPAMConfig: spec?.ipamConfig ?? null,
       Links: spec?.links ?? null,
-      Aliases: userDefined ? aliasesJson(container, { aliases, hasJoined: hasStarted || spec?.connectedLater === true, minorVersion }) : (aliases ?? null),
-      ...(endpoint === undefined ? { ...noEndpoint, MacAddress: spec?.macAddress ?? '' } : endpointFields(endpoint)),
-      NetworkID: endpoint?.networkId ?? (hasStarted && spec?.connectedLater !== true ? (networkIds.get(name) ?? '') : ''),
+      Aliases: userDefined ? aliasesJson(container, { aliases, hasJoined: joined || spec?.connectedLater === true, minorVersion }) : (aliases ?? null),
+      ...(endpoint === undefined ? { ...noEndpoint, MacAddress: minorVersion >= 44 && !joined ? (spec?.macAddress ?? '') : '' } : endpointFields(endpoint)),
+      NetworkID: endpoint?.networkId ?? (joined && spec?.connectedLater !== true ? (networkIds.get(name) ?? '') : ''),
       DriverOpts: spec?.driverOptions ?? null,
       ...(minorVersion >= 44 ? { DNSNames: userDefined ? [...new Set([container.name, ...(aliases ?? []), shortId, container.effective.hostname])] : null } : {}),
       ...(minorVersion >= 48 ? { GwPriority: spec?.gatewayPriority ?? 0 } : {}),

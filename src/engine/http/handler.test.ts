@@ -138,6 +138,32 @@ test('inspect shows what was asked for, shaped by the version', async () => {
   await call('DELETE', `/containers/${id}?force=1`)
 })
 
+test('inspect before, after and instead of a first start: names, addresses, and what this machine cannot limit', async () => {
+  const inspect = async (id: string, version = '1.41'): Promise<{ config: Record<string, unknown>; hostConfig: Record<string, unknown>; bridge: Record<string, unknown>; mounts: unknown[] }> => {
+    const shown = (await call('GET', `/v${version}/containers/${id}/json`)).json()
+    return { config: Object(shown['Config']), hostConfig: Object(shown['HostConfig']), bridge: Object(Object(Object(shown['NetworkSettings'])['Networks'])['bridge']), mounts: [...Object(shown['Mounts'])] }
+  }
+  const host = await created(['nosuch'], { MacAddress: '02:42:ac:11:00:99', HostConfig: { UTSMode: 'host', BlkioWeightDevice: [{ Path: '/dev/vda', Weight: 400 }] } })
+  const before = await inspect(host)
+  assert.equal(before.config['Hostname'], host.slice(0, 12))
+  assert.deepEqual([before.config['MacAddress'], before.bridge['MacAddress'], before.bridge['NetworkID']], ['02:42:ac:11:00:99', '', ''])
+  assert.deepEqual(before.hostConfig['BlkioWeightDevice'], [])
+  assert.equal((await inspect(host, '1.50')).bridge['MacAddress'], '02:42:ac:11:00:99')
+  // The network had been joined when the program was not found.
+  assert.equal((await call('POST', `/containers/${host}/start`)).status, 400)
+  assert.equal((await inspect(host)).bridge['NetworkID'], 'b'.repeat(64))
+  assert.equal((await inspect(host, '1.50')).bridge['MacAddress'], '')
+
+  const donor = await created(['wait'], { Hostname: 'box', Domainname: 'example.test', HostConfig: { Binds: ['vol1:/data'] } })
+  await call('POST', `/containers/${donor}/start`)
+  const guest = await created(['wait'], { HostConfig: { NetworkMode: `container:${donor}`, VolumesFrom: [`${donor}:ro`] } })
+  assert.equal((await inspect(guest)).config['Hostname'], guest.slice(0, 12))
+  assert.deepEqual((await inspect(guest)).mounts.map((mount) => [Object(mount).Mode, Object(mount).RW]), [['', false]])
+  assert.equal((await call('POST', `/containers/${guest}/start`)).status, 204)
+  assert.deepEqual([(await inspect(guest)).config['Hostname'], (await inspect(guest)).config['Domainname']], ['box', 'example.test'])
+  for (const id of [host, guest, donor]) await call('DELETE', `/containers/${id}?force=1`)
+})
+
 test('events are replayed with exact nanoseconds and filtered', async () => {
   const id = await created(['true'])
   const until = Math.ceil(systemClock.nowMs() / 1000)

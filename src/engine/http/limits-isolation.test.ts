@@ -1,6 +1,6 @@
 /** Isolation, each part seen from inside the container: capabilities, filters, namespaces, devices, sysctls, accounts, what can be written. */
 import assert from 'node:assert/strict'
-import { readlinkSync } from 'node:fs'
+import { readFileSync, readlinkSync } from 'node:fs'
 import { after, before, suite, test } from 'node:test'
 import { openKernel } from '#linux/real/kernel.ts'
 import { busyboxMissing, field, openRealEngine, text, type ApiClient, type RealEngine } from '../real-engine.fixture.ts'
@@ -97,6 +97,7 @@ suite('isolation', { skip: busyboxMissing }, () => {
   test('sysctls of its own namespaces are set; those of the host are refused', async () => {
     assert.equal(await seen('cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/shmmax', { Sysctls: { 'net.ipv4.ip_forward': '1', 'kernel.shmmax': '123456' } }), '1\n123456')
     assert.equal(await seen('cat /proc/sys/net/ipv4/ip_unprivileged_port_start'), '0')
+    assert.equal(await seen('cat /proc/sys/kernel/domainname', {}, { Domainname: 'example.test' }), 'example.test')
     assert.match((await client.run('true', { Sysctls: { 'kernel.panic': '1' } })).refusal, /OCI runtime create failed: .*sysctl "kernel.panic" is not in a separate kernel namespace/)
     assert.match((await client.run('true', { NetworkMode: 'host', Sysctls: { 'net.ipv4.ip_forward': '1' } })).refusal, /sysctl "net.ipv4.ip_forward" not allowed in host network namespace/)
   })
@@ -132,7 +133,8 @@ suite('isolation', { skip: busyboxMissing }, () => {
     assert.doesNotMatch(await seen('grep " /t " /proc/self/mounts', { Mounts: [{ Type: 'tmpfs', Target: '/t', TmpfsOptions: { Options: [['exec']] } }] }), /noexec/)
   })
 
-  test('privileged sees the host’s devices and writes to /sys', async () => {
+  test('privileged sees the host’s devices, writes to /sys and has every capability there is', async () => {
+    assert.equal(await status('CapEff', { Privileged: true }), /^CapBnd:\s*(\S+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1])
     assert.match(await seen('grep -cE " /proc/" /proc/self/mounts; grep " /sys " /proc/self/mounts | cut -d" " -f4 | cut -d, -f1; grep ^Seccomp: /proc/self/status', { Privileged: true }), /^0\nrw\nSeccomp:\t0$/)
   })
 

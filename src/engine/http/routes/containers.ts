@@ -41,8 +41,7 @@ async function withLinks({ backend }: Exchange, spec: ContainerSpec, links: read
 
 /** Who shares another's network, processes or memory is shown the other's id, by whatever name it was given. */
 async function withDonor({ backend }: Exchange, spec: ContainerSpec): Promise<ContainerSpec> {
-  const owner = spec.network?.mode === 'container' ? await backend.containers.inspect(spec.network.ref) : undefined
-  const network = owner?.id
+  const network = spec.network?.mode === 'container' ? (await backend.containers.inspect(spec.network.ref)).id : undefined
   const [ipc, pid] = await Promise.all([spec.ipcMode, spec.pidMode].map(async (mode) => (typeof mode === 'object' && 'container' in mode ? (await donor(backend, mode.container)).id : undefined)))
   if (network === undefined && ipc === undefined && pid === undefined) return spec
   const docker = JsonInput.of(spec.extension?.['docker'], 'docker')
@@ -56,8 +55,7 @@ async function withDonor({ backend }: Exchange, spec: ContainerSpec): Promise<Co
   }
   return {
     ...spec,
-    // The shared /etc/hosts knows the owner's name alone.
-    ...(owner === undefined ? {} : { network: { mode: 'container', ref: owner.id }, hostname: owner.effective.hostname }),
+    ...(network === undefined ? {} : { network: { mode: 'container', ref: network } }),
     ...(ipc === undefined ? {} : { ipcMode: { container: ipc } }),
     ...(pid === undefined ? {} : { pidMode: { container: pid } }),
     extension: { docker: { config: docker.raw('config'), hostConfig: shown } },
@@ -97,7 +95,7 @@ async function mountsOfOthers({ backend }: Exchange, volumesFrom: readonly strin
       const origin = (other.spec.mounts ?? []).find(({ target }) => target === mount.target)
       const subpath = origin?.type === 'volume' && origin.subpath ? { subpath: origin.subpath } : {}
       const readonly = mount.readonly || mode.split(',').includes('ro')
-      mounts.push(mount.type === 'bind' ? { type: 'bind', source: mount.source, target: mount.target, readonly, propagation: mount.propagation } : { type: 'volume', name: mount.name ?? '', target: mount.target, readonly, noCopy: true, ...subpath })
+      mounts.push(mount.type === 'bind' ? { type: 'bind', source: mount.source, target: mount.target, readonly, propagation: mount.propagation } : { type: 'volume', name: mount.name ?? '', target: mount.target, readonly, mode: '', noCopy: true, ...subpath })
     }
   }
   return mounts
