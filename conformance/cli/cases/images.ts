@@ -42,6 +42,13 @@ export const imageCases: readonly CliCase[] = [
     ],
   },
   {
+    name: 'images/import from an address',
+    lines: [
+      'docker create --name src bb:1 >/dev/null; docker export -o root.tar src; gzip -k root.tar', 'busybox httpd -f -p 127.0.0.1:8099 >/dev/null 2>&1 & echo $! >pid; eventually wget -q -O /dev/null http://127.0.0.1:8099/root.tar', 'docker import http://127.0.0.1:8099/root.tar imp:1 | sed "s/sha256:.*/ID/"', 'docker history imp:1 --format "{{.Comment}}|{{.CreatedBy}}"', "docker import -c 'CMD [\"echo\",\"hi\"]' -m words http://127.0.0.1:8099/root.tar.gz imp:2 >/dev/null", 'docker run --rm imp:2', 'docker history imp:2 --format "{{.Comment}}"', 'pty -- docker import http://127.0.0.1:8099/root.tar.gz | grep -c Importing >/dev/null',
+      '! docker import http://127.0.0.1:8099/nosuch.tar imp:3', '! docker import http://127.0.0.1:8099/root.tar BAD:name:x', "docker images imp --format '{{.Tag}}' | sort", 'kill $(cat pid)', '! docker import http://127.0.0.1:8099/root.tar imp:4 2>/dev/null',
+    ],
+  },
+  {
     name: 'images/commit',
     lines: [
       'docker run --name cc -e A=b bb:1 sh -c "echo made > /file"', "docker commit --author me --message words --change 'CMD [\"cat\",\"/file\"]' -c 'ENV C=d' -c 'EXPOSE 80' -c 'LABEL x=y' -c 'WORKDIR /w' -c 'USER bob' -c 'VOLUME /v' --pause=false cc com:1 >/dev/null",

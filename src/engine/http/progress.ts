@@ -40,7 +40,8 @@ export class ProgressStream {
 
   progress({ id, status, currentBytes, totalBytes }: ProgressDetail): void {
     const detail = currentBytes === undefined ? {} : { current: currentBytes, ...(totalBytes === undefined ? {} : { total: totalBytes }) }
-    this.line({ status, ...(id === undefined ? {} : { progressDetail: detail, ...(currentBytes === undefined ? {} : { progress: progressText(currentBytes, totalBytes) }), id }) })
+    const shown = { progressDetail: detail, ...(currentBytes === undefined ? {} : { progress: progressText(currentBytes, totalBytes) }) }
+    this.line({ status, ...(id === undefined && currentBytes === undefined ? {} : shown), ...(id === undefined ? {} : { id }) })
   }
 
   /** For `load`, whose failures clients look for in the stream only. */

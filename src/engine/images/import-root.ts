@@ -1,23 +1,14 @@
 /** `docker import`: a root file system as a tar becomes an image of one layer. */
-import type { Readable } from 'node:stream'
 import { rfc3339Nano } from '#base/clock.ts'
 import { mediaTypes } from '#oci/descriptor.ts'
 import { decompress } from '#oci/layer/decompress.ts'
 import { hostPlatform, parsePlatform } from '#oci/platform.ts'
-import type { ContainerDefaults, Image, ImageConfig } from '../contract/images.ts'
+import type { Image, ImageConfig, ImportRootOptions } from '../contract/images.ts'
 import type { ImageStore } from './image-store.ts'
 import { namedTag } from './image-store.ts'
 import { storeAndUnpack } from './store-and-unpack.ts'
 
-export interface ImportOptions {
-  readonly name?: string
-  readonly message?: string
-  readonly defaults?: ContainerDefaults
-  readonly platform?: string
-  readonly signal?: AbortSignal
-}
-
-export async function importRoot(store: ImageStore, archive: Readable, options: ImportOptions): Promise<Image> {
+export async function importRoot(store: ImageStore, archive: AsyncIterable<Uint8Array>, options: ImportRootOptions): Promise<Image> {
   const { blobs, leases, snapshots, clock } = store.parts
   const names = options.name === undefined ? [] : [namedTag(options.name)]
   const platform = options.platform === undefined ? hostPlatform : parsePlatform(options.platform)

@@ -18,6 +18,7 @@ import type { LayerUnpacker } from '../snapshots/overlay-snapshots.ts'
 import { ImageRecords } from './image-records.ts'
 import { chainIdsOf, ImageStore } from './image-store.ts'
 import { importRoot } from './import-root.ts'
+import { importUrl } from './import-url.ts'
 import { loadArchive } from './load.ts'
 import { pullImage } from './pull.ts'
 import { lookupRemote, searchRemote, searchTarget } from './remote.ts'
@@ -75,6 +76,7 @@ export async function openImages(options: OpenImagesOptions): Promise<OpenedImag
     load: (archive, loadOptions) => loadArchive(store, archive, loadOptions),
     save: (names, saveOptions) => saveArchive(store, names, saveOptions),
     importRoot: (archive, importOptions) => importRoot(store, archive, importOptions),
+    importUrl: (source, importOptions) => importUrl(store, source, importOptions),
     collect: () => store.collect(),
     blobRoots: () => store.blobRoots(),
     async pull(name, transfer) {

@@ -1,4 +1,4 @@
-/** Pull and push against a registry that the test serves: shared and foreign blobs, broken networks, lying servers. */
+/** Pull and push against a registry that the test serves: shared and foreign blobs, broken networks, lying servers; imports from an address. */
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -261,4 +261,47 @@ test('a push to a foreign registry compresses once; what was pushed is pulled as
   await other.images.tag(built.id, `${registry.host}/app:2`)
   assert.equal((await other.images.push(`${registry.host}/app:2`, {})).digest, pushed.digest)
   assert.equal(requestsFor(registry, digestOf(small)), 0)
+})
+
+test('a root file system is imported from an address: over redirects, compressed or not, and its password is shown to its own host alone', async () => {
+  await using here = await machine()
+  const tar = sampleTar([{ path: 'hello', content: 'world' }])
+  const seen: string[] = []
+  const server = createServer((req, res) => {
+    seen.push(`${req.headers.host?.split(':')[0]} ${req.url} ${req.headers.authorization ?? '-'}`)
+    if (req.url === '/moved') return void res.writeHead(302, { location: `http://localhost:${port}/root.tgz` }).end()
+    if (req.url === '/away') return void res.writeHead(302, { location: 'file:///etc/passwd' }).end()
+    if (req.url === '/root.tgz') return void res.end(gzipSync(tar))
+    if (req.url === '/root.tar') return void res.writeHead(200, { 'content-length': tar.length }).end(tar)
+    if (req.url === '/short') return void res.writeHead(200, { 'content-length': tar.length }).write(tar.subarray(0, 600), () => res.destroy())
+    res.writeHead(404).end('nothing here\n')
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  try {
+    const progress: TransferProgress[] = []
+    const plain = await here.images.importUrl(`127.0.0.1:${port}/root.tar`, { name: 'plain', onProgress: (line) => progress.push(line) })
+    assert.deepEqual([plain.repoTags, plain.config.history?.at(-1)?.comment], [['plain:latest'], `Imported from 127.0.0.1:${port}/root.tar`])
+    assert.deepEqual(progress, [{ status: `Downloading from http://127.0.0.1:${port}/root.tar` }, { status: 'Importing', currentBytes: tar.length, totalBytes: tar.length }])
+    const later: TransferProgress[] = []
+    const moved = await here.images.importUrl(`http://me:secret@127.0.0.1:${port}/moved`, { onProgress: (line) => later.push(line) })
+    assert.deepEqual(moved.config.rootfs.diff_ids, plain.config.rootfs.diff_ids)
+    assert.deepEqual(seen.slice(1), [`127.0.0.1 /moved Basic ${Buffer.from('me:secret').toString('base64')}`, 'localhost /root.tgz -'])
+    assert.equal(later[0]?.status, `Downloading from http://xxxxx:xxxxx@127.0.0.1:${port}/moved`)
+    assert.equal(moved.config.history?.at(-1)?.comment, `Imported from http://xxxxx:xxxxx@127.0.0.1:${port}/moved`)
+    for (const [source, code, words] of [
+      [`http://me:secret@127.0.0.1:${port}/gone`, 'notFound', `failed to GET http://xxxxx:xxxxx@127.0.0.1:${port}/gone with status 404 Not Found: nothing here`],
+      [`127.0.0.1:${port}/away`, 'internal', `127.0.0.1:${port} redirects to what is no address of HTTP`],
+      [`127.0.0.1:${port}/short`, 'unavailable', /^the download from 127\.0\.0\.1:\d+ broke off after \d+ bytes: /],
+      [`https://127.0.0.1:${port}/root.tar`, 'internal', /^127\.0\.0\.1:\d+ cannot be reached: /],
+      ['file:///etc/passwd', 'invalidArgument', 'unsupported protocol scheme "file": expected http or https'],
+      ['http://', 'invalidArgument', /is no address/],
+    ] as const) await assert.rejects(here.images.importUrl(source, {}), (error) => isFault(error, code) && (typeof words === 'string' ? error.message === words : words.test(error.message)), source)
+    const asked = seen.length
+    await assert.rejects(here.images.importUrl(`127.0.0.1:${port}/root.tar`, { name: 'BAD' }), (error) => isFault(error, 'invalidArgument'))
+    assert.equal(seen.length, asked)
+  } finally {
+    server.closeAllConnections()
+    server.close()
+  }
 })

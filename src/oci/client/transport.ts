@@ -54,7 +54,8 @@ export class Transport implements Disposable {
       const follows = [301, 302, 303, 307, 308].includes(answer.status) && target !== undefined && (asked.method === 'GET' || asked.method === 'HEAD')
       if (!follows) return answer
       answer.body.resume()
-      const url = new URL(target, current.url)
+      const url = URL.canParse(target, current.url) ? new URL(target, current.url) : undefined
+      if (url?.protocol !== 'http:' && url?.protocol !== 'https:') throw new Fault('unavailable', `${current.url.host} redirects to what is no address of HTTP`)
       if (url.protocol !== 'https:' && current.url.protocol === 'https:') throw new Fault('permissionDenied', `${current.url.host} redirects to plain HTTP at ${url.host}: refused`)
       current = { ...current, url, headers: url.host === current.url.host ? current.headers : withoutCredentials(current.headers) }
     }

@@ -4,7 +4,7 @@ import { Fault } from '#base/fault.ts'
 import { sendEmpty, sendJson } from '#base/http.ts'
 import { parseJson } from '#base/json.ts'
 import { platformFit, platformText, type Platform } from '#oci/platform.ts'
-import type { ContainerDefaults, Image, ImageRemoval, ImageUser, TransferProgress } from '../../contract/images.ts'
+import type { ContainerDefaults, Image, ImageRemoval, ImageUser, ImportRootOptions, TransferProgress } from '../../contract/images.ts'
 import { changedDefaults } from '../changes.ts'
 import type { EngineBackend } from '../backend.ts'
 import { param, type Exchange, type Handler } from '../exchange.ts'
@@ -206,16 +206,17 @@ function isBare(name: string): boolean {
 }
 
 async function importRoot({ query, backend, req, signal }: Exchange, source: string, out: ProgressStream): Promise<void> {
-  if (source !== '-') throw new Fault('unimplemented', 'import from a URL is not supported: download it and pipe it in (docker import -)')
   const repo = query.get('repo')
   const platform = query.get('platform')
-  const image = await backend.images.importRoot(req, {
+  const message = query.get('message')
+  const options: ImportRootOptions = {
     signal,
-    message: query.get('message') || 'Imported from -',
+    ...(message ? { message } : {}),
     defaults: changedDefaults({}, query.getAll('changes').flatMap((text) => text.split('\n'))),
     ...(repo ? { name: named(repo, query.get('tag')) } : {}),
     ...(platform ? { platform } : {}),
-  })
+  }
+  const image = source === '-' ? await backend.images.importRoot(req, options) : await backend.images.importUrl(source, { ...options, onProgress: (progress) => out.progress(progress) })
   if (repo) publish(backend, 'tag', image.id, named(repo, query.get('tag') || 'latest'), image)
   publish(backend, 'import', image.id, image.id, image)
   out.line({ status: image.id })
