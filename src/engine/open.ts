@@ -35,6 +35,7 @@ import type { EngineBackend, EngineSystem } from './http/backend.ts'
 import { openImages } from './images/open-images.ts'
 import { openNetworks } from './networks/networks.ts'
 import { openRuntime } from './runtime/conmon-runtime.ts'
+import { Sessions } from './session/sessions.ts'
 import { openOverlaySnapshots } from './snapshots/overlay-snapshots.ts'
 import { openVolumes } from './volumes/volumes.ts'
 
@@ -131,7 +132,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const committer = createCommitter({ containers, images, snapshots, events, clock })
   const system = await systemOf(options, { facts, host, runtime, initPath })
   const owned = opened.move()
-  return { containers, images, snapshots, networks, volumes, events, runtime, host, cgroupRoot, leases, builder, committer, system, clock, log, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+  return { containers, images, snapshots, networks, volumes, events, sessions: new Sessions(clock), runtime, host, cgroupRoot, leases, builder, committer, system, clock, log, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }
 
 function requireAbilities(facts: KernelFacts): void {

@@ -4,7 +4,7 @@
  */
 import type { Json, JsonObject } from './json.ts'
 import { isJsonArray, isJsonObject } from './json.ts'
-import { ProtoWriter } from './proto-wire.ts'
+import { ProtoWriter } from '#base/proto-wire.ts'
 
 /** What clients accept … */
 export const openapiV2Accepted = 'application/com.github.proto-openapi.spec.v2@v1.0+protobuf'

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import type { Json, JsonObject } from '#schema/json.ts'
 import { isJsonArray, isJsonObject } from '#schema/json.ts'
 import { encodeOpenapiV2 } from '#schema/openapi-protobuf.ts'
-import { protoFields } from '#schema/proto-wire.ts'
+import { protoFields } from '#base/proto-wire.ts'
 import { allKinds } from './index.ts'
 import { openapiV2Of, openapiV3Of } from './openapi.ts'
 

@@ -64,7 +64,7 @@ const quietRequest: Omit<BuildRequest, 'context' | 'onMessage' | 'signal'> = {
   cpuPeriodUs: undefined,
   cpusetCpus: undefined,
   ulimits: [],
-  registryAuths: {},
+  credentials: async () => undefined,
 }
 
 /** `folder` exists and is the laboratory's own; the caller deletes it. */

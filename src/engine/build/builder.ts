@@ -118,8 +118,8 @@ export class Builder implements ImageBuilder {
       await using spool = await Spool.open(folder, this.#options.confined)
       const archive = await decompressed(request.context, 'the build context', this.#options.processes)
       const everything = await spool.addArchive(archive, signal)
-      const dockerfile = await readDockerfile(everything, spool, request.dockerfile)
-      const context = withoutIgnored(everything, await readIgnoreFile(everything, spool, request.dockerfile))
+      const dockerfile = request.definition ?? (await readDockerfile(everything, spool, request.dockerfile))
+      const context = request.definition === undefined ? withoutIgnored(everything, await readIgnoreFile(everything, spool, request.dockerfile)) : everything
       const plan = planStages(dockerfile, this.#planOptions(request))
       const cacheSources = await this.#cacheSources(request.cacheFrom)
       const shared: BuildShared = { id, folder, request, plan, spool, context, signal, options: this.#options, cache: this.cache, cacheSources, lease, steps: this.#steps, keys: this.#keys }

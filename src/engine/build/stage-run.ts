@@ -2,15 +2,13 @@
  * One stage of one build: its base, then its instructions one after another. A step that touches files looks in the cache first;
  * what it must really do happens on a snapshot of its own, which becomes a layer.
  */
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { join, posix } from 'node:path'
 import { rfc3339Nano } from '#base/clock.ts'
 import { Fault, isFault } from '#base/fault.ts'
 import { randomHex } from '#base/random.ts'
 import type { Gate, KeyedSerial } from '#base/task.ts'
-import type { ResolvedMount } from '../contract/containers.ts'
 import type { ChainId, DiffId, Image, ImageConfig } from '../contract/images.ts'
-import { resolveInRoot } from '../containers/identity.ts'
 import type { BuildRequest } from '../http/backend.ts'
 import type { BuilderOptions } from './builder.ts'
 import { cacheKey, type BuildCache, type BuildLease } from './cache.ts'
@@ -18,15 +16,15 @@ import { copyInputs, type CopySource, type PreparedCopy } from './copy-step.ts'
 import { syntaxFault } from './dockerfile/fault.ts'
 import { parseInstruction, type CopyInstruction, type Instruction, type RunInstruction } from './dockerfile/instructions.ts'
 import { readLines } from './dockerfile/lines.ts'
-import type { RunMount } from './dockerfile/mounts.ts'
 import { contentSource, type Stage, type StagePlan } from './dockerfile/stages.ts'
 import { OutputTail } from './output-tail.ts'
 import type { Channel } from './ordered-output.ts'
 import type { PlaceFilesArgs } from './place-files.job.ts'
 import { makeFolder, runCommand } from './run-command.ts'
+import { mountIdentities, RunMounts, type MountSources } from './run-mounts.ts'
 import type { Spool } from './spool.ts'
 import { applyInstruction, commandArgv, defaultPath, expandIn, predefinedArgs, shellOf, withLayer, type ConfigInstruction, type StageState, type StepContext, type StepResult } from './stage-state.ts'
-import { contentDigest, type FileTree } from './tree.ts'
+import type { FileTree } from './tree.ts'
 
 /** What the stages of one build share. */
 export interface BuildShared {
@@ -75,6 +73,7 @@ export class StageRun {
   readonly #context: StepContext
   /** Mounted roots of other stages and images, by chain id. */
   readonly #views = new Map<ChainId, Promise<string>>()
+  readonly #sources: MountSources = { chainOf: (from, at) => this.#sourceState(from, at), view: (chainId) => this.#view(chainId) }
   #counter = 0
 
   constructor(run: StageRunOptions) {
@@ -186,7 +185,7 @@ export class StageRun {
     const host = /^([^/]+[.:][^/]*|localhost)\//.exec(reference)?.[1] ?? 'https://index.docker.io/v1/'
     try {
       return await options.images.pull(reference, {
-        auth: request.registryAuths[host],
+        auth: await request.credentials(host),
         ...(this.#stage.platform === undefined ? {} : { platform: this.#stage.platform }),
         onProgress: (progress) => this.#run.channel.say({ kind: 'status', ...progress }),
         signal,
@@ -297,7 +296,7 @@ export class StageRun {
   async #runStep(state: StageState, instruction: Extract<Instruction, { kind: 'run' }>): Promise<StageState> {
     const { argv, script } = runArgv(instruction, state)
     const network = instruction.network === 'default' ? this.#shared.request.networkMode || 'default' : instruction.network
-    const mounts = await this.#mountIdentities(instruction)
+    const mounts = await mountIdentities(instruction, this.#shared, this.#sources)
     const scope = [...state.scope].sort(([a], [b]) => (a < b ? -1 : 1))
     const identity = { argv, script, scope, user: state.config.User ?? '', folder: state.config.WorkingDir ?? '/', network, mounts }
     const args = [...state.args].map(([name, value]) => `${name}=${value}`)
@@ -312,11 +311,8 @@ export class StageRun {
     const id = randomHex(options.random, 64)
     const own = join(folder, `run-${id}`)
     await mkdir(own)
-    const mounts = await this.#resolveMounts(instruction, own)
-    if (command.script !== undefined) {
-      await writeFile(join(own, 'script'), command.script, { mode: 0o755 })
-      mounts.push(bindMount(join(own, 'script'), scriptPath, true))
-    }
+    await using mounts = await RunMounts.open(instruction, own, this.#shared, this.#sources)
+    if (command.script !== undefined) await mounts.addFile(scriptPath, command.script)
     this.#run.channel.note(` ---> Running in ${id.slice(0, 12)}\n`)
     const tail = new OutputTail()
     const exitCode = await runCommand(options, {
@@ -324,11 +320,11 @@ export class StageRun {
       rootfs: command.rootfs,
       folder: own,
       argv: command.argv,
-      env: [...[...state.scope].map(([name, value]) => `${name}=${value}`), ...this.#proxyVariables(state)],
+      env: [...[...state.scope].map(([name, value]) => `${name}=${value}`), ...this.#proxyVariables(state), ...mounts.env],
       workingDir: state.config.WorkingDir ?? '/',
       user: state.config.User ?? '',
       network: command.network,
-      mounts,
+      mounts: mounts.list,
       limits: limitsOf(request),
       onOutput: (data, channel) => {
         const text = tail.add(data, channel)
@@ -354,52 +350,6 @@ export class StageRun {
       const value = this.#context.buildArgs.get(name)
       return value === undefined || value === null || state.scope.has(name) ? [] : [`${name}=${value}`]
     })
-  }
-
-  /** What of the mounts takes part in the cache key: contents of bind mounts, never those of cache mounts. */
-  async #mountIdentities(instruction: RunInstruction & Instruction): Promise<readonly unknown[]> {
-    return Promise.all(
-      instruction.mounts.map(async (mount) => {
-        if (mount.type !== 'bind') return mount
-        if (mount.from === undefined) return { ...mount, digest: contentDigest(this.#shared.context.select(mount.source), { withOwners: false }) }
-        return { ...mount, chainId: (await this.#sourceState(mount.from, instruction)) ?? '' }
-      }),
-    )
-  }
-
-  async #resolveMounts(instruction: RunInstruction & Instruction, own: string): Promise<(ResolvedMount & { readonly options?: readonly string[] })[]> {
-    const mounts = []
-    for (const [index, mount] of instruction.mounts.entries()) mounts.push(await this.#resolveMount(mount, instruction, join(own, `mount-${index}`)))
-    return mounts
-  }
-
-  async #resolveMount(mount: RunMount, at: Instruction, folder: string): Promise<ResolvedMount & { readonly options?: readonly string[] }> {
-    const { options, context, spool, signal } = this.#shared
-    const target = posix.resolve('/', mount.target)
-    switch (mount.type) {
-      case 'tmpfs':
-        return { type: 'tmpfs', source: '', target, readonly: false, propagation: '', options: mount.sizeBytes === undefined ? [] : [`size=${mount.sizeBytes}`] }
-      case 'cache': {
-        const source = join(options.stateDir, 'mounts', cacheKey('mount', mount.id, mount.from ?? '', mount.source))
-        await mkdir(source, { recursive: true, mode: mount.mode })
-        return bindMount(source, target, mount.readonly)
-      }
-      case 'bind': {
-        if (mount.writable) throw syntaxFault(at, 'RUN --mount=type=bind,rw is not supported: copy the files first')
-        if (mount.from !== undefined) {
-          const chainId = await this.#sourceState(mount.from, at)
-          if (chainId === undefined) throw syntaxFault(at, `RUN --mount: ${mount.from} has no files`)
-          return bindMount(await resolveInRoot(await this.#view(chainId), mount.source), target, true)
-        }
-        const selection = context.select(mount.source)
-        if (selection.length === 0) throw syntaxFault(at, `RUN --mount: ${mount.source} is not in the build context`)
-        await mkdir(folder)
-        const isFile = selection[0]?.entries[0]?.type === 'file'
-        const args: PlaceFilesArgs = { fd: spool.fd, selection, destination: isFile ? '/content' : '/', isFolder: false, keepOwners: false }
-        await options.confined.run(folder, placeFiles, args, { signal })
-        return bindMount(isFile ? join(folder, 'content') : folder, target, true)
-      }
-    }
   }
 
   // ---- COPY and ADD ----------------------------------------------------------------------------------------------------
@@ -502,10 +452,6 @@ function runArgv(instruction: RunInstruction & Instruction, state: StageState): 
     return { argv: [...shellOf(state.config), first.body], script: undefined }
   }
   return { argv: [...shellOf(state.config), `${command.line}\n${heredocs.map(({ source }) => source).join('\n')}\n`], script: undefined }
-}
-
-function bindMount(source: string, target: string, readonly: boolean): ResolvedMount {
-  return { type: 'bind', source, target, readonly, propagation: 'rprivate' }
 }
 
 function failedCommand(at: Instruction, argv: readonly string[], exitCode: number, lastLines: readonly string[]): Fault {

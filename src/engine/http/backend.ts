@@ -1,7 +1,7 @@
 /**
  * What the Docker Engine API needs of the engine: the consumer owns the interface. `openEngine` fulfils it; tests fulfil it with fakes.
  */
-import type { Readable } from 'node:stream'
+import type { Duplex, Readable } from 'node:stream'
 import type { Clock } from '#base/clock.ts'
 import type { Logger } from '#base/log.ts'
 import type { Containers } from '../contract/containers.ts'
@@ -9,6 +9,7 @@ import type { Events } from '../contract/events.ts'
 import type { ContainerDefaults, Images, RegistryAuth } from '../contract/images.ts'
 import type { NetworkCatalog } from '../contract/networks.ts'
 import type { VolumeCatalog } from '../contract/volumes.ts'
+import type { Sessions } from '../session/sessions.ts'
 
 export interface EngineBackend {
   readonly containers: Containers
@@ -16,6 +17,8 @@ export interface EngineBackend {
   readonly networks: NetworkCatalog
   readonly volumes: VolumeCatalog & { users(name: string): readonly string[] }
   readonly events: Events
+  /** What clients of BuildKit's kind offer to their builds. */
+  readonly sessions: Sessions
   /** Undefined: `docker build` is refused. */
   readonly builder: ImageBuilder | undefined
   /** `docker commit`. */
@@ -83,9 +86,14 @@ export interface BuildPruneOptions {
 }
 
 export interface BuildRequest {
+  /** The files, as a tar. */
   readonly context: Readable
-  /** Path of the Dockerfile in the context. */
+  /** Path of the Dockerfile in the context; with `definition` the name it goes by. */
   readonly dockerfile: string
+  /** The Dockerfile's text, where it comes apart from the context; that is without what is ignored then. */
+  readonly definition?: string
+  /** What else the client lends to the build; undefined: it was not asked, or lends nothing. */
+  readonly loans?: BuildLoans
   /** Full names with tag. */
   readonly tags: readonly string[]
   readonly buildArgs: Readonly<Record<string, string | null>>
@@ -110,10 +118,20 @@ export interface BuildRequest {
   readonly cpuPeriodUs: number | undefined
   readonly cpusetCpus: string | undefined
   readonly ulimits: readonly { readonly name: string; readonly soft: number; readonly hard: number }[]
-  /** Credentials by registry host, for FROM. */
-  readonly registryAuths: Readonly<Record<string, RegistryAuth>>
+  /** For FROM. `host` is a registry's, or `https://index.docker.io/v1/`. */
+  readonly credentials: (host: string) => Promise<RegistryAuth | undefined>
   readonly onMessage: (message: BuildMessage) => void
   readonly signal: AbortSignal
+}
+
+/** `RUN --mount=type=secret` and `type=ssh`: what stays on the client's machine and out of the image. */
+export interface BuildLoans {
+  /** Undefined: there is none of that id. */
+  secret(id: string): Promise<Buffer | undefined>
+  /** Whether an agent of that id may be used. */
+  hasAgent(id: string): Promise<boolean>
+  /** Joins a connection to the agent; resolves when it has ended. */
+  forwardAgent(id: string, connection: Duplex): Promise<void>
 }
 
 export type BuildMessage =

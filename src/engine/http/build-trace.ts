@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import type { Clock } from '#base/clock.ts'
+import { ProtoWriter } from '#base/proto-wire.ts'
 import type { BuildMessage } from './backend.ts'
 
 interface Vertex {
@@ -72,32 +73,25 @@ export class BuildTrace {
 
   /** One message in the given field of a StatusResponse. */
   #trace(field: number, parts: readonly Buffer[]): void {
-    this.#send({ id: 'moby.buildkit.trace', aux: bytes(field, Buffer.concat(parts)).toString('base64') })
+    this.#send({ id: 'moby.buildkit.trace', aux: oneField((writer) => writer.bytes(field, Buffer.concat(parts))).toString('base64') })
   }
-}
-
-// The wire format: https://protobuf.dev/programming-guides/encoding/
-
-function varint(value: number | bigint): Buffer {
-  const out: number[] = []
-  let rest = BigInt(value)
-  for (; rest > 0x7fn; rest >>= 7n) out.push(Number(rest & 0x7fn) | 0x80)
-  return Buffer.from([...out, Number(rest)])
-}
-
-function bytes(field: number, content: Buffer): Buffer {
-  return Buffer.concat([varint((field << 3) | 2), varint(content.length), content])
 }
 
 /** Fields without a value are left out, as proto3 does. */
 function text(field: number, value: string): Buffer {
-  return value === '' ? Buffer.alloc(0) : bytes(field, Buffer.from(value))
+  return value === '' ? Buffer.alloc(0) : oneField((writer) => writer.string(field, value))
 }
 
 function number(field: number, value: number | bigint): Buffer {
-  return value === 0 || value === 0n ? Buffer.alloc(0) : Buffer.concat([varint(field << 3), varint(value)])
+  return value === 0 || value === 0n ? Buffer.alloc(0) : oneField((writer) => writer.varint(field, value))
 }
 
 function time(field: number, ns: bigint): Buffer {
-  return bytes(field, Buffer.concat([number(1, ns / 1_000_000_000n), number(2, ns % 1_000_000_000n)]))
+  return oneField((writer) => writer.bytes(field, Buffer.concat([number(1, ns / 1_000_000_000n), number(2, ns % 1_000_000_000n)])))
+}
+
+function oneField(write: (writer: ProtoWriter) => void): Buffer {
+  const writer = new ProtoWriter()
+  write(writer)
+  return writer.finish()
 }

@@ -4,7 +4,9 @@ import { request as requestHttp } from '#base/http-module.ts'
 import type { IncomingMessage } from 'node:http'
 import { request as requestHttps } from 'node:https'
 import { connect as connectTcp } from 'node:net'
-import { Fault } from '#base/fault.ts'
+import { asFault, Fault } from '#base/fault.ts'
+import { callOnce } from '#base/grpc.ts'
+import { protoFields, ProtoWriter } from '#base/proto-wire.ts'
 import type { HttpRequest, NodeNetwork } from '../ports.ts'
 
 const longestBody = 10 * 1024
@@ -76,30 +78,21 @@ async function readBody(response: IncomingMessage): Promise<string> {
   return Buffer.concat(chunks).subarray(0, longestBody).toString('utf8')
 }
 
-/** One unary call, written by hand: HTTP/2, a five-byte frame header, and a message of one string field. */
-function grpcHealth({ host, port, service, timeoutMs }: { host: string; port: number; service: string; timeoutMs: number }): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const session = connectHttp2(`http://${urlHost(host)}:${port}`)
-    const fail = (code: 'timeout' | 'unavailable', message: string): void => {
-      session.destroy()
-      reject(new Fault(code, message))
-    }
-    session.on('error', (error) => fail('unavailable', `gRPC health check of ${host}:${port}: ${error.message}`))
-    const call = session.request({ ':method': 'POST', ':path': '/grpc.health.v1.Health/Check', 'content-type': 'application/grpc', te: 'trailers' })
-    AbortSignal.timeout(timeoutMs).addEventListener('abort', () => fail('timeout', `timeout: failed to connect service "${host}:${port}" within ${timeoutMs} ms`), { once: true })
-    const name = Buffer.from(service, 'utf8')
-    const message = name.length === 0 ? Buffer.alloc(0) : Buffer.concat([Buffer.from([0x0a, name.length]), name])
-    const frame = Buffer.alloc(5)
-    frame.writeUInt32BE(message.length, 1)
-    call.end(Buffer.concat([frame, message]))
-    const chunks: Buffer[] = []
-    call.on('data', (chunk: Buffer) => chunks.push(chunk))
-    call.on('error', (error) => fail('unavailable', `gRPC health check of ${host}:${port}: ${error.message}`))
-    call.on('end', () => {
-      session.close()
-      const body = Buffer.concat(chunks).subarray(5)
-      // Field 1, varint: the serving status. Absent means UNKNOWN (0).
-      resolve(body[0] === 0x08 ? (body[1] ?? 0) : 0)
-    })
-  })
+/** `grpc.health.v1.Health/Check`: a message of one string, answered by one of a number; absent means UNKNOWN (0). */
+async function grpcHealth({ host, port, service, timeoutMs }: { host: string; port: number; service: string; timeoutMs: number }): Promise<number> {
+  const session = connectHttp2(`http://${urlHost(host)}:${port}`)
+  // The call is told, too.
+  session.on('error', () => session.destroy())
+  const signal = AbortSignal.timeout(timeoutMs)
+  const request = new ProtoWriter()
+  if (service !== '') request.string(1, service)
+  try {
+    const answer = await callOnce(session, '/grpc.health.v1.Health/Check', request.finish(), { signal })
+    return Number([...protoFields(answer)].find(({ number }) => number === 1)?.value ?? 0n)
+  } catch (error) {
+    if (signal.aborted) throw new Fault('timeout', `timeout: failed to connect service "${host}:${port}" within ${timeoutMs} ms`, { cause: error })
+    throw new Fault('unavailable', `gRPC health check of ${host}:${port}: ${asFault(error).message}`, { cause: error })
+  } finally {
+    session.destroy()
+  }
 }

@@ -153,7 +153,7 @@ function parseRun(source: SourceInstruction, escape: EscapeCharacter): Instructi
   }
   const security = flags.one('security') ?? 'sandbox'
   if (security !== 'sandbox') throw syntaxFault(source, `RUN --security=${security} is not supported; expected sandbox`)
-  const mounts = flags.all('mount').map((value) => parseMount(value, source))
+  const mounts = flags.all('mount').map((value, index) => parseMount(value, source, index))
   return { kind: 'run', command: commandForm(rest), heredocs: source.heredocs, mounts, network }
 }
 

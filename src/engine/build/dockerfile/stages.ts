@@ -151,7 +151,7 @@ export function contentSource(from: string, stage: Stage, stages: readonly Stage
 /** The `--from` names of one instruction. */
 function fromNames(instruction: Instruction): readonly string[] {
   if (instruction.kind === 'copy' || instruction.kind === 'add') return instruction.from === undefined ? [] : [instruction.from]
-  if (instruction.kind === 'run') return instruction.mounts.flatMap((mount) => (mount.type !== 'tmpfs' && mount.from !== undefined ? [mount.from] : []))
+  if (instruction.kind === 'run') return instruction.mounts.flatMap((mount) => ('from' in mount && mount.from !== undefined ? [mount.from] : []))
   return []
 }
 

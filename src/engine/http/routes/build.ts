@@ -1,4 +1,7 @@
-/** `POST /build`, the classic protocol: a context archive in, JSON lines out (Engine API `ImageBuild`). */
+/**
+ * `POST /build`: JSON lines out (Engine API `ImageBuild`). The context is the body, or comes from the client's session, which
+ * `POST /session` opens.
+ */
 import { asFault, Fault } from '#base/fault.ts'
 import { sendEmpty, sendJson } from '#base/http.ts'
 import { parseJson } from '#base/json.ts'
@@ -10,6 +13,7 @@ import { parseFilters } from '../filters.ts'
 import { JsonInput, queryBoolean, queryNumber } from '../json-input.ts'
 import { ProgressStream } from '../progress.ts'
 import { authsHeader } from '../registry-auth.ts'
+import { lentBy, sourceOfSession, type BuildSource } from '../session-build.ts'
 import { untilNs } from './containers.ts'
 
 function mapParameter(query: URLSearchParams, name: string): Record<string, string | null> {
@@ -27,17 +31,35 @@ function listParameter(query: URLSearchParams, name: string): string[] {
   return Array.isArray(parsed) ? parsed.filter((item) => typeof item === 'string') : []
 }
 
-function requestOf({ query, req, signal }: Exchange, onMessage: (message: BuildMessage) => void): BuildRequest {
-  // BuildKit's clients offer the files over their session (filesync); others send them as the body, as ever.
-  if (query.get('remote') === 'client-session') throw new Fault('unimplemented', 'BuildKit is not supported: build with DOCKER_BUILDKIT=0')
-  if (query.get('remote')) throw new Fault('unimplemented', 'remote build contexts are not supported: send the context as an archive')
+/** How the client's request begins that only sends a build's context (moby `api/server/backend/build`). */
+const uploadPrefix = 'upload-request:'
+
+async function sourceOf({ query, req, backend }: Exchange, dockerfile: string, signal: AbortSignal): Promise<BuildSource> {
+  const auths = authsHeader(req.headers['x-registry-config'])
+  const credentials: BuildRequest['credentials'] = async (host) => auths[host]
+  const [remote, sessionId] = [query.get('remote') ?? '', query.get('session') ?? '']
+  switch (remote) {
+    case 'client-session':
+      return sourceOfSession(await backend.sessions.get(sessionId), dockerfile, signal)
+    case 'upload-request':
+      return { context: await backend.sessions.takeUpload(query.get('buildid') ?? ''), ...lentBy(await backend.sessions.get(sessionId), signal) }
+    case '':
+      return { context: req, credentials }
+    default:
+      throw new Fault('unimplemented', 'remote build contexts are not supported: send the context as an archive')
+  }
+}
+
+async function requestOf(exchange: Exchange, signal: AbortSignal, onMessage: (message: BuildMessage) => void): Promise<BuildRequest> {
+  const { query } = exchange
   const ulimits = query.get('ulimits')
   const platform = query.get('platform') || undefined
   // Refused before a byte of the answer is written.
   if (platform !== undefined) parsePlatform(platform)
+  const dockerfile = query.get('dockerfile') || 'Dockerfile'
   return {
-    context: req,
-    dockerfile: query.get('dockerfile') || 'Dockerfile',
+    ...(await sourceOf(exchange, dockerfile, signal)),
+    dockerfile,
     tags: query.getAll('t').filter((tag) => tag !== ''),
     buildArgs: mapParameter(query, 'buildargs'),
     labels: Object.fromEntries(Object.entries(mapParameter(query, 'labels')).map(([key, value]) => [key, value ?? ''])),
@@ -59,15 +81,19 @@ function requestOf({ query, req, signal }: Exchange, onMessage: (message: BuildM
     cpuPeriodUs: queryNumber(query, 'cpuperiod') || undefined,
     cpusetCpus: query.get('cpusetcpus') || undefined,
     ulimits: ulimits ? JsonInput.of({ list: parseJson(ulimits, "query parameter 'ulimits'") }, '').objects('list').map((limit) => ({ name: limit.string('Name') ?? '', soft: limit.number('Soft') ?? 0, hard: limit.number('Hard') ?? 0 })) : [],
-    registryAuths: authsHeader(req.headers['x-registry-config']),
     onMessage,
     signal,
   }
 }
 
 async function build(exchange: Exchange): Promise<void> {
-  const { backend, res } = exchange
-  const { builder } = backend
+  const { backend, res, query, req } = exchange
+  const { builder, sessions } = backend
+  const buildId = query.get('buildid') ?? ''
+  if (buildId.startsWith(uploadPrefix)) {
+    await sessions.upload(buildId.slice(uploadPrefix.length), req, exchange.signal)
+    return sendEmpty(res)
+  }
   if (builder === undefined) throw new Fault('unimplemented', 'this engine has no builder')
   const out = new ProgressStream(res)
   const trace = exchange.query.get('version') === '2' ? new BuildTrace(backend.clock, (line) => out.line(line)) : undefined
@@ -85,9 +111,9 @@ async function build(exchange: Exchange): Promise<void> {
         break
     }
   }
-  const request = requestOf(exchange, tell)
+  using running = sessions.running(buildId)
   try {
-    await builder.build(request)
+    await builder.build(await requestOf(exchange, AbortSignal.any([exchange.signal, running.signal]), tell))
   } catch (error) {
     trace?.end(asFault(error).message)
     out.fail(error)
@@ -106,15 +132,33 @@ async function pruneBuilds({ res, query, backend, minorVersion }: Exchange): Pro
   sendJson(res, { CachesDeleted: pruned === undefined || pruned.deleted.length === 0 ? null : pruned.deleted, SpaceReclaimed: pruned?.reclaimedBytes ?? 0 })
 }
 
-/** Builds of the classic protocol end with their connection; no other build is known by an id. */
-async function cancelBuild({ res, query }: Exchange): Promise<void> {
-  if (!query.get('id')) throw new Fault('invalidArgument', 'build ID not provided')
+/** A build without an id ends with its connection. */
+async function cancelBuild({ res, query, backend }: Exchange): Promise<void> {
+  const id = query.get('id')
+  if (!id) throw new Fault('invalidArgument', 'build ID not provided')
+  backend.sessions.cancel(id)
   sendEmpty(res)
+}
+
+/** The client serves gRPC on the connection from here on. Nobody offers without an upgrade. */
+async function session({ hijack, res, backend }: Exchange): Promise<void> {
+  if (hijack === undefined) return sendEmpty(res, { status: 404 })
+  const { req, socket, head } = hijack
+  const header = (name: string): string => String(req.headers[`x-docker-expose-session-${name}`] ?? '')
+  const id = header('uuid')
+  if (id === '') throw new Fault('invalidArgument', 'the session has no id (X-Docker-Expose-Session-Uuid)')
+  // One header line for each method; Node joins them.
+  const methods = header('grpc-method').split(',').map((method) => method.trim())
+  socket.write(`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${req.headers.upgrade}\r\n\r\n`)
+  socket.on('error', (error: Error) => backend.log.debug({ error: error.message }, 'a build session went away'))
+  if (head.length > 0) socket.unshift(head)
+  await backend.sessions.serve(socket, { id, methods })
 }
 
 export const buildRoutes: readonly (readonly [string, string, Handler])[] = [
   ['POST', '/build', build],
   ['POST', '/build/cancel', cancelBuild],
   ['POST', '/build/prune', pruneBuilds],
+  ['POST', '/session', session],
 ]
 

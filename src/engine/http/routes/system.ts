@@ -1,7 +1,7 @@
 /** `_ping`, `version`, `info`, `events`, `system/df`, `auth`. */
 import { rfc3339Nano } from '#base/clock.ts'
 import { Fault } from '#base/fault.ts'
-import { sendBytes, sendEmpty, sendJson } from '#base/http.ts'
+import { sendBytes, sendJson } from '#base/http.ts'
 import { jsonText } from '#base/json.ts'
 import type { EngineEvent } from '../../contract/events.ts'
 import { jsonBody, type Exchange, type Handler } from '../exchange.ts'
@@ -152,25 +152,10 @@ async function auth(exchange: Exchange): Promise<void> {
   sendJson(exchange.res, { IdentityToken: identityToken ?? '', Status: 'Login Succeeded' })
 }
 
-/**
- * What a BuildKit client offers to a build (gRPC over the upgraded connection: credentials, files). A build whose context is its
- * body needs none of it, so the offer stands unused until the client takes it back. Nobody offers without an upgrade.
- */
-async function session({ hijack, res, backend }: Exchange): Promise<void> {
-  if (hijack === undefined) return sendEmpty(res, { status: 404 })
-  const { req, socket } = hijack
-  socket.write(`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${req.headers.upgrade}\r\n\r\n`)
-  socket.on('error', (error: Error) => backend.log.debug({ error: error.message }, 'a build session went away'))
-  socket.on('end', () => socket.end())
-  socket.resume()
-  await new Promise<void>((done) => socket.once('close', () => done()))
-}
-
 export const systemRoutes: readonly (readonly [string, string, Handler])[] = [
   ['GET', '/_ping', ping],
   ['GET', '/version', version],
   ['GET', '/info', info],
   ['GET', '/events', events],
   ['POST', '/auth', auth],
-  ['POST', '/session', session],
 ]

@@ -1,5 +1,5 @@
 /** Protocol Buffers wire format (protobuf.dev, "Encoding"): a writer and a bounds-checked reader of fields. */
-import { Fault } from '#base/fault.ts'
+import { Fault } from './fault.ts'
 
 export const varintType = 0
 const fixed64Type = 1

@@ -1,0 +1,203 @@
+/**
+ * Sessions of BuildKit's clients (moby/buildkit `session/`): over one taken-over connection (`POST /session`) the client serves gRPC, and
+ * the engine calls it for what a build needs of the client's machine: files, credentials, secrets, keys.
+ */
+import { connect, type ClientHttp2Session } from 'node:http2'
+import type { Duplex, Readable } from 'node:stream'
+import type { Clock } from '#base/clock.ts'
+import { Fault, isFault } from '#base/fault.ts'
+import { callOnce, openCall, type CallOptions, type GrpcCall } from '#base/grpc.ts'
+import { protoFields, ProtoWriter } from '#base/proto-wire.ts'
+import type { RegistryAuth } from '../contract/images.ts'
+import { receiveTar } from './receive-files.ts'
+import { Rendezvous } from './rendezvous.ts'
+
+export interface SessionOffer {
+  readonly id: string
+  /** Paths of the gRPC methods that the client serves, e.g. `/moby.filesync.v1.FileSync/DiffCopy`. */
+  readonly methods: readonly string[]
+}
+
+/** Bytes that may be under way to us. */
+const windowBytes = 4 << 20
+
+export class Sessions {
+  readonly #sessions: Rendezvous<Session>
+  readonly #uploads: Rendezvous<Upload>
+  readonly #builds = new Map<string, AbortController>()
+
+  constructor(clock: Clock) {
+    this.#sessions = new Rendezvous(clock, 'no active session for')
+    this.#uploads = new Rendezvous(clock, 'nothing was sent for upload request')
+  }
+
+  /** Serves the connection until either side ends it. `alreadyExists` where the id is taken. */
+  async serve(socket: Duplex, offer: SessionOffer): Promise<void> {
+    const session = new Session(socket, offer)
+    try {
+      using shown = this.#sessions.show(offer.id, session)
+      await session.ended
+      void shown
+    } finally {
+      session.close()
+    }
+  }
+
+  /** The session of that id; waits for one that is on its way. */
+  get(id: string): Promise<Session> {
+    return this.#sessions.get(id)
+  }
+
+  /** Offers a body to the build that asks for it by that id, until it has read it or the client is gone. */
+  async upload(id: string, body: Readable, signal: AbortSignal): Promise<void> {
+    const { promise, resolve: taken } = Promise.withResolvers<void>()
+    signal.addEventListener('abort', () => taken(), { once: true })
+    body.once('close', taken)
+    using shown = this.#uploads.show(id, { body })
+    await promise
+    void shown
+  }
+
+  async takeUpload(id: string): Promise<Readable> {
+    return (await this.#uploads.get(id)).body
+  }
+
+  /** A build that may be canceled by its id while the answer is held. */
+  running(buildId: string): Disposable & { readonly signal: AbortSignal } {
+    const controller = new AbortController()
+    if (buildId !== '') this.#builds.set(buildId, controller)
+    return {
+      signal: controller.signal,
+      [Symbol.dispose]: () => {
+        if (this.#builds.get(buildId) === controller) this.#builds.delete(buildId)
+      },
+    }
+  }
+
+  cancel(buildId: string): void {
+    this.#builds.get(buildId)?.abort(new Fault('canceled', 'the build was canceled'))
+  }
+}
+
+interface Upload {
+  readonly body: Readable
+}
+
+export interface FileSelection {
+  /** As the client calls the folder: `context`, `dockerfile`, or the name of a named context. */
+  readonly folder: string
+  /** Patterns of `.dockerignore`'s kind. */
+  readonly include?: readonly string[]
+  readonly exclude?: readonly string[]
+}
+
+export class Session {
+  readonly ended: Promise<void>
+  readonly #http: ClientHttp2Session
+  readonly #offer: SessionOffer
+
+  constructor(socket: Duplex, offer: SessionOffer) {
+    this.#offer = offer
+    this.#http = connect('http://session', { createConnection: () => socket, settings: { enablePush: false, initialWindowSize: windowBytes } })
+    this.#http.on('connect', () => this.#http.setLocalWindowSize(windowBytes))
+    this.ended = new Promise((done) => {
+      this.#http.once('close', () => done())
+      socket.once('close', () => this.#http.destroy())
+    })
+    // Each call is told on its own.
+    this.#http.on('error', () => undefined)
+  }
+
+  close(): void {
+    this.#http.destroy()
+  }
+
+  /** The selected files as a tar. */
+  async *files(selection: FileSelection, signal: AbortSignal): AsyncGenerator<Buffer> {
+    const metadata = encoded({ 'dir-name': [selection.folder], 'include-patterns': selection.include ?? [], 'exclude-patterns': selection.exclude ?? [] })
+    yield* receiveTar(this.#call('/moby.filesync.v1.FileSync/DiffCopy', { metadata, signal }))
+  }
+
+  /** An archive that the client has on its input. */
+  async *upload(path: string, signal: AbortSignal): AsyncGenerator<Buffer> {
+    const call = this.#call('/moby.upload.v1.Upload/Pull', { metadata: { urlpath: path }, signal })
+    for await (const message of call.receive()) for (const { number, bytes } of protoFields(message)) if (number === 1) yield bytes
+  }
+
+  /** Undefined: the client has none for that registry. */
+  async credentials(host: string, signal: AbortSignal): Promise<RegistryAuth | undefined> {
+    const method = '/moby.filesync.v1.Auth/Credentials'
+    if (!this.#offer.methods.includes(method)) return undefined
+    const request = new ProtoWriter()
+    request.string(1, host)
+    const answer = new Map<number, string>()
+    for (const { number, bytes } of protoFields(await callOnce(this.#http, method, request.finish(), { signal }))) answer.set(number, bytes.toString('utf8'))
+    const [username = '', secret = ''] = [answer.get(1), answer.get(2)]
+    if (secret === '') return undefined
+    // Without a name the secret is a token (docker-credential-helpers).
+    return username === '' ? { identityToken: secret } : { username, password: secret }
+  }
+
+  /** Undefined: the client has no secret of that id. */
+  async secret(id: string, signal: AbortSignal): Promise<Buffer | undefined> {
+    const method = '/moby.buildkit.secrets.v1.Secrets/GetSecret'
+    if (!this.#offer.methods.includes(method)) return undefined
+    const request = new ProtoWriter()
+    request.string(1, id)
+    try {
+      const answer = await callOnce(this.#http, method, request.finish(), { signal })
+      return [...protoFields(answer)].find(({ number }) => number === 1)?.bytes ?? Buffer.alloc(0)
+    } catch (error) {
+      if (isFault(error, 'notFound')) return undefined
+      throw error
+    }
+  }
+
+  /** Whether the client forwards its agent of that id. */
+  async hasAgent(id: string, signal: AbortSignal): Promise<boolean> {
+    const method = '/moby.sshforward.v1.SSH/CheckAgent'
+    if (!this.#offer.methods.includes(method)) return false
+    const request = new ProtoWriter()
+    request.string(1, id)
+    try {
+      await callOnce(this.#http, method, request.finish(), { signal })
+      return true
+    } catch (error) {
+      if (isFault(error, 'internal') || isFault(error, 'notFound')) return false
+      throw error
+    }
+  }
+
+  /** One connection to the client's agent; over when both sides have ended it. `connection` may be half open. */
+  async forwardAgent(id: string, connection: Duplex, signal: AbortSignal): Promise<void> {
+    const call = this.#call('/moby.sshforward.v1.SSH/ForwardAgent', { metadata: { 'buildkit.ssh.id': id }, signal })
+    const toClient = (async () => {
+      for await (const chunk of connection) {
+        const message = new ProtoWriter()
+        message.bytes(1, Buffer.from(chunk))
+        await call.send(message.finish())
+      }
+      call.end()
+    })()
+    for await (const message of call.receive()) for (const { number, bytes } of protoFields(message)) if (number === 1) connection.write(bytes)
+    connection.end()
+    await toClient
+  }
+
+  #call(method: string, options: CallOptions): GrpcCall {
+    if (!this.#offer.methods.includes(method)) throw new Fault('invalidArgument', `the client's session does not offer ${method}`)
+    return openCall(this.#http, method, options)
+  }
+}
+
+/** Headers hold ASCII only: other values are sent as in a URL, and say so. */
+function encoded(metadata: Readonly<Record<string, readonly string[]>>): Readonly<Record<string, readonly string[]>> {
+  const headers: Record<string, readonly string[]> = {}
+  for (const [name, values] of Object.entries(metadata)) {
+    if (values.length === 0) continue
+    const isPlain = values.every((value) => /^[\x20-\x7e]*$/.test(value))
+    headers[name] = isPlain ? values : values.map((value) => encodeURIComponent(value))
+    if (!isPlain) headers[`${name}-encoded`] = ['1']
+  }
+  return headers
+}
