@@ -30,8 +30,21 @@ export interface ImageHistory {
   readonly empty_layer?: boolean
 }
 
+/** Of the container that an image was made from, as Docker writes it into the image; no container inherits it. */
+export interface FormerContainer {
+  readonly Hostname?: string
+  readonly Domainname?: string
+  readonly AttachStdin?: boolean
+  readonly AttachStdout?: boolean
+  readonly AttachStderr?: boolean
+  readonly Tty?: boolean
+  readonly OpenStdin?: boolean
+  readonly StdinOnce?: boolean
+  readonly Image?: string
+}
+
 /** What a container of the image inherits. */
-export interface ContainerDefaults {
+export interface ContainerDefaults extends FormerContainer {
   readonly User?: string
   readonly ExposedPorts?: Readonly<Record<string, object>>
   readonly Env?: readonly string[]
@@ -89,7 +102,8 @@ function checkHistory(value: unknown, path: string): boolean {
 }
 
 function checkDefaults(node: Node): void {
-  for (const key of ['User', 'WorkingDir', 'StopSignal']) optionalString(node, key)
+  for (const key of ['User', 'WorkingDir', 'StopSignal', 'Hostname', 'Domainname', 'Image']) optionalString(node, key)
+  for (const key of ['AttachStdin', 'AttachStdout', 'AttachStderr', 'Tty', 'OpenStdin', 'StdinOnce']) optionalBoolean(node, key)
   for (const key of ['Env', 'Entrypoint', 'Cmd', 'Shell', 'OnBuild']) optionalList(node, key, readString)
   for (const key of ['ExposedPorts', 'Volumes']) optionalKeySet(node, key)
   optionalStringMap(node, 'Labels')

@@ -23,11 +23,11 @@ import { decompressed } from './decompress.ts'
 import { maxDockerfileBytes } from './dockerfile/lines.ts'
 import { planStages, type Stage, type StagePlan } from './dockerfile/stages.ts'
 import { withoutIgnored } from './ignore.ts'
-import { OrderedOutput } from './ordered-output.ts'
+import { HeldMessages, OrderedOutput } from './ordered-output.ts'
 import type { CommandRunnerOptions } from './run-command.ts'
 import { Spool } from './spool.ts'
 import { StageRun, type BuildShared } from './stage-run.ts'
-import { predefinedArgs, type StageState } from './stage-state.ts'
+import { predefinedArgs, shortId, type StageState } from './stage-state.ts'
 import { fromBytePath, toBytePath, type FileTree } from './tree.ts'
 
 export interface BuilderOptions extends CommandRunnerOptions {
@@ -106,7 +106,8 @@ export class Builder implements ImageBuilder {
   }
 
   async build(asked: BuildRequest): Promise<{ readonly imageId: string }> {
-    const request = asked.quiet ? { ...asked, onMessage: () => undefined } : asked
+    const held = new HeldMessages()
+    const request = asked.quiet ? { ...asked, onMessage: held.hold } : asked
     if (request.squash) throw new Fault('unimplemented', 'squash is not supported: use a stage and COPY --from to make one layer')
     const id = randomHex(this.#options.random, 12)
     const folder = join(this.#workFolder(), id)
@@ -131,6 +132,10 @@ export class Builder implements ImageBuilder {
       // `docker build -q` prints the one line it gets.
       if (asked.quiet) asked.onMessage({ kind: 'stream', text: `${image.id}\n` })
       return { imageId: image.id }
+    } catch (error) {
+      // Who asked for quiet is told after all what led to a failure.
+      held.release(asked.onMessage)
+      throw error
     } finally {
       await rm(folder, { recursive: true, force: true })
       await this.#keepWithinBounds()
@@ -206,7 +211,7 @@ export class Builder implements ImageBuilder {
     warnUnusedArgs(request, plan)
     const image = await this.#storeImage(shared, state)
     request.onMessage({ kind: 'imageId', id: image.id })
-    request.onMessage({ kind: 'stream', text: `Successfully built ${image.id.replace(/^sha256:/, '').slice(0, 12)}\n`, note: 'other' })
+    request.onMessage({ kind: 'stream', text: `Successfully built ${shortId(image.id)}\n`, note: 'other' })
     return image
   }
 

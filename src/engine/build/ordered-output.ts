@@ -68,3 +68,17 @@ export class Channel {
     this.#onClose()
   }
 }
+
+/** What nobody is to hear unless the build fails: the last words of it. */
+export class HeldMessages {
+  readonly #held: BuildMessage[] = []
+
+  readonly hold = (message: BuildMessage): void => {
+    if (this.#held.length === maxWaiting) this.#held.shift()
+    this.#held.push(message)
+  }
+
+  release(emit: (message: BuildMessage) => void): void {
+    for (const message of this.#held.splice(0)) emit(message)
+  }
+}

@@ -8,7 +8,7 @@ import { rfc3339Nano } from '#base/clock.ts'
 import { Fault, isFault } from '#base/fault.ts'
 import { randomHex } from '#base/random.ts'
 import type { Gate, KeyedSerial } from '#base/task.ts'
-import type { ChainId, DiffId, Image, ImageConfig } from '../contract/images.ts'
+import type { ChainId, DiffId, Image, ImageConfig, ImageId } from '../contract/images.ts'
 import type { BuildRequest } from '../http/backend.ts'
 import type { BuilderOptions } from './builder.ts'
 import { cacheKey, type BuildCache, type BuildLease } from './cache.ts'
@@ -23,7 +23,7 @@ import type { PlaceFilesArgs } from './place-files.job.ts'
 import { makeFolder, runCommand } from './run-command.ts'
 import { mountIdentities, RunMounts, type MountSources } from './run-mounts.ts'
 import type { Spool } from './spool.ts'
-import { applyInstruction, commandArgv, defaultPath, expandIn, predefinedArgs, shellOf, withLayer, type ConfigInstruction, type StageState, type StepContext, type StepResult } from './stage-state.ts'
+import { applyInstruction, commandArgv, defaultPath, expandIn, predefinedArgs, shellOf, shortId, withLayer, type ConfigInstruction, type StageState, type StepContext, type StepResult } from './stage-state.ts'
 import type { FileTree } from './tree.ts'
 
 /** What the stages of one build share. */
@@ -88,8 +88,8 @@ export class StageRun {
     const { channel, firstStep, totalSteps } = this.#run
     try {
       this.#announce(firstStep, totalSteps, this.#stage.original)
-      const { state, triggers } = await this.#base()
-      this.#sayState(state)
+      const { state, triggers, imageId } = await this.#base()
+      this.#sayId(imageId ?? state.chainId)
       let current = state
       if (triggers.length > 0) channel.note(`# Executing ${triggers.length} build trigger${triggers.length === 1 ? '' : 's'}\n`)
       for (const trigger of triggers) current = await this.#step(current, trigger)
@@ -117,13 +117,13 @@ export class StageRun {
     this.#run.channel.say({ kind: 'stream', text: `Step ${step}/${total} : ${original}\n`, step: { number: step, total, instruction: original } })
   }
 
-  #sayState({ chainId }: StageState): void {
-    this.#run.channel.note(chainId === undefined ? ' ---> \n' : ` ---> ${chainId.replace(/^sha256:/, '').slice(0, 12)}\n`)
+  #sayId(id: string | undefined): void {
+    this.#run.channel.note(id === undefined ? ' ---> \n' : ` ---> ${shortId(id)}\n`)
   }
 
   // ---- FROM ----------------------------------------------------------------------------------------------------------
 
-  async #base(): Promise<{ readonly state: StageState; readonly triggers: readonly Instruction[] }> {
+  async #base(): Promise<{ readonly state: StageState; readonly triggers: readonly Instruction[]; readonly imageId?: ImageId }> {
     const { base } = this.#stage
     switch (base.kind) {
       case 'scratch':
@@ -131,10 +131,10 @@ export class StageRun {
       case 'stage':
         return this.#begin({ ...(await this.#run.stageResult(base.index)), hasOwnCommand: false })
       case 'image': {
-        const { config, topLayer } = await this.#image(base.reference)
+        const { id: imageId, config, topLayer } = await this.#image(base.reference)
         const { os, architecture, variant } = config
         if (topLayer !== undefined) this.#keep(topLayer)
-        return this.#begin({
+        const begun = this.#begin({
           config: config.config ?? {},
           author: config.author,
           platform: { os, architecture, ...(variant === undefined ? {} : { variant }) },
@@ -145,6 +145,7 @@ export class StageRun {
           history: config.history ?? [],
           hasOwnCommand: false,
         })
+        return { ...begun, imageId }
       }
     }
   }
@@ -214,7 +215,7 @@ export class StageRun {
         const withResult = (result: StepResult): StageState => withLayer(state, result, `WORKDIR ${folder}`)
         const result = await this.#cached(['workdir', state.chainId ?? '', folder], { parent: state.chainId, next: withResult, act: async (rootfs) => void (await makeFolder(rootfs, folder)) })
         const withFolder = withResult(result)
-        this.#sayState(withFolder)
+        this.#sayId(withFolder.chainId)
         return { ...withFolder, config: next.config }
       }
       default:
@@ -226,7 +227,7 @@ export class StageRun {
   async #configStep(state: StageState, instruction: ConfigInstruction): Promise<StageState> {
     const next = applyInstruction(state, instruction, this.#context)
     await this.#cached(['config', state.chainId ?? '', state.config, [...state.args], next.history.at(-1)?.created_by], { parent: state.chainId, next: () => next })
-    this.#sayState(next)
+    this.#sayId(next.chainId)
     return next
   }
 
@@ -302,7 +303,7 @@ export class StageRun {
     const args = [...state.args].map(([name, value]) => `${name}=${value}`)
     const withResult = (result: StepResult): StageState => withLayer(state, result, `RUN ${args.length > 0 ? `|${args.length} ${args.join(' ')} ` : ''}${argv.join(' ')}`)
     const next = withResult(await this.#cached(['run', state.chainId ?? '', identity], { parent: state.chainId, next: withResult, act: (rootfs) => this.#execute(state, instruction, { rootfs, argv, script, network }) }))
-    this.#sayState(next)
+    this.#sayId(next.chainId)
     return next
   }
 
@@ -313,7 +314,7 @@ export class StageRun {
     await mkdir(own)
     await using mounts = await RunMounts.open(instruction, own, this.#shared, this.#sources)
     if (command.script !== undefined) await mounts.addFile(scriptPath, command.script)
-    this.#run.channel.note(` ---> Running in ${id.slice(0, 12)}\n`)
+    this.#run.channel.note(` ---> Running in ${shortId(id)}\n`)
     const tail = new OutputTail()
     const exitCode = await runCommand(options, {
       id,
@@ -337,6 +338,7 @@ export class StageRun {
     const rest = tail.end()
     if (rest !== '') this.#run.channel.text(rest)
     if (exitCode !== 0) throw failedCommand(instruction, command.argv, exitCode, tail.lines())
+    if (request.remove) this.#run.channel.note(` ---> Removed intermediate container ${shortId(id)}\n`)
   }
 
   /** A runtime that cannot start the command at all. */
@@ -371,7 +373,7 @@ export class StageRun {
     const flags = instruction.from === undefined ? '' : `--from=${instruction.from} `
     const withResult = (result: StepResult): StageState => withLayer(state, result, `${instruction.kind.toUpperCase()} ${flags}${[...sources, ...instruction.heredocs.map(({ name }) => `<<${name}`), written].join(' ')}`)
     const next = withResult(await this.#cached(['copy', state.chainId ?? '', identity], { parent: state.chainId, next: withResult, act: (rootfs) => this.#place(rootfs, copy, { destination, isFolder, owner: chown, mode, at: instruction }) }))
-    this.#sayState(next)
+    this.#sayId(next.chainId)
     return next
   }
 

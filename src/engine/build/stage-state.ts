@@ -35,6 +35,11 @@ export interface StepContext {
   readonly globalArgs: ReadonlyMap<string, string>
 }
 
+/** As it is shown to people. */
+export function shortId(id: string): string {
+  return id.replace(/^sha256:/, '').slice(0, 12)
+}
+
 export const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 const defaultShell: readonly string[] = ['/bin/sh', '-c']
 

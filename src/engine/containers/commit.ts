@@ -8,7 +8,9 @@ import type { EventPublisher } from '../contract/events.ts'
 import type { ContainerDefaults, ImageBuilderStore, ImageConfig, ImageResolver } from '../contract/images.ts'
 import type { SnapshotCommitter } from '../contract/snapshots.ts'
 import type { ContainerCommitter } from '../http/backend.ts'
+import type { FormerContainer } from '#oci/image-config.ts'
 import { changedDefaults, mergedDefaults } from '../http/changes.ts'
+import { extensionOf } from '../http/container-json.ts'
 
 export interface CommitterOptions {
   readonly containers: Containers
@@ -72,9 +74,11 @@ async function ignoringConflict(change: Promise<void>): Promise<boolean> {
 }
 
 /** What the container was run with becomes the image's defaults; triggers for builds on the old image do not. */
-function defaultsOf({ effective, spec }: Container, { OnBuild: _, ...defaults }: ContainerDefaults): ContainerDefaults {
+function defaultsOf(container: Container, { OnBuild: _, ...defaults }: ContainerDefaults): ContainerDefaults {
+  const { effective, spec } = container
   return {
     ...defaults,
+    ...formerContainerOf(container),
     Env: effective.env,
     Cmd: effective.command,
     Entrypoint: effective.entrypoint,
@@ -84,5 +88,21 @@ function defaultsOf({ effective, spec }: Container, { OnBuild: _, ...defaults }:
     ...(effective.exposedPorts.length === 0 ? {} : { ExposedPorts: Object.fromEntries(effective.exposedPorts.map((port) => [port, {}])) }),
     ...(spec.healthcheck === undefined ? {} : { Healthcheck: spec.healthcheck }),
     ...(spec.stopSignal ? { StopSignal: spec.stopSignal } : {}),
+  }
+}
+
+function formerContainerOf(container: Container): FormerContainer {
+  const { config } = extensionOf(container)
+  const flag = (name: string): boolean => config[name] === true
+  return {
+    Hostname: container.effective.hostname,
+    Domainname: container.spec.domainname ?? '',
+    AttachStdin: flag('AttachStdin'),
+    AttachStdout: flag('AttachStdout'),
+    AttachStderr: flag('AttachStderr'),
+    Tty: container.effective.tty,
+    OpenStdin: flag('OpenStdin'),
+    StdinOnce: flag('StdinOnce'),
+    Image: container.spec.image,
   }
 }

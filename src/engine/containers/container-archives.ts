@@ -32,10 +32,14 @@ export class ContainerArchives {
     }
   }
 
-  async write(entry: Entry, path: string, tar: Parameters<SnapshotArchives['writeArchive']>[2], { copyUidGid, ...options }: ArchiveWrite = {}): Promise<void> {
-    const view = await archiveViewOf(entry, path, { writing: true })
+  async write(entry: Entry, path: string, tar: Parameters<SnapshotArchives['writeArchive']>[2], { ref, copyUidGid, ...options }: ArchiveWrite & { readonly ref: string }): Promise<void> {
     const owner = copyUidGid === true && entry.effective.user !== '' ? { owner: await ownerOf(entry) } : {}
-    await this.#snapshots.writeArchive(entry.id, view.path, tar, { ...options, ...owner, ...view })
+    try {
+      const view = await archiveViewOf(entry, path, { writing: true })
+      await this.#snapshots.writeArchive(entry.id, view.path, tar, { ...options, ...owner, ...view })
+    } catch (error) {
+      throw missingPath(error, ref, path)
+    }
   }
 
   exportRoot({ id }: Entry, options?: { readonly signal?: AbortSignal }): ReturnType<SnapshotArchives['exportRoot']> {

@@ -81,7 +81,7 @@ export function viewOf(entry: Entry, paths: EntryPaths): Container {
     endpoints: entry.endpoints,
     netnsPath: entry.netnsPath,
     execIds: [...entry.execIds],
-    paths: { log: logPathOf(paths, record) ?? '', ...networkFilePaths(paths, record.id) },
+    paths: { log: logPathOf(paths, record) ?? '', rootfs: rootfsPath(paths, record.id), ...networkFilePaths(paths, record.id) },
   })
 }
 

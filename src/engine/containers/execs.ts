@@ -100,8 +100,10 @@ export class ExecTable {
     // Told before it runs, as dockerd does.
     this.#publish(entry, `exec_start: ${wordsOf(exec.spec)}`, { execID: execId })
     try {
+      const sizeAtStart = exec.size
       const spec = await this.#processOf(entry, exec)
       exec.running = await this.#options.runtime.exec(entry.id, { execId, process: spec, stdin: exec.spec.stdin ?? false, sink: queue })
+      if (exec.size !== undefined && exec.size !== sizeAtStart) this.#sizeLate(exec.running, exec.size)
     } catch (error) {
       const fault = execFault(error, exec.spec.command[0] ?? '')
       const exitCode = fault.details['exitCode']
@@ -155,6 +157,11 @@ export class ExecTable {
     // The client may come before the process runs: the size is then that of its start.
     exec.size = size
     await exec.running?.resize(size)
+  }
+
+  /** For a size that came while the process was being started. It may have ended since. */
+  #sizeLate(running: RunningExec, size: TerminalSize): void {
+    running.resize(size).catch((error: unknown) => this.#options.log.debug({ error: String(error) }, 'a terminal was not resized'))
   }
 
   inspect(execId: string): ExecState {

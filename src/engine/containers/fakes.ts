@@ -10,7 +10,7 @@ import type { Mounts } from '#linux/contract/mounts.ts'
 import type { Image, ImageResolver, Images } from '../contract/images.ts'
 import type { Endpoint, Network, Networks } from '../contract/networks.ts'
 import type { ProcessSpec } from '../contract/runtime-spec.ts'
-import type { Attachment, ContainerExit, CreateRequest, ExecRequest, OutputChannel, OutputSink, RecoveredContainer, RunningExec, Runtime, RuntimeFailure } from '../contract/runtime.ts'
+import type { Attachment, ContainerExit, CreateRequest, ExecRequest, OutputChannel, OutputSink, RecoveredContainer, RunningExec, Runtime, RuntimeFailure, TerminalSize } from '../contract/runtime.ts'
 import type { Snapshots } from '../contract/snapshots.ts'
 import type { Volume, Volumes } from '../contract/volumes.ts'
 import type { HostFacts } from './host.ts'
@@ -71,11 +71,14 @@ export interface FakeRuntime extends Runtime {
   readonly live: ReadonlyMap<string, unknown>
   /** Ends a container from outside. */
   crash(id: string, exitCode: number): void
+  /** Sizes that running execs were given. */
+  readonly execSizes: readonly TerminalSize[]
 }
 
 export function fakeRuntime(clock: Clock = systemClock): FakeRuntime {
   const processes = new Map<string, FakeProcess>()
   const listeners = new Set<(exit: ContainerExit) => void>()
+  const execSizes: TerminalSize[] = []
   let nextPid = 1000
 
   const get = (id: string): FakeProcess => {
@@ -86,6 +89,7 @@ export function fakeRuntime(clock: Clock = systemClock): FakeRuntime {
 
   const runtime: FakeRuntime = {
     live: processes,
+    execSizes,
     crash: (id, exitCode) => get(id).finish(exitCode),
     info: async () => ({ name: 'fake', version: '1', path: '/fake', conmonVersion: '1', cgroupMode: 'v1' }),
     async create(request) {
@@ -138,7 +142,7 @@ export function fakeRuntime(clock: Clock = systemClock): FakeRuntime {
     async resize() {},
     async exec(_id, request) {
       requireProgram(request.process)
-      return fakeExec(request)
+      return { ...fakeExec(request), resize: async (size) => void execSizes.push(size) }
     },
     onExit(listener) {
       listeners.add(listener)
@@ -186,14 +190,14 @@ function attachmentOf(process: FakeProcess, sink: OutputSink): Attachment {
   return { stdin, closed: Promise.race([process.closed.promise, own.promise]), close, [Symbol.dispose]: close }
 }
 
-function fakeExec({ process: spec, sink, stdin: wantsStdin }: ExecRequest): RunningExec {
+function fakeExec({ process: spec, sink, stdin: wantsStdin }: ExecRequest): Omit<RunningExec, 'resize'> {
   const stdin = new PassThrough()
   const exited = runProgram(spec, { stdin, signals: new PassThrough({ objectMode: true }) }, async (channel, text) => {
     await sink?.write(channel, Buffer.from(text))
   })
   const close = (): void => undefined
   const attachment: Attachment | undefined = sink === undefined ? undefined : { stdin: wantsStdin ? stdin : undefined, closed: exited.then(() => undefined), close, [Symbol.dispose]: close }
-  return { pid: 2000, attachment, exited, resize: async () => undefined }
+  return { pid: 2000, attachment, exited }
 }
 
 export const fakeImage: Image = {
@@ -227,6 +231,7 @@ export function fakeSnapshots(): Snapshots {
     has: async () => true,
     usage: async () => ({ sizeBytes: 0, inodes: 0 }),
     changes: async () => [],
+    folders: async () => ({ upper: '/fake/upper', lower: [] }),
     prepare: async (key) => void keys.add(key),
     mount: async () => undefined,
     unmount: async () => undefined,

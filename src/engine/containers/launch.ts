@@ -2,7 +2,7 @@
  * Brings one container up and clears it away again: file system, network, files, spec, runtime. Everything that does not depend on
  * one another runs at the same time, because `docker run` waits for it. Whatever a failed launch had made is taken back.
  */
-import { constants, mkdir, open, readFile, rmdir, stat } from 'node:fs/promises'
+import { mkdir, readFile, rmdir, stat } from 'node:fs/promises'
 import { unreachable } from '#base/assert.ts'
 import { Fault, systemErrorCode } from '#base/fault.ts'
 import type { Logger } from '#base/log.ts'
@@ -86,7 +86,6 @@ export class Launcher {
     const linked = linkedContainers(record.name, linksOf(entry), this.#options.find)
     const [, networking, mounts, devices, blockIo, shmPath] = await allSettledOrThrow([this.#mountRoot(entry, rootfs), this.#openNetwork(entry), this.#mountVolumes(entry), devicesOf(spec), blockIoOf(spec.resources ?? {}), this.#openSharedMemory(entry)])
     this.#tellMounted(entry)
-    if (spec.namespace === 'docker') await makeMarker(rootfs)
     const identity = await lookUpIdentity(rootfs, effective.user, spec.security?.groupAdd ?? [])
     await makeWorkingDir(rootfs, effective.workingDir || '/')
     if (record.lifecycle.startedAtNs === 0n) await this.#copyUp(entry, rootfs)
@@ -368,16 +367,6 @@ async function checkSource(source: string, create: boolean): Promise<void> {
     if (systemErrorCode(error) !== 'ENOENT') throw error
     if (!create) throw new Fault('invalidArgument', `invalid mount config for type "bind": bind source path does not exist: ${source}`)
     await mkdir(source, { recursive: true })
-  }
-}
-
-/** `/.dockerenv`, by which programs know that they run in a container. A link of that name is left alone, and never followed. */
-async function makeMarker(rootfs: string): Promise<void> {
-  try {
-    await using file = await open(`${rootfs}/.dockerenv`, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY | constants.O_NOFOLLOW, 0o755)
-    void file
-  } catch (error) {
-    if (systemErrorCode(error) !== 'EEXIST') throw error
   }
 }
 

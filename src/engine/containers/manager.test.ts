@@ -228,6 +228,20 @@ test('exec: streams, exit code, and the words for what is not there', async () =
   await w.containers.kill(id, 'KILL')
 })
 
+test('a size that comes while an exec is being started reaches it', async () => {
+  await using w = await world()
+  const { id } = await w.containers.create(spec(['wait']))
+  await w.containers.start(id)
+  const { execId } = await w.containers.createExec(id, { command: ['cat'], stdin: true, tty: true })
+  const starting = w.containers.startExec(execId)
+  await w.containers.resizeExec(execId, { rows: 33, columns: 99 })
+  const { session, exited } = await starting
+  assert.deepEqual(w.runtime.execSizes, [{ rows: 33, columns: 99 }])
+  session?.stdin?.end()
+  await exited
+  await w.containers.kill(id, 'KILL')
+})
+
 test('logs are kept after the exit, told apart by channel', async () => {
   await using w = await world()
   const { id } = await w.containers.create(spec(['grumble', 'oh', 'no']))

@@ -676,7 +676,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
 
   async writeArchive(ref: string, path: string, tar: Readable, options?: contract.ArchiveWrite): Promise<void> {
     const entry = this.#find(ref)
-    await this.#archives.write(entry, path, tar, options)
+    await this.#archives.write(entry, path, tar, { ...options, ref })
     this.#publish(entry, 'extract-to-dir')
   }
 

@@ -1,6 +1,6 @@
 /**
  * What a container itself changed: the runtime makes empty files and folders to mount over (hosts, resolv.conf, /proc …), which are no
- * change of the container's (`docker diff` does not show them); nor is /.dockerenv, which the engine puts there.
+ * change of the container's (`docker diff` does not show them). Most have their place in the init layer already (`snapshots/init-layers.ts`).
  */
 import type { SnapshotChange } from '../contract/snapshots.ts'
 

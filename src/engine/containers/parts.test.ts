@@ -12,7 +12,7 @@ import { mergedEnv } from './effective.ts'
 import { lookUpIdentity, resolveInRoot } from './identity.ts'
 import { OutputQueue } from './output-queue.ts'
 import { psArguments, selectProcesses } from './process-table.ts'
-import { startFault } from './runtime-failure.ts'
+import { execFault, startFault } from './runtime-failure.ts'
 import { defaultSeccomp } from './seccomp.ts'
 import { signalNumber } from './signals.ts'
 import { rlimitsOf } from './spec.ts'
@@ -109,4 +109,10 @@ test('top keeps the container’s processes and refuses arguments that are none 
   assert.deepEqual(selectProcesses('  PID CMD\n    1 init of it\n    2 other\n', new Set([1])), { titles: ['PID', 'CMD'], processes: [['1', 'init of it']] })
   assert.deepEqual(psArguments('-o pid,cmd'), ['-o', 'pid,cmd'])
   assert.throws(() => psArguments('; rm -rf /'), (error) => isFault(error, 'invalidArgument'))
+})
+
+test("what a runtime says of itself stands in Docker's words once", () => {
+  const runtimeMessage = 'exec failed: unable to start container process: chdir to cwd ("/nosuch") set in config.json failed: no such file or directory'
+  const fault = execFault(new Fault('invalidArgument', 'x', { details: { runtimeFailure: { kind: 'workingDirectory', runtimeMessage } } }), 'true')
+  assert.equal(fault.message, 'OCI runtime exec failed: exec failed: unable to start container process: chdir to cwd ("/nosuch") set in config.json failed: no such file or directory: unknown')
 })

@@ -74,7 +74,7 @@ export async function prepareContainer({ id, name, spec, image, createdAtNs }: N
     const record = { ...base, ...made }
     return { record, staged: await records.stage(record, { durable }) }
   }
-  const tasks = [describe(), snapshots.prepare(id, image.topLayer)] as const
+  const tasks = [describe(), snapshots.prepare(id, image.topLayer, { init: spec.namespace === 'docker' })] as const
   // What the other one made must be known before it can be taken back.
   await Promise.allSettled(tasks)
   try {

@@ -73,6 +73,8 @@ export function startFault(error: unknown, command = ''): Fault {
 export function execFault(error: unknown, command: string): Fault {
   const failure = runtimeFailureOf(error)
   if (failure === undefined) return asFault(error)
-  const message = `OCI runtime exec failed: exec failed: unable to start container process: ${dockerWords(failure, command)}: unknown`
+  const saidByRunc = 'exec failed: unable to start container process: '
+  const words = dockerWords(failure, command)
+  const message = `OCI runtime exec failed: ${words.startsWith(saidByRunc) ? '' : saidByRunc}${words}: unknown`
   return new Fault('invalidArgument', message, { cause: error, details: { runtimeFailure: failure, exitCode: failure.kind === 'executableNotFound' ? 127 : 126 } })
 }

@@ -113,19 +113,19 @@ function mountsOf(input: SpecInput): MountSpec[] {
     { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: [cgroupAccess, 'nosuid', 'noexec', 'nodev'] },
     ...ipcMounts(input),
   ]
-  const own = (destination: string, source: string | undefined): void => {
-    if (source === undefined || input.mounts.some(({ target }) => target === destination)) return
-    mounts.push({ destination, type: 'bind', source, options: ['rbind', 'rprivate', ...(spec.security?.readonlyRootfs === true ? ['ro'] : [])] })
-  }
-  own('/etc/resolv.conf', files.resolvConf)
-  own('/etc/hostname', files.hostname)
-  own('/etc/hosts', files.hosts)
-  own('/sbin/docker-init', input.initPath)
+  const readonlyRoot = spec.security?.readonlyRootfs === true
+  const own = (destination: string, source: string | undefined): MountSpec[] => (source === undefined ? [] : [{ destination, type: 'bind', source, options: ['rbind', 'rprivate', ...(readonlyRoot ? ['ro'] : [])] }])
+  const ours = [...own('/etc/resolv.conf', files.resolvConf), ...own('/etc/hostname', files.hostname), ...own('/etc/hosts', files.hosts), ...own('/sbin/docker-init', input.initPath)]
   const overridden = new Set(input.mounts.map(({ target }) => target))
-  const users = [...input.mounts].sort((a, b) => depth(a.target) - depth(b.target) || (a.target < b.target ? -1 : 1)).map((mount) => userMount(mount, input.host))
   // A /dev of the user's own is not covered with parts of ours.
   const ownDev = overridden.has('/dev')
-  return [...mounts.filter(({ destination }) => !overridden.has(destination) && !(ownDev && destination.startsWith('/dev/'))), ...users]
+  // Ours stand among the user's: a volume at /etc does not take the names away that the container finds others by.
+  const late = [...ours.filter(({ destination }) => !overridden.has(destination)), ...input.mounts.map((mount) => userMount(mount, input.host))]
+  return [...mounts.filter(({ destination }) => !overridden.has(destination) && !(ownDev && destination.startsWith('/dev/'))), ...late.sort(parentsFirst)]
+}
+
+function parentsFirst(a: MountSpec, b: MountSpec): number {
+  return depth(a.destination) - depth(b.destination) || (a.destination < b.destination ? -1 : 1)
 }
 
 function depth(path: string): number {

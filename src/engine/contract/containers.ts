@@ -245,7 +245,7 @@ export interface Container {
   readonly endpoints: readonly Endpoint[]
   readonly netnsPath: string | undefined
   readonly execIds: readonly string[]
-  readonly paths: { readonly log: string; readonly hosts: string; readonly hostname: string; readonly resolvConf: string }
+  readonly paths: { readonly log: string; /** Holds its root while it runs. */ readonly rootfs: string; readonly hosts: string; readonly hostname: string; readonly resolvConf: string }
 }
 
 export interface ResolvedMount {

@@ -29,6 +29,17 @@ export interface SnapshotReader {
   usage(keyOrChainId: string): Promise<{ readonly sizeBytes: number; readonly inodes: number }>
   /** What an active snapshot changed, in path order (`docker diff`). */
   changes(key: SnapshotKey): Promise<readonly SnapshotChange[]>
+  /** Where an active or committed snapshot stands on the disk (`GraphDriver` of an inspection). */
+  folders(keyOrChainId: string): Promise<SnapshotFolders>
+}
+
+/** As overlayfs names them. */
+export interface SnapshotFolders {
+  readonly upper: string
+  /** Of an active one. */
+  readonly work?: string
+  /** Topmost first. */
+  readonly lower: readonly string[]
 }
 
 export interface SnapshotChange {
@@ -37,8 +48,11 @@ export interface SnapshotChange {
 }
 
 export interface SnapshotMounter {
-  /** A writable snapshot on a committed parent (`undefined`: an empty root). Survives a restart of the machine. */
-  prepare(key: SnapshotKey, parent: ChainId | undefined): Promise<void>
+  /**
+   * A writable snapshot on a committed parent (`undefined`: an empty root). Survives a restart of the machine. `init`: what Docker puts
+   * into every container (`/.dockerenv`, `/etc/mtab`, the places to mount over) is below it, and so no change of its own.
+   */
+  prepare(key: SnapshotKey, parent: ChainId | undefined, options?: { readonly init?: boolean }): Promise<void>
   /**
    * Mounts an active snapshot at `target`, an empty folder that exists. `volatile` skips every sync for what may be lost in a
    * power cut (builds, `--rm`). Mounting what is mounted at the same target already is no error (adoption after a restart).

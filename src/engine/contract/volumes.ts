@@ -19,6 +19,8 @@ export interface Volume {
   readonly createdAtMs: number
   readonly labels: Readonly<Record<string, string>>
   readonly options: Readonly<Record<string, string>>
+  /** Which of the two the creation named: what it did not is shown as null, not as empty. */
+  readonly named?: readonly ('labels' | 'options')[]
   /** Named by the engine for a `VOLUME` of an image or `-v /path`: 64 hex digits; removed with its container by `rm -v`/`--rm`. */
   readonly anonymous: boolean
 }

@@ -8,6 +8,7 @@ import type { Containers } from '../contract/containers.ts'
 import type { Events } from '../contract/events.ts'
 import type { ContainerDefaults, Images, RegistryAuth } from '../contract/images.ts'
 import type { NetworkCatalog } from '../contract/networks.ts'
+import type { SnapshotReader } from '../contract/snapshots.ts'
 import type { VolumeCatalog } from '../contract/volumes.ts'
 import type { Sessions } from '../session/sessions.ts'
 
@@ -16,6 +17,7 @@ export interface EngineBackend {
   readonly images: Images
   readonly networks: NetworkCatalog
   readonly volumes: VolumeCatalog & { users(name: string): readonly string[] }
+  readonly snapshots: Pick<SnapshotReader, 'folders'>
   readonly events: Events
   /** What clients of BuildKit's kind offer to their builds. */
   readonly sessions: Sessions

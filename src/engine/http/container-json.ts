@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { rfc3339Nano } from '#base/clock.ts'
 import type { Container, ContainerResources, ResolvedMount } from '../contract/containers.ts'
 import type { Endpoint, PortBinding } from '../contract/networks.ts'
+import type { SnapshotFolders } from '../contract/snapshots.ts'
 import { defaultMaskedPaths, defaultReadonlyPaths } from '../containers/spec.ts'
 import { humanDuration } from '#base/human.ts'
 import { shaped } from './version-shape.ts'
@@ -14,12 +15,13 @@ function timeText(ns: bigint): string {
   return ns === 0n ? zeroTime : rfc3339Nano(ns).replace(/\.?0+Z$/, 'Z')
 }
 
-interface DockerExtension {
+export interface DockerExtension {
   readonly config: Readonly<Record<string, unknown>>
   readonly hostConfig: Readonly<Record<string, unknown>>
 }
 
-function extensionOf(container: Container): DockerExtension {
+/** What the creation's request said, as it said it. */
+export function extensionOf(container: Container): DockerExtension {
   const docker = container.spec.extension?.['docker']
   const part = (name: string): Readonly<Record<string, unknown>> => {
     if (typeof docker !== 'object' || docker === null) return {}
@@ -29,7 +31,7 @@ function extensionOf(container: Container): DockerExtension {
   return { config: part('config'), hostConfig: part('hostConfig') }
 }
 
-export function inspectJson(container: Container, view: NetworksView & { readonly rootDir: string; readonly imageVolumes?: readonly string[]; readonly sizes?: { readonly writableBytes: number; readonly totalBytes: number } }): object {
+export function inspectJson(container: Container, view: NetworksView & { readonly rootDir: string; readonly folders: SnapshotFolders; readonly imageVolumes?: readonly string[]; readonly sizes?: { readonly writableBytes: number; readonly totalBytes: number } }): object {
   const { state, effective, paths } = container
   const running = state.status === 'running' || state.status === 'paused'
   return shaped('containerInspect', {
@@ -69,12 +71,18 @@ export function inspectJson(container: Container, view: NetworksView & { readonl
     AppArmorProfile: '',
     ExecIDs: container.execIds.length === 0 ? null : container.execIds,
     HostConfig: hostConfigJson(container),
-    GraphDriver: { Data: null, Name: 'overlay2' },
+    GraphDriver: graphDriverJson(view.folders, container.paths.rootfs),
     ...(view.sizes === undefined ? {} : { SizeRw: view.sizes.writableBytes, SizeRootFs: view.sizes.totalBytes }),
     Mounts: shownMounts(container),
     Config: configJson(container, view.imageVolumes ?? []),
     NetworkSettings: networkSettingsJson(container, view),
   }, view.minorVersion)
+}
+
+/** `mergedPath`: where a container sees it all, while it runs. */
+export function graphDriverJson({ lower, upper, work }: SnapshotFolders, mergedPath?: string): object {
+  const data = { ...(lower.length === 0 ? {} : { LowerDir: lower.join(':') }), ...(mergedPath === undefined ? {} : { MergedDir: mergedPath }), UpperDir: upper, ...(work === undefined ? {} : { WorkDir: work }) }
+  return { Data: data, Name: 'overlay2' }
 }
 
 /** A tmpfs of `Mounts` is one of them; one of `Tmpfs` is not. */
@@ -104,8 +112,8 @@ const hostConfigDefaults = {
   IpcMode: 'private', Cgroup: '', Links: null, OomScoreAdj: 0, PidMode: '', Privileged: false, PublishAllPorts: false, ReadonlyRootfs: false, SecurityOpt: null, UTSMode: '',
   UsernsMode: '', ShmSize: 67108864, Runtime: 'runc', ConsoleSize: [0, 0], Isolation: '', CpuShares: 0, Memory: 0, NanoCpus: 0, CgroupParent: '', BlkioWeight: 0, BlkioWeightDevice: null,
   BlkioDeviceReadBps: null, BlkioDeviceWriteBps: null, BlkioDeviceReadIOps: null, BlkioDeviceWriteIOps: null, CpuPeriod: 0, CpuQuota: 0, CpuRealtimePeriod: 0, CpuRealtimeRuntime: 0,
-  CpusetCpus: '', CpusetMems: '', Devices: null, DeviceCgroupRules: null, DeviceRequests: null, MemoryReservation: 0, MemorySwap: 0, MemorySwappiness: null, OomKillDisable: false,
-  PidsLimit: null, Ulimits: null, KernelMemory: 0, KernelMemoryTCP: 0, CpuCount: 0, CpuPercent: 0, IOMaximumIOps: 0, IOMaximumBandwidth: 0, MaskedPaths: defaultMaskedPaths, ReadonlyPaths: defaultReadonlyPaths,
+  CpusetCpus: '', CpusetMems: '', Devices: null, DeviceCgroupRules: null, DeviceRequests: null, KernelMemory: 0, KernelMemoryTCP: 0, MemoryReservation: 0, MemorySwap: 0, MemorySwappiness: null, OomKillDisable: false,
+  PidsLimit: null, Ulimits: null, CpuCount: 0, CpuPercent: 0, IOMaximumIOps: 0, IOMaximumBandwidth: 0, MaskedPaths: defaultMaskedPaths, ReadonlyPaths: defaultReadonlyPaths,
 }
 
 function hostConfigJson(container: Container): object {
@@ -292,17 +300,18 @@ function networksJson(container: Container, { minorVersion, networkIds }: Networ
 
 function networkSettingsJson(container: Container, view: NetworksView): object {
   const bridge = container.endpoints.find(({ networkName }) => networkName === 'bridge')
+  const { EndpointID, Gateway, GlobalIPv6Address, GlobalIPv6PrefixLen, IPAddress, IPPrefixLen, IPv6Gateway, MacAddress } = bridge === undefined ? noEndpoint : endpointFields(bridge)
   return {
     Bridge: '',
     SandboxID: container.netnsPath === undefined ? '' : container.id,
-    SandboxKey: container.netnsPath ?? '',
     HairpinMode: false,
     LinkLocalIPv6Address: '',
     LinkLocalIPv6PrefixLen: 0,
     Ports: portsJson(container),
+    SandboxKey: container.netnsPath ?? '',
     SecondaryIPAddresses: null,
     SecondaryIPv6Addresses: null,
-    ...(bridge === undefined ? noEndpoint : endpointFields(bridge)),
+    EndpointID, Gateway, GlobalIPv6Address, GlobalIPv6PrefixLen, IPAddress, IPPrefixLen, IPv6Gateway, MacAddress,
     Networks: networksJson(container, view),
   }
 }

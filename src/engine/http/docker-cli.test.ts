@@ -128,6 +128,8 @@ suite('the docker CLI against a real engine', { skip }, () => {
       await expect(['run', '--rm', '-m', '1k', 'bb:1', 'true'], { exitCode: 125, stderr: /Minimum memory limit allowed is 6MB/ })
       await expect(['run', '--rm', '-m', '20m', '--cpus', '0.5', '--pids-limit', '10', 'bb:1', 'true'], {})
       await expect(['run', '--rm', '-t', 'bb:1', 'tty'], { stdout: '/dev/pts/0\r\n' })
+      // A volume over /etc hides nothing of what the engine puts there.
+      await expect(['run', '--rm', '-v', '/etc', 'bb:1', 'sh', '-c', 'grep -c localhost /etc/hosts; grep -c "^proc /proc " /etc/mtab; ls /etc'], { stdout: '2\n1\ngroup\nhostname\nhosts\nmtab\npasswd\nresolv.conf\n' })
     })
 
     test(`${client}: a container's life`, async () => {

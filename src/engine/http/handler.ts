@@ -71,6 +71,7 @@ export function engineHandler(backend: EngineBackend): EngineHandler {
       setHeaders(res, backend)
       await match.handler({ backend, req, res, params: match.params, query, minorVersion, signal: signalOf(res), hijack })
     } catch (error) {
+      if (hijack === undefined) await readRest(req)
       sendFault(res, error, backend)
     }
   }
@@ -119,6 +120,24 @@ function setHeaders(res: ServerResponse, { system }: EngineBackend): void {
   res.setHeader('Docker-Experimental', 'false')
   res.setHeader('Ostype', 'linux')
   res.setHeader('Server', `Docker/${system.engineVersion} (linux)`)
+}
+
+const maxRestBytes = 256 * 1024
+
+/**
+ * What is left of a refused request's body, as far as Go's servers read it before they answer: a client that still writes takes an
+ * early answer for a broken connection.
+ */
+async function readRest(req: IncomingMessage): Promise<void> {
+  if (req.complete || req.destroyed) return
+  await new Promise<void>((done) => {
+    let bytes = 0
+    req.on('data', (chunk: Buffer) => {
+      bytes += chunk.length
+      if (bytes > maxRestBytes) done()
+    })
+    req.once('close', done).once('end', done).resume()
+  })
 }
 
 function sendFault(res: ServerResponse, error: unknown, { log }: EngineBackend): void {

@@ -72,7 +72,10 @@ async function fetchManifest(parts: PullParts, options: PullOptions, asked: stri
   try {
     return await parts.client.manifest(reference.repository, asked, options.signal)
   } catch (error) {
-    if (isFault(error, 'notFound')) throw new Fault('notFound', `manifest for ${familiarReference(reference)} not found: ${error.message}`, { cause: error })
+    if (isFault(error, 'notFound')) {
+      const { registryWords: said } = error.details
+      throw new Fault('notFound', `manifest for ${familiarReference(reference)} not found: ${typeof said === 'string' ? said : error.message}`, { cause: error })
+    }
     if (!isFault(error, 'unauthenticated') && !isFault(error, 'permissionDenied')) throw error
     throw new Fault('notFound', `pull access denied for ${familiarName(reference)}, repository does not exist or may require 'docker login': ${error.message}`, { cause: error })
   }

@@ -3,7 +3,7 @@
  * (`oci-layout`, `index.json`, `blobs/`). Blobs are written as they are stored.
  */
 import { Readable } from 'node:stream'
-import { Fault } from '#base/fault.ts'
+import { Fault, isFault } from '#base/fault.ts'
 import { mediaTypes, writeDescriptor } from '#oci/descriptor.ts'
 import { digestHex, digestOf } from '#oci/digest.ts'
 import type { Digest } from '#oci/digest.ts'
@@ -25,12 +25,21 @@ export async function saveArchive(store: ImageStore, namesOrIds: readonly string
   if (namesOrIds.length === 0) throw new Fault('invalidArgument', 'no image was named: expected at least one')
   const chosen = new Map<Digest, Chosen>()
   for (const text of namesOrIds) {
-    const known = store.find(text)
+    const known = findAsked(store, text)
     const before = chosen.get(known.record.id)
     const names = [...(before?.names ?? []), ...askedNames(store, known, text)]
     chosen.set(known.record.id, { known, names: [...new Set(names)], manifest: before?.manifest ?? (await manifestOf(store, known)) })
   }
   return Readable.from(archive(store, [...chosen.values()]), { objectMode: false, highWaterMark: 256 * 1024, ...(options.signal === undefined ? {} : { signal: options.signal }) })
+}
+
+/** What is not there is told as it was asked for. */
+function findAsked(store: ImageStore, text: string): KnownImage {
+  try {
+    return store.find(text)
+  } catch (error) {
+    throw isFault(error, 'notFound') ? new Fault('notFound', `No such image: ${text}`, { cause: error }) : error
+  }
 }
 
 /** A name keeps that name; an id keeps none. */

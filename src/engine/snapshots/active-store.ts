@@ -13,6 +13,8 @@ import type { SnapshotKey } from '../contract/snapshots.ts'
 export interface Active {
   readonly key: SnapshotKey
   readonly parent: ChainId | undefined
+  /** An init layer lies between it and its parent (`init-layers.ts`). */
+  readonly init: boolean
   readonly folder: string
   readonly upper: string
   readonly work: string
@@ -38,7 +40,7 @@ export class ActiveStore {
       const key = meta?.['key']
       const parent = meta?.['parent']
       const whole = typeof key === 'string' && (parent === undefined || typeof parent === 'string') && (await isFolder(join(folder, 'u')))
-      if (whole) store.#actives.set(key, activeAt(folder, key, parent))
+      if (whole) store.#actives.set(key, activeAt(folder, key, { parent, init: meta?.['init'] === true }))
       else await discard(folder)
     }
     return store
@@ -59,16 +61,16 @@ export class ActiveStore {
   }
 
   /** `like` is the folder whose owner and mode the new root takes: the top of the parent, or none. */
-  async create(key: SnapshotKey, parent: ChainId | undefined, like: string | undefined): Promise<void> {
+  async create(key: SnapshotKey, below: Pick<Active, 'parent' | 'init'>, like: string | undefined): Promise<void> {
     if (this.#actives.has(key)) throw new Fault('alreadyExists', `snapshot '${key}' exists already`)
     const beside = join(this.#root, 't', randomUUID())
     await mkdir(join(beside, 'u'), { recursive: true, mode: 0o755 })
     await mkdir(join(beside, 'w'))
     if (like !== undefined) await copyRootMetadata(like, join(beside, 'u'))
-    await writeState(join(beside, 'meta.json'), { formatVersion, key, parent } as const, { durable: false })
+    await writeState(join(beside, 'meta.json'), { formatVersion, key, ...below } as const, { durable: false })
     const folder = join(this.#root, 'a', createHash('sha256').update(key).digest('hex').slice(0, 12))
     await rename(beside, folder)
-    this.#actives.set(key, activeAt(folder, key, parent))
+    this.#actives.set(key, activeAt(folder, key, below))
   }
 
   /** Forgets the key; the folder is the caller's to adopt from or to discard. */
@@ -77,8 +79,8 @@ export class ActiveStore {
   }
 }
 
-function activeAt(folder: string, key: SnapshotKey, parent: ChainId | undefined): Active {
-  return { key, parent, folder, upper: join(folder, 'u'), work: join(folder, 'w') }
+function activeAt(folder: string, key: SnapshotKey, { parent, init }: Pick<Active, 'parent' | 'init'>): Active {
+  return { key, parent, init, folder, upper: join(folder, 'u'), work: join(folder, 'w') }
 }
 
 async function copyRootMetadata(from: string, to: string): Promise<void> {

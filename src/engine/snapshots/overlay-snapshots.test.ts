@@ -33,7 +33,7 @@ interface Store extends AsyncDisposable {
   reopen(): Promise<void>
   folder(name: string): string
   layer(parent: string | undefined, samples: readonly Sample[]): Promise<string>
-  mounted(key: string, parent: string | undefined): Promise<string>
+  mounted(key: string, parent: string | undefined, options?: { readonly init?: boolean }): Promise<string>
 }
 
 async function openStore(): Promise<Store> {
@@ -58,8 +58,8 @@ async function openStore(): Promise<Store> {
       const tar = sampleTar(samples)
       return await this.snapshots.unpack({ parent, diffId: digestOf(tar), tar: Readable.from([tar]) })
     },
-    async mounted(key, parent) {
-      await this.snapshots.prepare(key, parent)
+    async mounted(key, parent, options) {
+      await this.snapshots.prepare(key, parent, options)
       const target = this.folder(`t-${key}`)
       await this.snapshots.mount(key, target)
       targets.push(target)
@@ -93,6 +93,32 @@ test('layers stack, hide and show as their whiteouts say', async () => {
   assert.deepEqual(readdirSync(join(root, 'dir')), ['new'])
 })
 
+test('what Docker puts into every container is there and no change of it, and an image keeps what it has in these places', async () => {
+  await using store = await openStore()
+  const base = await store.layer(undefined, [
+    { path: 'etc', type: 'directory', mode: 0o711 }, { path: 'etc/hosts', content: 'own' }, { path: 'real', type: 'directory' }, { path: 'dev', type: 'symlink', link: 'real' },
+  ])
+  const root = await store.mounted('c', base, { init: true })
+  assert.equal(readlinkSync(join(root, 'etc/mtab')), '/proc/mounts')
+  assert.equal(readFileSync(join(root, 'etc/hosts'), 'utf8'), 'own')
+  assert.equal(readFileSync(join(root, 'etc/resolv.conf'), 'utf8'), '')
+  assert.equal(statSync(join(root, 'etc')).mode & 0o777, 0o711)
+  assert.ok(existsSync(join(root, '.dockerenv')) && existsSync(join(root, 'proc')))
+  assert.deepEqual(readdirSync(join(root, 'real')), [], 'a link is not followed')
+  assert.deepEqual(await store.snapshots.changes('c'), [])
+  assert.equal((await store.snapshots.usage('c')).sizeBytes, 0)
+  writeFileSync(join(root, 'etc/own'), 'x')
+  assert.deepEqual(await store.snapshots.changes('c'), [{ path: '/etc', kind: 'modified' }, { path: '/etc/own', kind: 'added' }])
+  const { digest } = await store.snapshots.diff('c')
+  assert.deepEqual(await names(await store.blobs.open(parseDigest(digest))), ['d etc', 'f etc/own'])
+
+  // A new process knows of it, for an empty root as well.
+  await store.reopen()
+  assert.ok(existsSync(join(await store.mounted('d', base, { init: true }), 'etc/mtab')))
+  assert.ok(existsSync(join(await store.mounted('e', undefined, { init: true }), '.dockerenv')))
+  assert.equal((await store.snapshots.folders('d')).lower.length, 2)
+})
+
 test('what a container changed becomes a layer that means the same, and is listed as docker diff lists it', async () => {
   await using store = await openStore()
   const base = await store.layer(undefined, [
@@ -111,7 +137,8 @@ test('what a container changed becomes a layer that means the same, and is liste
     { path: '/etc', kind: 'modified' }, { path: '/etc/hosts', kind: 'deleted' }, { path: '/etc/passwd', kind: 'modified' },
     { path: '/link', kind: 'added' }, { path: '/var', kind: 'modified' }, { path: '/var/c', kind: 'added' }, { path: '/var/d', kind: 'added' },
   ])
-  assert.deepEqual(await store.snapshots.usage('c1'), { sizeBytes: 8, inodes: 7 })
+  // A link is as long as what it names.
+  assert.deepEqual(await store.snapshots.usage('c1'), { sizeBytes: 8 + '/etc/passwd'.length, inodes: 7 })
 
   const layer = await store.snapshots.diff('c1')
   assert.deepEqual(await names(await store.blobs.open(parseDigest(layer.digest))), [

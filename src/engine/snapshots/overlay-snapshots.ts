@@ -21,11 +21,12 @@ import type { Digest } from '#oci/digest.ts'
 import { listJob, packJob, statJob, unpackJob } from '#oci/layer/jobs.ts'
 import type { ListedEntry, PackArgs, PackResult, StatResult, UnpackArgs, UnpackResult } from '#oci/layer/jobs.ts'
 import type { ChainId, DiffId } from '../contract/images.ts'
-import type { ArchiveTree, ArchiveWriteOptions, LayerDescriptor, PathStat, SnapshotChange, SnapshotKey, Snapshots } from '../contract/snapshots.ts'
+import type { ArchiveTree, ArchiveWriteOptions, LayerDescriptor, PathStat, SnapshotChange, SnapshotFolders, SnapshotKey, Snapshots } from '../contract/snapshots.ts'
 import { ActiveStore, clearVolatileMark } from './active-store.ts'
 import type { Active } from './active-store.ts'
 import { chainIdOf } from './chain.ts'
 import { changesAgainst, usageOf } from './changes.ts'
+import { InitLayers, madeInitLayers, type InitLayersOptions } from './init-layers.ts'
 import { LayerStore } from './layer-store.ts'
 import { goMode } from './path-stat.ts'
 
@@ -78,7 +79,7 @@ export async function openOverlaySnapshots(options: OverlaySnapshotsOptions): Pr
     const key = upper === undefined ? undefined : byUpper.get(upper)
     if (key !== undefined) mounted.set(entry.target, key)
   }
-  return new OverlayDriver(options, layers, actives, mounted)
+  return new OverlayDriver(options, { layers, actives, mounted, madeInits: await madeInitLayers(options.root) })
 }
 
 /** What Berth relies on, whatever the kernel's defaults are: layers must mean the same on every machine. */
@@ -87,6 +88,7 @@ const overlayOptions = ['index=off', 'metacopy=off', 'redirect_dir=off']
 class OverlayDriver implements OverlaySnapshots {
   readonly #options: OverlaySnapshotsOptions
   readonly #layers: LayerStore
+  readonly #inits: InitLayers
   readonly #actives: ActiveStore
   /** Target to key. */
   readonly #mounted: Map<string, SnapshotKey>
@@ -97,11 +99,18 @@ class OverlayDriver implements OverlaySnapshots {
   /** What `diff` counted, so that `commit` need not count again. */
   readonly #sizes = new Map<DiffId, PackResult>()
 
-  constructor(options: OverlaySnapshotsOptions, layers: LayerStore, actives: ActiveStore, mounted: Map<string, SnapshotKey>) {
+  constructor(options: OverlaySnapshotsOptions, found: { readonly layers: LayerStore; readonly actives: ActiveStore; readonly mounted: Map<string, SnapshotKey>; readonly madeInits: readonly string[] }) {
+    const { root, mounts } = options
     this.#options = options
-    this.#layers = layers
-    this.#actives = actives
-    this.#mounted = mounted
+    this.#layers = found.layers
+    this.#actives = found.actives
+    this.#mounted = found.mounted
+    const withTree: InitLayersOptions['withTree'] = ({ chainId, upper, work }, task) =>
+      this.#withScratchMount(async (target) => {
+        await mounts.overlay({ target, lower: this.#lowerOf({ parent: chainId, init: false }), upper, work, options: [...overlayOptions, 'volatile'] })
+        await task(target)
+      })
+    this.#inits = new InitLayers({ root, withTree, discard: (folder) => this.#layers.discard(folder) }, found.madeInits)
   }
 
   // ---- reading ----
@@ -117,13 +126,21 @@ class OverlayDriver implements OverlaySnapshots {
     return usageOf(await this.#list(this.#actives.get(keyOrChainId)))
   }
 
+  async folders(keyOrChainId: string): Promise<SnapshotFolders> {
+    if (this.#layers.chain(keyOrChainId) !== undefined) {
+      const [upper = '', ...lower] = this.#stack(keyOrChainId)
+      return { upper, lower }
+    }
+    const active = this.#actives.get(keyOrChainId)
+    return { upper: active.upper, work: active.work, lower: this.#lowerOf(active) }
+  }
+
   async changes(key: SnapshotKey): Promise<readonly SnapshotChange[]> {
     const active = this.#actives.get(key)
     const entries = await this.#list(active)
-    if (active.parent === undefined) return changesAgainst(entries, undefined)
-    const { parent } = active
+    if (active.parent === undefined && !active.init) return changesAgainst(entries, undefined)
     return await this.#withScratchMount(async (target) => {
-      await this.#options.mounts.overlay({ target, lower: [...this.#lower(parent), join(this.#options.root, 'e')], options: overlayOptions.slice(1) })
+      await this.#options.mounts.overlay({ target, lower: [...this.#lowerOf(active), join(this.#options.root, 'e')], options: overlayOptions.slice(1) })
       return changesAgainst(entries, target)
     })
   }
@@ -134,9 +151,13 @@ class OverlayDriver implements OverlaySnapshots {
 
   // ---- mounting ----
 
-  async prepare(key: SnapshotKey, parent: ChainId | undefined): Promise<void> {
+  async prepare(key: SnapshotKey, parent: ChainId | undefined, options: { readonly init?: boolean } = {}): Promise<void> {
     const like = parent === undefined ? undefined : this.#layers.stack(parent)[0]?.folder
-    await this.#serial.run(`k ${key}`, () => this.#actives.create(key, parent, like))
+    const init = options.init === true
+    await this.#serial.run(`k ${key}`, async () => {
+      await this.#actives.create(key, { parent, init }, like)
+      if (init) await this.#inits.ensure(parent)
+    })
   }
 
   async mount(key: SnapshotKey, target: string, options: { readonly volatile?: boolean; readonly readonly?: boolean } = {}): Promise<void> {
@@ -151,8 +172,8 @@ class OverlayDriver implements OverlaySnapshots {
   }
 
   async #mountAt(active: Active, target: string, options: { readonly volatile?: boolean; readonly readonly?: boolean }): Promise<void> {
-    const empty = join(this.#options.root, 'e')
-    const lower = active.parent === undefined ? [empty] : [...this.#lower(active.parent)]
+    if (active.init) await this.#inits.ensure(active.parent)
+    const lower = this.#lowerOf(active)
     if (options.readonly === true) {
       // Without upper folder; overlayfs wants two lower ones then.
       await this.#options.mounts.overlay({ target, lower: [active.upper, ...lower], options: overlayOptions.slice(1) })
@@ -162,8 +183,13 @@ class OverlayDriver implements OverlaySnapshots {
     await this.#options.mounts.overlay({ target, lower, upper: active.upper, work: active.work, options: [...overlayOptions, ...(options.volatile === true ? ['volatile'] : [])] })
   }
 
-  #lower(chainId: ChainId): string[] {
+  #stack(chainId: ChainId): string[] {
     return this.#layers.stack(chainId).map((layer) => layer.folder)
+  }
+
+  /** What lies below an upper folder; never nothing, for overlayfs wants something. */
+  #lowerOf({ parent, init }: Pick<Active, 'parent' | 'init'>): string[] {
+    return [...(init ? [this.#inits.folder(parent)] : []), ...(parent === undefined ? [join(this.#options.root, 'e')] : this.#stack(parent))]
   }
 
   async unmount(target: string): Promise<void> {
@@ -286,7 +312,9 @@ class OverlayDriver implements OverlaySnapshots {
 
   async collect(inUse: (chainId: ChainId) => boolean): Promise<number> {
     const held = new Set(this.#actives.all().map((active) => active.parent))
-    return await this.#layers.collect((chainId) => held.has(chainId) || this.#unclaimed.has(chainId) || inUse(chainId))
+    const freed = await this.#layers.collect((chainId) => held.has(chainId) || this.#unclaimed.has(chainId) || inUse(chainId))
+    await this.#inits.collect(this.#layers.chainIds())
+    return freed
   }
 
   // ---- archives ----

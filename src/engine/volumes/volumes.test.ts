@@ -46,6 +46,7 @@ const open = (name: string, mounts: Mounts = recordingMounts()) =>
 test('a volume is made once, found again after a restart, and removed with its data', async () => {
   const volumes = await open('a')
   const made = await volumes.create({ name: 'data', labels: { a: 'b' } })
+  assert.deepEqual(made.named, ['labels'])
   assert.deepEqual(await volumes.create({ name: 'data' }), made)
   await writeFile(join(made.mountpoint, 'x'), 'hello')
   const again = await open('a')

@@ -113,7 +113,8 @@ class LocalVolumes implements Volumes {
         if (Object.keys(options).length > 0 && !sameOptions(existing.options, options)) throw new Fault('alreadyExists', `create ${name}: conflict: volume exists with other options`)
         return existing
       }
-      const volume: Volume = { name, driver: 'local', mountpoint: this.#dataPath(name), createdAtMs: this.#options.clock.nowMs(), labels: { ...spec.labels, ...(anonymous ? { [anonymousLabel]: '' } : {}) }, options, anonymous }
+      const named = (['labels', 'options'] as const).filter((map) => spec[map] !== undefined)
+      const volume: Volume = { name, driver: 'local', mountpoint: this.#dataPath(name), createdAtMs: this.#options.clock.nowMs(), labels: { ...spec.labels, ...(anonymous ? { [anonymousLabel]: '' } : {}) }, options, named, anonymous }
       await this.#write(volume)
       this.#volumes.set(name, { volume, references: new Set(), mountedFor: new Set() })
       this.#publish('create', volume)

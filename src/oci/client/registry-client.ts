@@ -306,25 +306,29 @@ function codeOf(status: number): FaultCode {
 async function refusal(answer: Answer, what: string): Promise<Fault> {
   const bytes = await readBody(answer.body, { maxBytes: maxAnswerBytes, what: 'error answer' })
   const retryAfter = Number(answer.headers['retry-after'])
-  return new Fault(codeOf(answer.status), `${what}: ${words(bytes) ?? `HTTP ${answer.status}`}`, {
-    details: { status: answer.status },
+  const said = words(bytes)
+  return new Fault(codeOf(answer.status), `${what}: ${said?.text ?? `HTTP ${answer.status}`}`, {
+    details: { status: answer.status, ...(said === undefined ? {} : { registryWords: said.docker }) },
     ...(Number.isFinite(retryAfter) && retryAfter > 0 ? { retryAfterSeconds: retryAfter } : {}),
   })
 }
 
-function words(bytes: Buffer): string | undefined {
+/** A registry's own words; `docker` as Docker's clients print them, with the code in plain words. */
+function words(bytes: Buffer): { readonly text: string; readonly docker: string } | undefined {
   let value: unknown
   try {
     value = JSON.parse(bytes.toString('utf8'))
   } catch (error) {
     // Proxies answer in HTML; the status says enough.
-    return error instanceof SyntaxError ? undefined : String(error)
+    if (error instanceof SyntaxError) return undefined
+    throw error
   }
   if (typeof value !== 'object' || value === null || !('errors' in value) || !Array.isArray(value.errors)) return undefined
   const first: unknown = value.errors[0]
   if (typeof first !== 'object' || first === null) return undefined
   const node = asObject(first, 'errors[0]')
-  const code = member(node, 'code')
-  const message = member(node, 'message')
-  return [code, message].filter((part) => typeof part === 'string' && part !== '').join(': ') || undefined
+  const [code, message] = ['code', 'message'].map((name) => member(node, name)).map((part) => (typeof part === 'string' ? part : ''))
+  const join = (parts: readonly (string | undefined)[]): string => parts.filter((part) => part).join(': ')
+  const text = join([code, message])
+  return text === '' ? undefined : { text, docker: join([code?.toLowerCase().replaceAll('_', ' '), message]) }
 }

@@ -147,7 +147,7 @@ test('a tree becomes a layer with parents first, hard links kept and marks as wh
   const chunks: Buffer[] = []
   const options = { kind: 'layer' as const, base: Buffer.from(from.root), name: Buffer.alloc(0), files: from.files, output: async (chunk: Uint8Array) => void chunks.push(Buffer.from(chunk)) }
   const { sizeBytes } = await writeTree(options)
-  assert.equal(sizeBytes, 5)
+  assert.equal(sizeBytes, 6)
   const listed: string[] = []
   for await (const item of readTar(inChunks(Buffer.concat(chunks)))) listed.push(`${item.entry.type} ${item.entry.path.toString()}${item.entry.linkPath.length > 0 ? ` -> ${item.entry.linkPath.toString()}` : ''}`)
   assert.deepEqual(listed, ['directory d', 'file d/.wh..wh..opq', 'file d/a', 'hardlink d/b -> d/a', 'symlink d/l -> a'])

@@ -31,7 +31,7 @@ export interface ApplyOptions {
 
 export interface Applied {
   readonly entries: number
-  /** Sum of logical file sizes. */
+  /** Sum of what lstat(2) calls the sizes of files and links, as Docker counts. */
   readonly sizeBytes: number
 }
 
@@ -51,7 +51,7 @@ export async function applyTar(source: AsyncIterable<Uint8Array>, options: Apply
       throw asArchiveFault(error, item.entry.path)
     }
     entries += 1
-    sizeBytes += item.entry.sizeBytes
+    sizeBytes += item.entry.sizeBytes + (item.entry.type === 'symlink' ? item.entry.linkPath.length : 0)
   }
   tree.finish()
   return { entries, sizeBytes }

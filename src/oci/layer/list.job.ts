@@ -25,5 +25,5 @@ const slash = Buffer.from('/')
 
 function describe(path: Buffer, stats: BigIntStats, opaque: boolean): ListedEntry {
   const kind = isWhiteoutNode(stats) ? 'whiteout' : (typeOf(stats) ?? 'socket')
-  return { path, kind, opaque, sizeBytes: stats.isFile() ? Number(stats.size) : 0, ...(stats.nlink > 1n && stats.isFile() ? { inode: `${stats.dev}:${stats.ino}` } : {}), ...(stats.isDirectory() ? { attributes: folderAttributes(stats) } : {}) }
+  return { path, kind, opaque, sizeBytes: stats.isFile() || stats.isSymbolicLink() ? Number(stats.size) : 0, ...(stats.nlink > 1n && stats.isFile() ? { inode: `${stats.dev}:${stats.ino}` } : {}), ...(stats.isDirectory() ? { attributes: folderAttributes(stats) } : {}) }
 }

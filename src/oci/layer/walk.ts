@@ -53,6 +53,7 @@ class TreeWriter {
     const type = typeOf(found)
     if (type === undefined) return
     if (type === 'file') return await this.#file(path, name, found)
+    if (type === 'symlink') this.sizeBytes += Number(found.size)
     if (name.length > 0) await this.#header(this.#entry(path, name, found, type))
     if (type === 'directory') await this.#children(path, name)
   }

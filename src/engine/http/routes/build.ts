@@ -52,6 +52,7 @@ async function sourceOf({ query, req, backend }: Exchange, dockerfile: string, s
 
 async function requestOf(exchange: Exchange, signal: AbortSignal, onMessage: (message: BuildMessage) => void): Promise<BuildRequest> {
   const { query } = exchange
+  if (query.has('securityopt')) throw new Fault('invalidArgument', 'security options are not supported on linux')
   const ulimits = query.get('ulimits')
   const platform = query.get('platform') || undefined
   // Refused before a byte of the answer is written.
@@ -122,7 +123,8 @@ async function build(exchange: Exchange): Promise<void> {
 }
 
 async function pruneBuilds({ res, query, backend, minorVersion }: Exchange): Promise<void> {
-  const filters = parseFilters(query, ['description', 'id', 'inuse', 'parent', 'private', 'shared', 'type', 'unused-for', 'until'])
+  // Others are passed over, as dockerd does: `docker system prune --filter label=…` sends them here as well.
+  const filters = parseFilters(query, undefined)
   const until = (filters.get('until') ?? filters.get('unused-for'))?.[0]
   const now = backend.clock.nowNs()
   // The first name was given up for the second with 1.48.

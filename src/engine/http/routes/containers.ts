@@ -114,7 +114,8 @@ async function inspect(exchange: Exchange): Promise<void> {
   const { backend, query, res, minorVersion } = exchange
   const container = await backend.containers.inspect(param(exchange, 'id'))
   const sizes = queryBoolean(query, 'size') ? { sizes: await backend.containers.sizes(container.id) } : {}
-  sendJson(res, inspectJson(container, { minorVersion, networkIds: await networkIdsOf(backend), rootDir: backend.system.rootDir, imageVolumes: await imageVolumes(backend, container), ...sizes }))
+  const folders = await backend.snapshots.folders(container.id)
+  sendJson(res, inspectJson(container, { minorVersion, folders, networkIds: await networkIdsOf(backend), rootDir: backend.system.rootDir, imageVolumes: await imageVolumes(backend, container), ...sizes }))
 }
 
 /** What the image declares; an image that is gone declares nothing any more. */

@@ -3,6 +3,7 @@ import { pipeline } from 'node:stream/promises'
 import { Fault } from '#base/fault.ts'
 import { sendEmpty, sendJson } from '#base/http.ts'
 import { parseJson } from '#base/json.ts'
+import { familiarReference, parseReference } from '#oci/reference.ts'
 import { platformFit, platformText, type Platform } from '#oci/platform.ts'
 import type { ContainerDefaults, Image, ImageRemoval, ImageUser, ImportRootOptions, TransferProgress } from '../../contract/images.ts'
 import { changedDefaults } from '../changes.ts'
@@ -11,6 +12,7 @@ import { param, type Exchange, type Handler } from '../exchange.ts'
 import { anyOf, booleanFilter, labelsMatch, parseFilters } from '../filters.ts'
 import { sharedSizes } from '../image-sizes.ts'
 import { JsonInput, queryBoolean } from '../json-input.ts'
+import { graphDriverJson } from '../container-json.ts'
 import { ProgressStream } from '../progress.ts'
 import { authHeader } from '../registry-auth.ts'
 import { shaped } from '../version-shape.ts'
@@ -78,11 +80,12 @@ export function referenceMatches(tag: string, pattern: string): boolean {
 
 function configJson(defaults: ContainerDefaults): object {
   return {
-    Hostname: '', Domainname: '', User: defaults.User ?? '', AttachStdin: false, AttachStdout: false, AttachStderr: false,
+    Hostname: defaults.Hostname ?? '', Domainname: defaults.Domainname ?? '', User: defaults.User ?? '',
+    AttachStdin: defaults.AttachStdin ?? false, AttachStdout: defaults.AttachStdout ?? false, AttachStderr: defaults.AttachStderr ?? false,
     ...(defaults.ExposedPorts === undefined ? {} : { ExposedPorts: defaults.ExposedPorts }),
-    Tty: false, OpenStdin: false, StdinOnce: false, Env: defaults.Env ?? null, Cmd: defaults.Cmd ?? null,
+    Tty: defaults.Tty ?? false, OpenStdin: defaults.OpenStdin ?? false, StdinOnce: defaults.StdinOnce ?? false, Env: defaults.Env ?? null, Cmd: defaults.Cmd ?? null,
     ...(defaults.Healthcheck === undefined ? {} : { Healthcheck: defaults.Healthcheck }),
-    Image: '', Volumes: defaults.Volumes ?? null, WorkingDir: defaults.WorkingDir ?? '', Entrypoint: defaults.Entrypoint ?? null, OnBuild: defaults.OnBuild ?? null, Labels: defaults.Labels ?? null,
+    Image: defaults.Image ?? '', Volumes: defaults.Volumes ?? null, WorkingDir: defaults.WorkingDir ?? '', Entrypoint: defaults.Entrypoint ?? null, OnBuild: defaults.OnBuild ?? null, Labels: defaults.Labels ?? null,
     ...(defaults.StopSignal === undefined ? {} : { StopSignal: defaults.StopSignal }),
     ...(defaults.Shell === undefined ? {} : { Shell: defaults.Shell }),
   }
@@ -112,7 +115,7 @@ async function inspect(exchange: Exchange): Promise<void> {
     Os: config.os,
     Size: sizeBytes,
     VirtualSize: sizeBytes,
-    GraphDriver: { Data: null, Name: 'overlay2' },
+    GraphDriver: image.topLayer === undefined ? { Data: null, Name: 'overlay2' } : graphDriverJson(await backend.snapshots.folders(image.topLayer)),
     RootFS: { Type: 'layers', Layers: config.rootfs.diff_ids },
     Metadata: { LastTagTime: image.lastTaggedAtMs === undefined ? '0001-01-01T00:00:00Z' : new Date(image.lastTaggedAtMs).toISOString() },
   }
@@ -232,7 +235,7 @@ async function tag(exchange: Exchange): Promise<void> {
   const image = await backend.images.resolve(param(exchange, 'name'))
   const name = named(query.get('repo') ?? '', query.get('tag') || 'latest')
   await backend.images.tag(image.id, name)
-  publish(backend, 'tag', image.id, name, image)
+  publish(backend, 'tag', image.id, familiarReference(parseReference(name)), image)
   sendEmpty(res, { status: 201 })
 }
 

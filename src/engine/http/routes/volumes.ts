@@ -9,15 +9,15 @@ import { anyOf, booleanFilter, labelsMatch, parseFilters } from '../filters.ts'
 import { JsonInput, queryBoolean } from '../json-input.ts'
 
 /** Before 1.42 clients were not shown how an anonymous volume is marked. */
-export function volumeJson({ name, driver, mountpoint, createdAtMs, labels: all, options }: Volume, minorVersion: number): object {
+export function volumeJson({ name, driver, mountpoint, createdAtMs, labels: all, options, named = [] }: Volume, minorVersion: number): object {
   const labels = minorVersion < 42 ? Object.fromEntries(Object.entries(all).filter(([label]) => label !== anonymousLabel)) : all
   return {
     CreatedAt: rfc3339Seconds(createdAtMs),
     Driver: driver,
-    Labels: Object.keys(labels).length === 0 ? null : labels,
+    Labels: Object.keys(labels).length === 0 && !named.includes('labels') ? null : labels,
     Mountpoint: mountpoint,
     Name: name,
-    Options: Object.keys(options).length === 0 ? null : options,
+    Options: Object.keys(options).length === 0 && !named.includes('options') ? null : options,
     Scope: 'local',
   }
 }
@@ -40,7 +40,8 @@ async function create(exchange: Exchange): Promise<void> {
   const input = JsonInput.of(await jsonBody(exchange), '')
   const name = input.string('Name')
   try {
-    const volume = await backend.volumes.create({ ...(name ? { name } : {}), driver: input.string('Driver') || 'local', labels: input.stringMap('Labels') ?? {}, options: input.stringMap('DriverOpts') ?? {} })
+    const [labels, options] = [input.stringMap('Labels'), input.stringMap('DriverOpts')]
+    const volume = await backend.volumes.create({ ...(name ? { name } : {}), driver: input.string('Driver') || 'local', ...(labels === undefined ? {} : { labels }), ...(options === undefined ? {} : { options }) })
     sendJson(res, volumeJson(volume, exchange.minorVersion), { status: 201 })
   } catch (error) {
     throw name && isFault(error, 'invalidArgument') && /^invalid option: /.test(error.message) ? new Fault('invalidArgument', `create ${name}: ${error.message}`, { cause: error }) : error
