@@ -164,6 +164,7 @@ function memoryImages(): BuilderOptions['images'] {
   const images = new Map<string, Image>()
   return {
     collect: async () => 0,
+    list: async () => [...new Set(images.values())],
     resolve: async (name) => images.get(name) ?? Promise.reject(new Fault('notFound', `No such image: ${name}`)),
     pull: async (name) => Promise.reject(new Fault('notFound', `pull access denied for ${name}`)),
     tag: async (id, name) => void images.set(name, images.get(id) ?? (await Promise.reject(new Fault('notFound', id)))),

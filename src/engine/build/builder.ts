@@ -5,7 +5,7 @@
  * What a killed build leaves: a folder in `work`, snapshots whose keys begin with `build-`, containers that the folder names.
  * `openBuilder` removes all three.
  */
-import { mkdir, readdir, rm } from 'node:fs/promises'
+import { mkdir, readdir, rm, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '#base/clock.ts'
 import { rfc3339Nano } from '#base/clock.ts'
@@ -15,9 +15,10 @@ import { randomHex, type Random } from '#base/random.ts'
 import { Gate, KeyedSerial } from '#base/task.ts'
 import type { Mounts } from '#linux/contract/mounts.ts'
 import type { Processes } from '#linux/contract/processes.ts'
-import type { ContainerDefaults, Image, ImageBuilderStore, ImageConfig, ImageResolver, ImageTagger, ImageTransfer } from '../contract/images.ts'
+import type { ContainerDefaults, Image, ImageBuilderStore, ImageConfig, ImageLister, ImageResolver, ImageTagger, ImageTransfer } from '../contract/images.ts'
 import type { SnapshotCommitter, SnapshotMounter, SnapshotReader } from '../contract/snapshots.ts'
 import type { BuildCacheEntry, BuildPruneOptions, BuildRequest, ImageBuilder } from '../http/backend.ts'
+import { chainIdsOf } from '../snapshots/chain.ts'
 import { cacheKey, type BuildCache } from './cache.ts'
 import { decompressed } from './decompress.ts'
 import { maxDockerfileBytes } from './dockerfile/lines.ts'
@@ -31,7 +32,7 @@ import { predefinedArgs, shortId, type StageState } from './stage-state.ts'
 import { fromBytePath, toBytePath, type FileTree } from './tree.ts'
 
 export interface BuilderOptions extends CommandRunnerOptions {
-  readonly images: ImageResolver & Pick<ImageTagger, 'tag'> & Pick<ImageTransfer, 'pull'> & ImageBuilderStore & LayerCollector
+  readonly images: ImageResolver & ImageLister & Pick<ImageTagger, 'tag'> & Pick<ImageTransfer, 'pull'> & ImageBuilderStore & LayerCollector
   readonly snapshots: SnapshotReader & SnapshotMounter & Pick<SnapshotCommitter, 'diff' | 'commit'>
   readonly processes: Processes
   readonly mounts: Mounts
@@ -56,6 +57,11 @@ export interface LayerCollector {
 
 /** What the cache may hold before the least used of it goes. */
 const defaultCacheBytes = 10 * 1024 ** 3
+
+/** Under what a cached step goes by in lists. */
+function shortKey(key: string): string {
+  return key.slice(0, 25)
+}
 
 /** Files above this size are no `.dockerignore`. */
 const maxIgnoreBytes = 1024 * 1024
@@ -159,15 +165,42 @@ export class Builder implements ImageBuilder {
   }
 
   async diskUsage(): Promise<readonly BuildCacheEntry[]> {
+    return (await this.#entries()).map(({ shown }) => shown)
+  }
+
+  /** What the cache has, as clients see it. A step whose layer an image has is shared: forgetting it frees nothing. */
+  async #entries(): Promise<readonly { readonly key: string; readonly shown: BuildCacheEntry }[]> {
     const ms = (time: number): bigint => BigInt(Math.round(time)) * 1_000_000n
-    return this.cache.entries().map(({ key, created, usedAtMs, layer, inUse }) => ({
-      id: key.slice(0, 25), description: layer.diffId, sizeBytes: layer.sizeBytes, createdAtNs: ms(Date.parse(created) || usedAtMs), lastUsedAtNs: ms(usedAtMs), inUse,
+    const inImages = new Set((await this.#options.images.list({ all: true })).flatMap(({ config }) => chainIdsOf(config)))
+    return this.cache.entries().map(({ key, created, usedAtMs, layer, description, inUse, parentKey }) => ({
+      key,
+      shown: {
+        id: shortKey(key), parentId: parentKey === undefined ? '' : shortKey(parentKey), type: 'regular', description, sizeBytes: layer.sizeBytes, createdAtNs: ms(Date.parse(created) || usedAtMs), lastUsedAtNs: ms(usedAtMs),
+        inUse, shared: inImages.has(layer.chainId),
+      },
     }))
   }
 
-  async prune(options: BuildPruneOptions): Promise<{ readonly deleted: readonly string[]; readonly reclaimedBytes: number }> {
-    const deleted = await this.cache.prune({ keepBytes: options.keepBytes, ...(options.unusedForMs === undefined ? {} : { usedBeforeMs: this.#options.clock.nowMs() - options.unusedForMs }) })
-    return { deleted, reclaimedBytes: deleted.length === 0 ? 0 : await this.#options.images.collect() }
+  async prune({ all, unusedForMs, matches, ...space }: BuildPruneOptions): Promise<{ readonly deleted: readonly string[]; readonly reclaimedBytes: number }> {
+    const entries = await this.#entries()
+    const keepBytes = await this.#bytesToKeep(space)
+    if (keepBytes === undefined) return { deleted: [], reclaimedBytes: 0 }
+    const isSelected = ({ shown }: (typeof entries)[number]): boolean => !shown.inUse && (all || !shown.shared) && (matches?.(shown) ?? true)
+    // Everything without a layer (contents, times of images) goes only with everything else.
+    const only = all && matches === undefined && !entries.some(({ shown }) => shown.inUse) ? {} : { only: new Set(entries.filter(isSelected).map(({ key }) => key)) }
+    const gone = new Set(await this.cache.prune({ keepBytes, ...only, ...(unusedForMs === undefined ? {} : { usedBeforeMs: this.#options.clock.nowMs() - unusedForMs }) }))
+    const deleted = entries.filter(({ key }) => gone.has(key)).map(({ shown }) => shown.id)
+    return { deleted, reclaimedBytes: gone.size === 0 ? 0 : await this.#options.images.collect() }
+  }
+
+  /** 0: nothing; undefined: everything. As BuildKit reckons it, but that enough free space keeps everything where nothing else is bounded. */
+  async #bytesToKeep({ reservedBytes = 0, maxUsedBytes = 0, minFreeBytes = 0 }: Pick<BuildPruneOptions, 'reservedBytes' | 'maxUsedBytes' | 'minFreeBytes'>): Promise<number | undefined> {
+    if (minFreeBytes === 0) return Math.max(maxUsedBytes, reservedBytes)
+    const { bavail, bsize } = await statfs(this.#options.stateDir)
+    const excess = minFreeBytes - bavail * bsize
+    if (excess <= 0) return maxUsedBytes === 0 && reservedBytes === 0 ? undefined : Math.max(maxUsedBytes, reservedBytes)
+    const left = this.cache.usage().sizeBytes - excess
+    return Math.max(0, maxUsedBytes === 0 ? left : Math.min(maxUsedBytes, left), reservedBytes)
   }
 
   #planOptions(request: BuildRequest): Parameters<typeof planStages>[1] {

@@ -16,7 +16,7 @@ const formatVersion = 1
 
 export type CacheRecord =
   /** A step's layer; without `layer` the step changed nothing. */
-  | { readonly kind: 'step'; readonly created: string; readonly layer?: CachedLayer }
+  | { readonly kind: 'step'; readonly created: string; readonly layer?: CachedLayer; /** Absent in records of earlier versions. */ readonly description?: string }
   /** The content digest of files of a layer stack. */
   | { readonly kind: 'content'; readonly digest: string }
   /** When an image of this configuration was first built: building it again gives the same image. */
@@ -25,6 +25,8 @@ export type CacheRecord =
 export interface CachedLayer {
   readonly diffId: DiffId
   readonly chainId: ChainId
+  /** The stack that it lies on; absent for the first layer, and in records of earlier versions. */
+  readonly parent?: ChainId
   /** Of the layer's archive. */
   readonly sizeBytes: number
 }
@@ -37,6 +39,20 @@ export interface BuildLease {
 export interface CacheUsage {
   readonly records: number
   readonly sizeBytes: number
+}
+
+/** A step that holds a layer. */
+export interface CacheEntry {
+  readonly key: string
+  readonly created: string
+  readonly usedAtMs: number
+  readonly layer: CachedLayer
+  /** What the step did, as in an image's history. */
+  readonly description: string
+  /** A build under way needs it. */
+  readonly inUse: boolean
+  /** The step whose layer it lies on, where the cache has it. */
+  readonly parentKey: string | undefined
 }
 
 interface Kept {
@@ -117,22 +133,28 @@ export class BuildCache {
   }
 
   /** The steps that hold a layer, for `docker system df`. */
-  entries(): readonly { readonly key: string; readonly created: string; readonly usedAtMs: number; readonly layer: CachedLayer; readonly inUse: boolean }[] {
+  entries(): readonly CacheEntry[] {
     const leased = new Set([...this.#leases].flatMap(({ chainIds }) => [...chainIds]))
-    return [...this.#known].flatMap(([key, { record, usedAtMs }]) => (record.kind === 'step' && record.layer !== undefined ? [{ key, created: record.created, usedAtMs, layer: record.layer, inUse: leased.has(record.layer.chainId) }] : []))
+    const steps = [...this.#known].flatMap(([key, { record, usedAtMs }]) => (record.kind === 'step' && record.layer !== undefined ? [{ key, created: record.created, usedAtMs, layer: record.layer, description: record.description ?? record.layer.diffId, inUse: leased.has(record.layer.chainId) }] : []))
+    const keys = new Map(steps.map(({ key, layer }) => [layer.chainId, key]))
+    return steps.map((step) => ({ ...step, parentKey: step.layer.parent === undefined ? undefined : keys.get(step.layer.parent) }))
   }
 
   usage(): CacheUsage {
     return { records: this.#known.size, sizeBytes: this.#layers().reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) }
   }
 
-  /** Forgets what was not used for longest, until what is kept has at most `keepBytes`. Answers the keys; the layers are then the collectors'. */
-  async prune(options: { readonly keepBytes: number; readonly usedBeforeMs?: number }): Promise<readonly string[]> {
+  /**
+   * Forgets what was not used for longest, until what is kept has at most `keepBytes`. With `only`, nothing but the steps of these keys.
+   * Answers the keys; the layers are then the collectors'.
+   */
+  async prune(options: { readonly keepBytes: number; readonly usedBeforeMs?: number; readonly only?: ReadonlySet<string> }): Promise<readonly string[]> {
     let { sizeBytes } = this.usage()
     const gone: string[] = []
     for (const [key, { record, usedAtMs }] of [...this.#known].sort(([, a], [, b]) => a.usedAtMs - b.usedAtMs)) {
       if (options.keepBytes > 0 && sizeBytes <= options.keepBytes) break
       if (options.usedBeforeMs !== undefined && usedAtMs >= options.usedBeforeMs) break
+      if (options.only?.has(key) === false) continue
       if (record.kind === 'step') sizeBytes -= record.layer?.sizeBytes ?? 0
       this.#known.delete(key)
       await rm(join(this.#folder, key), { force: true })
@@ -160,11 +182,13 @@ function parseRecord(text: string): CacheRecord | undefined {
   if (value.kind === 'image') return { kind: 'image', created: value.created }
   if (value.kind !== 'step') return undefined
   const layer = 'layer' in value ? value.layer : undefined
-  if (layer === undefined) return { kind: 'step', created: value.created }
+  const step = { kind: 'step', created: value.created, ...('description' in value && typeof value.description === 'string' ? { description: value.description } : {}) } as const
+  if (layer === undefined) return step
   if (typeof layer !== 'object' || layer === null || !('diffId' in layer) || !('chainId' in layer)) return undefined
   const { diffId, chainId } = layer
   const sizeBytes = 'sizeBytes' in layer ? layer.sizeBytes : undefined
-  return typeof diffId === 'string' && typeof chainId === 'string' && typeof sizeBytes === 'number' ? { kind: 'step', created: value.created, layer: { diffId, chainId, sizeBytes } } : undefined
+  const parent = 'parent' in layer && typeof layer.parent === 'string' ? { parent: layer.parent } : {}
+  return typeof diffId === 'string' && typeof chainId === 'string' && typeof sizeBytes === 'number' ? { ...step, layer: { diffId, chainId, sizeBytes, ...parent } } : undefined
 }
 
 /** The cache below a builder's state folder. */

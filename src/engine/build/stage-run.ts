@@ -249,7 +249,8 @@ export class StageRun {
       const layer = act === undefined ? undefined : await steps.run(() => this.#makeLayer(parent, act))
       if (layer !== undefined) this.#keep(layer.chainId, layer.diffId)
       const result: StepResult = { created: rfc3339Nano(this.#shared.options.clock.nowNs()), ...(layer === undefined ? {} : { layer }) }
-      await cache.put(key, { kind: 'step', ...result })
+      const description = step.next(result).history.at(-1)?.created_by
+      await cache.put(key, { kind: 'step', ...result, ...(description === undefined ? {} : { description }) })
       return result
     })
   }
@@ -281,7 +282,7 @@ export class StageRun {
       const layer = await snapshots.diff(key, { signal: this.#shared.signal })
       // Folders that were only looked into make a small archive, too; a large one needs no second look.
       if (layer.sizeBytes <= smallLayerBytes && (await snapshots.changes(key)).length === 0) return undefined
-      return { diffId: layer.diffId, chainId: await snapshots.commit(key, layer), sizeBytes: layer.sizeBytes }
+      return { diffId: layer.diffId, chainId: await snapshots.commit(key, layer), sizeBytes: layer.sizeBytes, ...(parent === undefined ? {} : { parent }) }
     } finally {
       await snapshots.remove(key)
     }

@@ -73,16 +73,31 @@ export interface ImageBuilder {
 /** One cached step of a build. */
 export interface BuildCacheEntry {
   readonly id: string
+  /** The step whose layer it lies on; empty where the cache has none. */
+  readonly parentId: string
+  readonly type: 'regular'
   readonly description: string
   readonly sizeBytes: number
   readonly createdAtNs: bigint
   readonly lastUsedAtNs: bigint
+  /** A build under way needs it. */
   readonly inUse: boolean
+  /** An image has its layer, too. */
+  readonly shared: boolean
 }
 
+/** Without bounds everything goes that is selected. What a build under way needs stays. */
 export interface BuildPruneOptions {
-  /** 0: everything goes. */
-  readonly keepBytes: number
+  /** Also what images have. */
+  readonly all: boolean
+  /** Only these. */
+  readonly matches?: (entry: BuildCacheEntry) => boolean
+  /** The cache may keep so much whatever else is asked. */
+  readonly reservedBytes?: number
+  /** The cache may keep no more. */
+  readonly maxUsedBytes?: number
+  /** So much shall be free on the disk. */
+  readonly minFreeBytes?: number
   /** Only what was of no use for so long. */
   readonly unusedForMs?: number
 }

@@ -14,6 +14,7 @@ import { changedDefaults, mergedDefaults } from './changes.ts'
 import { containerSpecOf } from './container-spec.ts'
 import { mountOfBind } from './create/mounts.ts'
 import { JsonInput } from './json-input.ts'
+import { pruneOptionsOf } from './routes/build-prune.ts'
 import { referenceMatches } from './routes/images.ts'
 import { frame } from './streams.ts'
 
@@ -243,4 +244,19 @@ test('any JSON as a create body is taken or refused with a reason, never an inte
       }
     }),
   )
+})
+
+test('builder prune takes one value per filter, and its bounds by the version of the client', () => {
+  const entry = { id: 'abc1', parentId: 'p', type: 'regular', description: 'RUN x', sizeBytes: 1, createdAtNs: 0n, lastUsedAtNs: 0n, inUse: false, shared: true } as const
+  const options = (filters: object, query: Readonly<Record<string, string>> = {}, minorVersion = 50): ReturnType<typeof pruneOptionsOf> => pruneOptionsOf({ query: new URLSearchParams({ ...query, filters: JSON.stringify(filters) }), minorVersion, backend: { clock: systemClock } })
+  const matched = [{ id: ['^abc'] }, { parent: ['p'] }, { type: ['regular'] }, { description: ['RUN x'] }, { shared: [] }, { shared: ['true'] }, { private: ['false'] }, { inuse: ['0'] }, { id: ['1'], shared: ['1'] }]
+  for (const filters of matched) assert.equal(options(filters).matches?.(entry), true, JSON.stringify(filters))
+  for (const filters of [{ id: ['bcd'] }, { parent: [''] }, { type: ['frontend'] }, { private: [] }, { inuse: [] }, { id: ['abc'], type: ['internal'] }]) assert.equal(options(filters).matches?.(entry), false, JSON.stringify(filters))
+  assert.equal(options({ until: ['24h'] }).matches, undefined)
+  assert.equal(Math.round((options({ 'unused-for': ['24h'] }).unusedForMs ?? 0) / 1000), 86_400)
+  const { reservedBytes, maxUsedBytes, minFreeBytes } = options({}, { 'keep-storage': '5', 'max-used-space': '7', 'min-free-space': '9' })
+  assert.deepEqual([reservedBytes, maxUsedBytes, minFreeBytes], [5, 7, 9])
+  assert.deepEqual([options({}, { 'reserved-space': '6', 'keep-storage': '5' }).reservedBytes, options({}, { 'reserved-space': '6', 'keep-storage': '5', 'max-used-space': '7' }, 47).reservedBytes, options({}, { 'max-used-space': '7' }, 47).maxUsedBytes], [6, 5, undefined])
+  for (const [filters, words] of [[{ id: ['a', 'b'] }, 'filters expect only one value'], [{ until: ['1h'], 'unused-for': ['1h'] }, 'conflicting filters: "until" and "unused-for"'], [{ odd: ['x'] }, "invalid filter 'odd'"]] as const) assert.throws(() => options(filters), { message: words })
+  assert.throws(() => options({}, { 'max-used-space': 'x' }), { message: 'max-used-space is in bytes and expects an integer, got x' })
 })

@@ -16,7 +16,7 @@ import { canonicalReference, familiarReference, parseReference, withDefaultTag }
 import type { Reference } from '#oci/reference.ts'
 import type { ChainId, Image, ImageConfig, ImageId, ImageRemoval, ImageUser } from '../contract/images.ts'
 import type { SnapshotCommitter, SnapshotReader } from '../contract/snapshots.ts'
-import { chainIdOf, topChainId } from '../snapshots/chain.ts'
+import { chainIdOf, chainIdsOf, topChainId } from '../snapshots/chain.ts'
 import type { LayerUnpacker } from '../snapshots/overlay-snapshots.ts'
 import type { ImageRecord, ImageRecords, KnownImage, StoredLayer } from './image-records.ts'
 
@@ -351,12 +351,6 @@ interface Deletion {
   readonly prune: boolean
   readonly usedBy: UsedBy
   readonly removals: ImageRemoval[]
-}
-
-export function chainIdsOf(config: ImageConfig): readonly string[] {
-  const chains: string[] = []
-  for (const diffId of config.rootfs.diff_ids) chains.push(chainIdOf(chains.at(-1), diffId))
-  return chains
 }
 
 /** Canonical form of a name that shall be given: with a tag, without a digest. */

@@ -14,3 +14,10 @@ export function topChainId(diffIds: readonly string[]): Digest | undefined {
   for (const diffId of diffIds) chain = chainIdOf(chain, diffId)
   return chain
 }
+
+/** The chain ids of an image's stacks, base first. */
+export function chainIdsOf({ rootfs }: { readonly rootfs: { readonly diff_ids: readonly string[] } }): readonly string[] {
+  const chains: string[] = []
+  for (const diffId of rootfs.diff_ids) chains.push(chainIdOf(chains.at(-1), diffId))
+  return chains
+}

@@ -9,12 +9,11 @@ import { parsePlatform } from '#oci/platform.ts'
 import type { BuildMessage, BuildRequest } from '../backend.ts'
 import { BuildTrace } from '../build-trace.ts'
 import type { Exchange, Handler } from '../exchange.ts'
-import { parseFilters } from '../filters.ts'
 import { JsonInput, queryBoolean, queryNumber } from '../json-input.ts'
 import { ProgressStream } from '../progress.ts'
 import { authsHeader } from '../registry-auth.ts'
 import { lentBy, sourceOfSession, type BuildSource } from '../session-build.ts'
-import { untilNs } from './containers.ts'
+import { pruneOptionsOf } from './build-prune.ts'
 
 function mapParameter(query: URLSearchParams, name: string): Record<string, string | null> {
   const text = query.get(name)
@@ -122,14 +121,9 @@ async function build(exchange: Exchange): Promise<void> {
   out.end()
 }
 
-async function pruneBuilds({ res, query, backend, minorVersion }: Exchange): Promise<void> {
-  // Others are passed over, as dockerd does: `docker system prune --filter label=…` sends them here as well.
-  const filters = parseFilters(query, undefined)
-  const until = (filters.get('until') ?? filters.get('unused-for'))?.[0]
-  const now = backend.clock.nowNs()
-  // The first name was given up for the second with 1.48.
-  const keepBytes = (minorVersion >= 48 ? queryNumber(query, 'reserved-space') : undefined) ?? queryNumber(query, 'keep-storage') ?? 0
-  const pruned = await backend.builder?.prune({ keepBytes, ...(until === undefined ? {} : { unusedForMs: Number((now - untilNs(until, now)) / 1_000_000n) }) })
+async function pruneBuilds(exchange: Exchange): Promise<void> {
+  const { res, backend } = exchange
+  const pruned = await backend.builder?.prune(pruneOptionsOf(exchange))
   backend.events.publish({ type: 'builder', action: 'prune', actor: { id: '', attributes: { reclaimed: String(pruned?.reclaimedBytes ?? 0) } } })
   sendJson(res, { CachesDeleted: pruned === undefined || pruned.deleted.length === 0 ? null : pruned.deleted, SpaceReclaimed: pruned?.reclaimedBytes ?? 0 })
 }
