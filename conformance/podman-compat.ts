@@ -8,7 +8,8 @@
 import { spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { emptyEngine, openDoor, podmanImages, podmanSuite, writePodman } from './engines/podman-stand-in.ts'
+import { openDoor } from './engines/podman-door.ts'
+import { emptyEngine, podmanImages, podmanSuite, writePodman } from './engines/podman-stand-in.ts'
 import { compatReason } from './engines/podman-reasons.ts'
 import { runSideBySide, type SuiteCase } from './engines/side-by-side.ts'
 

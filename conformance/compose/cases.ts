@@ -17,7 +17,7 @@ export const composeStories: readonly ComposeStory[] = [
       'logs --no-color migrate client',
       'exec -T client wget -q -O - http://www.example.test/index.html',
       'exec -T web cat /shared/migrated',
-      'exec -T web sh -c "echo $$FROM_FILE $$QUOTED $$MODE $$BUILT; hostname; ulimit -n; ls -d /anonymous"',
+      'exec -T web sh -c "echo $$FROM_FILE $$QUOTED $$MODE $$BUILT; hostname; grep files /proc/1/limits; ls -d /anonymous"',
       'exec -T -e ADDED=1 -w /tmp web sh -c "echo $$ADDED; pwd"',
       'exec -T web sh -c "exit 7"',
       'up -d',

@@ -1,17 +1,30 @@
 /**
  * What podman's own suites need around them to run against an engine that is not podman: a `podman` made at run time that says
- * it to the docker CLI, a door on the TCP port that the suites look for, and stand-ins for quay.io's images. Nothing of the
- * suites is changed. `PODMAN_SUITE` names a checkout of containers/podman (its `test` folder is enough).
+ * it to the docker CLI, and stand-ins for quay.io's images (the door on a TCP port is `podman-door.ts`). Nothing of the
+ * suites is changed. `PODMAN_SUITE` names a checkout of containers/podman (its `test` folder is enough,
+ * with the commit's id in a file `COMMIT`).
  */
+import { spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { createServer as createHttpServer, request, type IncomingMessage, type ServerResponse } from 'node:http'
-import { connect, createServer, type Socket } from 'node:net'
 import { join, resolve } from 'node:path'
 import { runProgram } from '../../tools/instance.ts'
 import { commitOf } from './side-by-side.ts'
 import { standInImages, type StandInImage } from './stand-in-images.ts'
 
 const engineSocket = '/run/docker.sock'
+
+/** The real image's instructions, which the suite asks for (podman `test/system/build-testimage`). */
+const testImage = {
+  command: ['/bin/echo', 'This container is intended for podman CI testing'],
+  workingDir: '/home/podman',
+  labels: { created_at: '2024-10-11T16:56:00Z', created_by: 'test/system/build-testimage' },
+  history: [
+    { created_by: '/bin/sh -c #(nop) LABEL created_by=test/system/build-testimage', comment: 'FROM localhost/interim-image:latest', empty_layer: true },
+    { created_by: '/bin/sh -c #(nop) LABEL created_at=2024-10-11T16:56:00Z', empty_layer: true },
+    { created_by: '/bin/sh -c #(nop) WORKDIR /home/podman', empty_layer: true },
+    { created_by: '/bin/sh -c #(nop) CMD ["/bin/echo", "This container is intended for podman CI testing"]' },
+  ],
+} as const
 
 /** The suite's folder and commit; undefined, said in a line, where `PODMAN_SUITE` is not set. */
 export function podmanSuite(driver: string): { readonly folder: string; readonly commit: string } | undefined {
@@ -21,13 +34,15 @@ export function podmanSuite(driver: string): { readonly folder: string; readonly
     return undefined
   }
   const noted = join(folder, 'COMMIT')
+  const changed = existsSync(noted) ? '' : spawnSync('git', ['-C', folder, 'status', '--porcelain', '--', 'test/apiv2', 'test/python'], { encoding: 'utf8' }).stdout
+  if (changed !== '') throw new Error(`${folder}: the tests are not those of the commit that is checked out; export a commit's into a folder and write its id into a file COMMIT there`)
   return { folder, commit: commitOf(folder, existsSync(noted) ? readFileSync(noted, 'utf8').trim() : undefined) }
 }
 
 export function podmanImages(): readonly StandInImage[] {
   return standInImages([
-    { names: ['quay.io/libpod/testimage:20241011'], command: ['/home/podman/pause'], release: 'testimage' },
-    { names: ['quay.io/libpod/testimage:20221018'], command: ['/home/podman/pause'], release: 'older testimage' },
+    { names: ['quay.io/libpod/testimage:20241011'], release: 'testimage', ...testImage },
+    { names: ['quay.io/libpod/testimage:20221018'], release: 'older testimage', ...testImage },
     { names: ['quay.io/libpod/alpine:latest'], command: ['/bin/sh'], release: 'quay alpine' },
     { names: ['quay.io/libpod/busybox:latest'], command: ['sh'], release: 'quay busybox' },
     { names: ['quay.io/libpod/alpine_labels:latest'], command: ['/bin/sh'], release: 'quay alpine with labels' },
@@ -49,6 +64,7 @@ export async function emptyEngine(): Promise<void> {
   await removeAll(await docker('images', '-aq'), 'rmi', '-f')
   await removeAll(await docker('volume', 'ls', '-q'), 'volume', 'rm', '-f')
   await docker('network', 'prune', '-f')
+  await docker('builder', 'prune', '-af')
 }
 
 /** Writes `podman` and `htpasswd` into the folder; answers the folder for PATH. */
@@ -74,7 +90,9 @@ while [[ $1 == --* ]]; do
     *) shift;;
   esac
 done
-docker() { DOCKER_BUILDKIT=0 command docker -H unix://${engineSocket} "$@"; }
+# Debian's client, of one age with Debian's dockerd; a later one refuses to ask it for a fixed address.
+client=docker; [[ -x /usr/bin/docker ]] && client=/usr/bin/docker
+docker() { DOCKER_BUILDKIT=0 command $client -H unix://${engineSocket} "$@"; }
 all() { local list; list=$("\${@:2}"); [[ -z $list ]] || docker $1 $list; }
 [[ $1 == container || $1 == image ]] && [[ $2 =~ ^(build|rm|stop|create|start|pull)$ ]] && shift
 command=$1; shift
@@ -92,7 +110,7 @@ rm|rmi)
   elif [[ -n $everything ]]; then all "rmi \${options[*]}" docker images -aq
   else docker $command "\${options[@]}" "\${names[@]}"; fi;;
 untag)
-  [[ $1 == */* ]] && exec docker -H unix://${engineSocket} rmi --no-prune "$1"
+  [[ $1 == */* ]] && exec $client -H unix://${engineSocket} rmi --no-prune "$1"
   docker rmi --no-prune $(docker image inspect --format '{{range .RepoTags}}{{.}} {{end}}' "$1");;
 stop)
   if [[ $work == */registry/root ]]; then kill "$(cat "$work/pid")" 2>/dev/null; exit 0; fi
@@ -129,7 +147,10 @@ container) if [[ $1 == exists ]]; then docker container inspect "$2" >/dev/null;
 image|inspect) docker $command "$@" | sed 's/^sha256://';;
 network)
   if [[ $1 == create && $2 == --opt ]]; then set -- create "\${@:4}"; fi
-  if [[ $1 == rm ]]; then docker network rm "\${@: -1}"; else docker network "$@"; fi;;
+  if [[ $1 == rm ]]; then
+    [[ $2 == -f ]] && all "rm -f" docker ps -aq --filter "network=\${@: -1}" >/dev/null
+    docker network rm "\${@: -1}"
+  else docker network "$@"; fi;;
 commit) words=(); for word; do [[ $word == -q ]] || words+=("$word"); done; docker commit "\${words[@]}";;
 init) exit 0;;
 load|tag|start|pause|unpause|volume|kill|exec) docker $command "$@";;
@@ -137,80 +158,3 @@ system) [[ $1 == service ]] && exec sleep infinity; exit 125;;
 *) echo "stand-in podman: $command is podman's own" >&2; exit 125;;
 esac
 `
-
-/**
- * The engine on a TCP port of localhost. podman's own requests (below `libpod/`) are no part of what is judged, but the suites
- * prepare their cases with them: the same path without `libpod/` is asked, ids as podman writes them.
- */
-export async function openDoor(port: number): Promise<AsyncDisposable> {
-  const libpod = createHttpServer(answerLibpod)
-  const sockets = new Set<Socket>()
-  const door = createServer({ allowHalfOpen: true }, (client) => {
-    sockets.add(client)
-    client.once('close', () => sockets.delete(client))
-    client.on('error', () => client.destroy())
-    client.once('data', (first) => {
-      client.pause()
-      if (/^[A-Z]+ \/(v[\d.]+\/)?libpod\//.test(first.toString('latin1', 0, 64))) {
-        client.unshift(first)
-        libpod.emit('connection', client)
-        process.nextTick(() => client.resume())
-        return
-      }
-      const engine = connect({ path: engineSocket, allowHalfOpen: true })
-      engine.on('error', () => client.destroy())
-      engine.once('close', () => client.destroySoon())
-      client.once('close', () => engine.destroy())
-      engine.write(bounded(Buffer.from(first)))
-      client.pipe(engine).pipe(client)
-    })
-  })
-  await new Promise<void>((done, fail) => door.once('error', fail).listen(port, '127.0.0.1', done))
-  return {
-    async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy()
-      await new Promise<void>((done) => door.close(() => done()))
-    },
-  }
-}
-
-/**
- * Two words that podman takes for granted and without which its suite waits for ever or ends a file half-way: `stream=false` of
- * events (Docker: `until`), and the streams of an attach that only wants the logs.
- */
-function bounded(request: Buffer): Buffer {
-  const line = request.toString('latin1')
-  if (/^GET \S*\/events\?\S*stream=false/.test(line)) return Buffer.from(line.replace('stream=false', `until=${Math.ceil(Date.now() / 1000)}`), 'latin1')
-  return /^POST \S*\/attach\?logs=true&stream=false /.test(line) ? Buffer.from(line.replace('stream=false', 'stream=false&stdout=true&stderr=true'), 'latin1') : request
-}
-
-function answerLibpod(client: IncomingMessage, response: ServerResponse): void {
-  const chunks: Buffer[] = []
-  client.on('data', (chunk) => chunks.push(Buffer.from(chunk)))
-  client.on('end', () => {
-    const path = (client.url ?? '').replace(/^\/(v[\d.]+\/)?libpod\//, '/v1.41/').replace(/events\?(.*)stream=false/, `events?$1until=${Math.ceil(Date.now() / 1000)}`)
-    const body = path.includes('/containers/create') ? dockerSpec(Buffer.concat(chunks)) : Buffer.concat(chunks)
-    const name = /"name":"([^"]+)"/.exec(Buffer.concat(chunks).toString())?.[1]
-    const url = path.includes('/containers/create') && name !== undefined ? `${path}${path.includes('?') ? '&' : '?'}name=${name}` : path
-    const engine = request({ socketPath: engineSocket, method: client.method, path: url, headers: { 'Content-Type': client.headers['content-type'] ?? 'application/json', 'Content-Length': body.length } }, (answer) => {
-      const parts: Buffer[] = []
-      answer.on('data', (chunk) => parts.push(Buffer.from(chunk)))
-      answer.on('end', () => {
-        const type = answer.headers['content-type'] ?? 'text/plain'
-        const content = Buffer.concat(parts)
-        const text = type.includes('json') ? Buffer.from(content.toString().replaceAll('"Id":"sha256:', '"Id":"')) : content
-        response.writeHead(answer.statusCode ?? 500, { 'Content-Type': type, Connection: 'close' })
-        response.end(text)
-      })
-    })
-    engine.on('error', () => response.destroy())
-    engine.end(body)
-  })
-}
-
-/** podman's spec of a container in Docker's words, where the suites give them. */
-function dockerSpec(body: Buffer): Buffer {
-  const spec: Record<string, unknown> = JSON.parse(body.length === 0 ? '{}' : body.toString())
-  const words = { image: 'Image', command: 'Cmd', entrypoint: 'Entrypoint', env: 'Env', labels: 'Labels', terminal: 'Tty' }
-  return Buffer.from(JSON.stringify(Object.fromEntries(Object.entries(words).flatMap(([from, to]) => (spec[from] === undefined ? [] : [[to, spec[from]]])))))
-}

@@ -99,7 +99,7 @@ function record(suite: ForeignSuite, dockerd: CasesByName, found: CasesByName): 
     return { name, verdict: ours?.verdict ?? ('skipped' as const), dockerd: peer?.verdict ?? ('skipped' as const), ...(reason === undefined ? {} : { reason }) }
   })
   writeResult(suite.driver, { suite: suite.suite, commit: suite.commit, cases })
-  const behind = cases.filter((entry) => entry.dockerd === 'passed' && entry.verdict !== 'passed' && suite.isOutsideScope?.(entry.name) !== true)
+  const behind = cases.filter((entry) => entry.dockerd === 'passed' && entry.verdict !== 'passed' && suite.isOutsideScope?.(entry.name) !== true && suite.reason?.(entry.name) === undefined)
   const ahead = cases.filter((entry) => entry.dockerd !== 'passed' && entry.verdict === 'passed')
   console.log(`dockerd passes ${[...dockerd.values()].filter(({ verdict }) => verdict === 'passed').length} of ${dockerd.size}; Berth alone passes ${ahead.length}`)
   const detail = (cases: CasesByName, name: string): string => cases.get(name)?.detail ?? cases.get(name)?.verdict ?? 'did not run'

@@ -21,19 +21,25 @@ interface Wish {
   readonly command: readonly string[]
   /** Differs per image, so that no two images are the same one. */
   readonly release: string
+  readonly workingDir?: string
+  readonly labels?: Readonly<Record<string, string>>
+  /** Of the instructions between the two layers, and of the one that made the second; oldest first. */
+  readonly history?: readonly { readonly created_by: string; readonly comment?: string; readonly empty_layer?: boolean }[]
 }
 
 export function standInImages(wishes: readonly Wish[]): readonly StandInImage[] {
   const root = rootTar()
-  return wishes.map(({ names, command, release }) => {
+  return wishes.map(({ names, command, release, workingDir, labels, history }) => {
     const layers = [root, sampleTar([{ path: 'etc', type: 'directory' }, { path: 'etc/os-release', content: `PRETTY_NAME="${release}"\n` }])]
+    const created = '2024-01-02T03:04:05Z'
+    const madeOf = { created_by: `stand-in for ${release}` }
     const config = {
       architecture: process.arch === 'arm64' ? 'arm64' : 'amd64',
       os: 'linux',
-      created: '2024-01-02T03:04:05Z',
-      config: { Env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'], Cmd: command },
+      created,
+      config: { Env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'], Cmd: command, ...(workingDir === undefined ? {} : { WorkingDir: workingDir }), ...(labels === undefined ? {} : { Labels: labels }) },
       rootfs: { type: 'layers', diff_ids: layers.map((layer) => `sha256:${sha256(layer)}`) },
-      history: layers.map(() => ({ created: '2024-01-02T03:04:05Z', created_by: `stand-in for ${release}` })),
+      history: [madeOf, ...(history ?? [madeOf])].map((entry) => ({ created, ...entry })),
     }
     return { names, config: Buffer.from(JSON.stringify(config)), layers }
   })

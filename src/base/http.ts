@@ -8,7 +8,7 @@
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { Readable } from 'node:stream'
 import { Fault } from './fault.ts'
-import { jsonText, parseJson } from './json.ts'
+import { jsonText } from './json.ts'
 
 export type RouteParams = Readonly<Record<string, string>>
 
@@ -158,12 +158,6 @@ export async function readBody(body: Readable, options: { readonly maxBytes: num
     throw new Fault('canceled', `the ${what} ended early`, { cause: error })
   }
   return chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks, length)
-}
-
-/** Reads a JSON body. An empty body is `undefined`; text that is no JSON is `invalidArgument`. The caller parses what comes back. */
-export async function readJson(body: Readable, options: { readonly maxBytes: number; readonly what?: string }): Promise<unknown> {
-  const bytes = await readBody(body, options)
-  return bytes.length === 0 ? undefined : parseJson(bytes, options.what ?? 'request body')
 }
 
 export interface SendOptions {

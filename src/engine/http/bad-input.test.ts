@@ -6,6 +6,7 @@ import { after, before, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import fc from 'fast-check'
 import { openTestApi, type TestApi } from './api.fixture.ts'
+import { withoutClosers } from './json-input.ts'
 
 let api: TestApi
 
@@ -52,9 +53,18 @@ test('a body that is no JSON, or not called so, is refused', async () => {
   assert.equal((await api.call('POST', '/containers/create', { Image: 'bb:1' }, { 'Content-Type': 'Application/JSON; charset=utf-8' })).status, 201)
 })
 
+test('a closing bracket too many goes unnoticed, as with dockerd', () => {
+  const kept = (text: string): string => withoutClosers(Buffer.from(text)).toString()
+  assert.equal(kept('{"a":["}\\"]"]} }, more'), '{"a":["}\\"]"]}')
+  for (const text of ['{"a":1}', '{"a":1} trailing', '{"a":1}{}', '{"a":', '"}"', '}', '']) assert.equal(kept(text), text)
+})
+
 test('unknown fields are passed over, wrong types are named by their path', async () => {
-  const { status } = await api.call('POST', '/containers/create', { Image: 'bb:1', Surprise: { deep: [1] }, HostConfig: { Surprise: 1 } })
+  const { status, body: answer } = await api.call('POST', '/containers/create', { Image: 'bb:1', Surprise: { deep: [1] }, HostConfig: { Surprise: 1, TmpFs: { '/x': 'rw' } } })
   assert.equal(status, 201)
+  // Kept under the API's spelling, where the client had its own.
+  const { HostConfig: shown }: { HostConfig: object } = JSON.parse((await api.call('GET', `/containers/${JSON.parse(answer.toString()).Id}/json`)).body.toString())
+  assert.deepEqual([Reflect.get(shown, 'Tmpfs'), Reflect.has(shown, 'TmpFs'), Reflect.has(shown, 'Surprise')], [{ '/x': 'rw' }, false, false])
   const wrong: readonly (readonly [object, RegExp])[] = [
     [{ Image: 5 }, /^Image must be a string$/],
     [{ Image: 'bb:1', Labels: [] }, /^Labels must be a JSON object$/],

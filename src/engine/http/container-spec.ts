@@ -3,6 +3,7 @@ import { Fault } from '#base/fault.ts'
 import type { ContainerProcess, ContainerSpec, HealthFailureAction, IpcMode, NamespaceMode, RestartPolicy } from '../contract/containers.ts'
 import type { ContainerDefaults, HealthcheckConfig } from '../contract/images.ts'
 import { checkRequest } from './create/checks.ts'
+import { configFields, fieldsOf, hostConfigFields } from './create/fields.ts'
 import { mountsOf } from './create/mounts.ts'
 import { networkOf } from './create/network.ts'
 import { resourcesFrom } from './create/resources.ts'
@@ -65,7 +66,7 @@ export function containerSpecOf({ body, name, platform, minorVersion, machine }:
     healthOnFailure: healthFailureActionOf(config),
     log: logOf(host.object('LogConfig')),
     ...(host.string('CgroupParent') ? { cgroupParent: cleanCgroupParent(host.string('CgroupParent') ?? '') } : {}),
-    extension: { docker: { config: withoutKeys(body, ['HostConfig', 'NetworkingConfig']), hostConfig: { ...withoutKeys(config.raw('HostConfig'), []), NetworkMode: networkMode } } },
+    extension: { docker: { config: fieldsOf(config, configFields), hostConfig: { ...fieldsOf(host, hostConfigFields), NetworkMode: networkMode } } },
   }
   if (spec.autoRemove === true && spec.restart?.name !== 'no') throw new Fault('invalidArgument', "can't create 'AutoRemove' container with restart policy")
   return { spec, links, volumesFrom: host.strings('VolumesFrom') ?? [], warnings }
@@ -90,11 +91,6 @@ export function imageDefaultsOf(config: JsonInput): ContainerDefaults | undefine
     ...(shell === undefined ? {} : { Shell: shell }),
     ...(onBuild === undefined ? {} : { OnBuild: onBuild }),
   }
-}
-
-function withoutKeys(value: unknown, keys: readonly string[]): Record<string, unknown> {
-  if (typeof value !== 'object' || value === null) return {}
-  return Object.fromEntries(Object.entries(value).filter(([key]) => !keys.includes(key)))
 }
 
 /** Clients up to 1.43 are shown `default` again; later ones the network's name. */

@@ -1,8 +1,10 @@
 /** One request of the Engine API on its way through a route, and the small answers every route gives. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { readJson, type RouteParams } from '#base/http.ts'
+import { readBody, type RouteParams } from '#base/http.ts'
 import { Fault } from '#base/fault.ts'
+import { parseJson } from '#base/json.ts'
 import type { EngineBackend } from './backend.ts'
+import { withoutClosers } from './json-input.ts'
 import type { HijackTarget } from './streams.ts'
 
 export interface Exchange {
@@ -29,7 +31,8 @@ export async function jsonBody({ req }: Exchange): Promise<unknown> {
   const type = req.headers['content-type']
   const hasBody = req.headers['content-length'] !== '0' && (req.headers['content-length'] !== undefined || req.headers['transfer-encoding'] !== undefined)
   if (hasBody && (type ?? '').split(';')[0]?.trim().toLowerCase() !== 'application/json') throw new Fault('invalidArgument', `Content-Type specified (${type ?? ''}) must be 'application/json'`)
-  return readJson(req, { maxBytes: largestJsonBytes })
+  const bytes = await readBody(req, { maxBytes: largestJsonBytes })
+  return bytes.length === 0 ? undefined : parseJson(withoutClosers(bytes), 'request body')
 }
 
 export function param({ params }: Exchange, name: string): string {

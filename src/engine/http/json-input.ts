@@ -101,6 +101,31 @@ export class JsonInput {
   }
 }
 
+/**
+ * Go's JSON decoder, which dockerd reads bodies with, takes one value and then asks whether another begins: closing brackets too
+ * many, and what follows them, go unnoticed. Clients send such bodies, and never learn it.
+ */
+export function withoutClosers(bytes: Buffer): Buffer {
+  const end = endOfValue(bytes)
+  return /^[ \t\r\n]*[\]}]/.test(bytes.toString('latin1', end)) ? bytes.subarray(0, end) : bytes
+}
+
+/** Where a first object or list ends; the whole length where it does not, or where there is none. */
+function endOfValue(bytes: Buffer): number {
+  const [quote, backslash, openers, closers] = [0x22, 0x5c, [0x7b, 0x5b], [0x7d, 0x5d]] as const
+  let depth = 0
+  let isInString = false
+  for (let at = 0; at < bytes.length; at++) {
+    const byte = bytes[at] ?? 0
+    if (isInString && byte === backslash) at++
+    else if (byte === quote) isInString = !isInString
+    else if (isInString) continue
+    else if (openers.some((opener) => opener === byte)) depth++
+    else if (closers.some((closer) => closer === byte) && --depth === 0) return at + 1
+  }
+  return bytes.length
+}
+
 export function queryBoolean(query: URLSearchParams, name: string, otherwise = false): boolean {
   const value = query.get(name)
   if (value === null) return otherwise

@@ -176,6 +176,7 @@ test('what Docker refuses of networks is refused in its words', async () => {
     ['GET', '/networks/named?verbose=x', undefined, 400, /^invalid value for verbose: x: strconv.ParseBool: parsing "x": invalid syntax$/],
     ['GET', `/networks?filters=${encodeURIComponent('{"type":["foo"]}')}`, undefined, 400, /^invalid filter: 'type'='foo'$/],
     ['GET', `/networks?filters=${encodeURIComponent('{"dangling":["foo"]}')}`, undefined, 400, /^invalid value for filter 'dangling'/],
+    ['GET', `/networks?filters=${encodeURIComponent('{"dangling":["true","0"]}')}`, undefined, 400, /^got more than one value for filter key "dangling"/],
     ['POST', `/networks/prune?filters=${encodeURIComponent('{"foo":["x"]}')}`, undefined, 400, /invalid filter 'foo'/i],
   ]
   for (const [method, path, body, status, words] of refusals) {

@@ -72,9 +72,10 @@ async function isUsed(backend: EngineBackend, network: Network): Promise<boolean
 function danglingOf(filters: Filters): boolean | undefined {
   const values = filters.get('dangling')
   if (values === undefined) return undefined
+  if (values.length > 1) throw new Fault('invalidArgument', 'got more than one value for filter key "dangling"')
   const [value = ''] = values
-  if (values.length === 1 && ['1', 'true'].includes(value)) return true
-  if (values.length === 1 && ['0', 'false'].includes(value)) return false
+  if (['1', 'true'].includes(value)) return true
+  if (['0', 'false'].includes(value)) return false
   throw new Fault('invalidArgument', `invalid value for filter 'dangling', must be "true" (or "1"), or "false" (or "0")`)
 }
 
