@@ -1,8 +1,8 @@
 /**
  * What podman's own suites need around them to run against an engine that is not podman: a `podman` made at run time that says
  * it to the docker CLI, and stand-ins for quay.io's images (the door on a TCP port is `podman-door.ts`). Nothing of the
- * suites is changed. `PODMAN_SUITE` names a checkout of containers/podman (its `test` folder is enough,
- * with the commit's id in a file `COMMIT`).
+ * suites is changed. `PODMAN_SUITE` names a checkout of containers/podman (its `test` folder is enough, with the commit's id in a
+ * file `COMMIT`).
  */
 import { spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -67,7 +67,7 @@ export async function emptyEngine(): Promise<void> {
   await docker('builder', 'prune', '-af')
 }
 
-/** Writes `podman` and `htpasswd` into the folder; answers the folder for PATH. */
+/** Writes `podman`, `htpasswd` and `jq` into the folder; answers the folder for PATH. */
 export function writePodman(folder: string): string {
   mkdirSync(folder, { recursive: true })
   const write = (name: string, text: string): void => {
@@ -75,10 +75,19 @@ export function writePodman(folder: string): string {
     chmodSync(join(folder, name), 0o755)
   }
   write('podman', podmanScript)
+  write('jq', jqScript)
   const bcrypt = resolve(import.meta.dirname, '../../node_modules/bcryptjs')
   write('htpasswd', `#!/bin/sh\n# htpasswd -Bbn USER PASSWORD\nexec ${process.execPath} -e 'const [,user,password]=process.argv;import("${bcrypt}/index.js").then((b)=>console.log(user+":"+(b.default??b).hashSync(password,4)))' "$2" "$3"\n`)
   return folder
 }
+
+/** jq before 1.7 knows no dot before a bracket within a path. */
+const jqScript = `#!/bin/bash
+words=()
+for word; do [[ $word == ?*.\\[* ]] && word=$(sed -E 's/([]A-Za-z_"])\\.\\[/\\1[/g' <<<"$word"); words+=("$word"); done
+export PATH=\${PATH#*:}
+exec jq "\${words[@]}"
+`
 
 /** podman's command line, as far as the suites use it for set-up, in the docker CLI's words. */
 const podmanScript = `#!/bin/bash

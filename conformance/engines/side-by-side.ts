@@ -31,9 +31,9 @@ export interface ForeignSuite {
   readonly cases: (engine: EngineName, folder: string) => Promise<readonly SuiteCase[]>
   /**
    * Where given, each failing case must have a reason: one of these, or that dockerd fails it with the same detail (the suite
-   * expects what Docker does not do).
+   * expects what Docker does not do). A case that dockerd passes needs one that says why Berth is right nevertheless.
    */
-  readonly reason?: (name: string) => string | undefined
+  readonly reason?: (name: string, dockerd: Verdict) => string | undefined
   /** Where true, no expectation is written down: Berth passes a case whose detail is dockerd's. */
   readonly dockerdIsRight?: boolean
 }
@@ -99,7 +99,7 @@ function record(suite: ForeignSuite, dockerd: CasesByName, found: CasesByName): 
     return { name, verdict: ours?.verdict ?? ('skipped' as const), dockerd: peer?.verdict ?? ('skipped' as const), ...(reason === undefined ? {} : { reason }) }
   })
   writeResult(suite.driver, { suite: suite.suite, commit: suite.commit, cases })
-  const behind = cases.filter((entry) => entry.dockerd === 'passed' && entry.verdict !== 'passed' && suite.isOutsideScope?.(entry.name) !== true && suite.reason?.(entry.name) === undefined)
+  const behind = cases.filter((entry) => entry.dockerd === 'passed' && entry.verdict !== 'passed' && suite.isOutsideScope?.(entry.name) !== true && entry.reason === undefined)
   const ahead = cases.filter((entry) => entry.dockerd !== 'passed' && entry.verdict === 'passed')
   console.log(`dockerd passes ${[...dockerd.values()].filter(({ verdict }) => verdict === 'passed').length} of ${dockerd.size}; Berth alone passes ${ahead.length}`)
   const detail = (cases: CasesByName, name: string): string => cases.get(name)?.detail ?? cases.get(name)?.verdict ?? 'did not run'
@@ -126,7 +126,7 @@ function complain(what: string, lines: readonly string[]): void {
 }
 
 function reasonFor(suite: ForeignSuite, name: string, dockerd: SuiteCase | undefined, berth: SuiteCase | undefined): string | undefined {
-  const known = suite.reason?.(name)
+  const known = suite.reason?.(name, dockerd?.verdict ?? 'skipped')
   if (known !== undefined) return known
   const same = dockerd?.verdict === 'failed' && berth?.verdict === 'failed' && dockerd.detail !== undefined && dockerd.detail === berth.detail
   return same ? `dockerd answers the same: ${berth.detail}` : undefined
