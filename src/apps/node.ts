@@ -1,7 +1,6 @@
 /** The node process: engine, registry, node agent, service proxy, cluster DNS. Wiring only. */
 import { join } from 'node:path'
 import { systemClock } from '#base/clock.ts'
-import { saveCompiledSoon } from '#base/compile-cache.ts'
 import { createLogger } from '#base/log.ts'
 import { systemRandom } from '#base/random.ts'
 import { EndpointSlice } from '#cluster/api/discovery/v1/endpoint-slice.ts'
@@ -24,6 +23,7 @@ import { resolveConfig } from './config/config.ts'
 import { clusterDomain, dnsAddress } from './config/addresses.ts'
 import { engineTable, podTable, serviceTable } from './config/names.ts'
 import { version } from './config/version.ts'
+import { settleSoon } from './lifecycle/settle.ts'
 import { untilTerminated } from './lifecycle/terminated.ts'
 import { listenTcp, listenUnix } from './node/listen.ts'
 import { nodeFacts, upstreamResolvers } from './node/node-facts.ts'
@@ -129,7 +129,7 @@ const agent = stack.use(
 )
 stack.use(await startKubeletServer({ agent, runtime, clock, log: log.child({ part: 'kubelet' }), port: config.kubeletPort, tls: { key: identity.key, certificate: identity.certificate, clientAuthority: identity.authority } }))
 log.info({ node: config.nodeName, kubelet: config.kubeletPort }, 'the node agent, the service proxy and cluster DNS are up')
-saveCompiledSoon(clock)
+settleSoon({ clock, log, trimMemory: () => kernel.trimMemory() })
 
 await terminated
 await stack.disposeAsync()

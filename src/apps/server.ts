@@ -1,7 +1,6 @@
 /** The server process: store, API server, controllers, scheduler. Wiring only. */
 import { join } from 'node:path'
 import { sleep, systemClock } from '#base/clock.ts'
-import { saveCompiledSoon } from '#base/compile-cache.ts'
 import { isFault } from '#base/fault.ts'
 import { createLogger } from '#base/log.ts'
 import { systemRandom } from '#base/random.ts'
@@ -16,6 +15,7 @@ import { openSqliteStore } from '#cluster/store/sqlite/store.ts'
 import { advertisedAddress, apiServiceAddress } from './config/addresses.ts'
 import { resolveConfig } from './config/config.ts'
 import { nodeCertificateName, nodeCertificateRequest } from './config/node-certificate.ts'
+import { settleSoon } from './lifecycle/settle.ts'
 import { untilTerminated } from './lifecycle/terminated.ts'
 
 const { config } = resolveConfig({}, process.env)
@@ -64,7 +64,7 @@ const controllers = new Controllers({
 })
 const scheduler = new Scheduler({ client: server.client, informers: controllers.informers, clock, random, log: log.child({ part: 'scheduler' }) })
 log.info({ api: server.addresses, advertised }, 'the server is up')
-saveCompiledSoon(clock)
+settleSoon({ clock, log })
 
 await terminated
 await tasks.close()

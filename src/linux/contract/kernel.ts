@@ -24,6 +24,8 @@ export interface Kernel {
   readonly seccomp: SeccompCompiler
   /** What this machine can do; looked up once. */
   probe(): Promise<KernelFacts>
+  /** Gives memory of this process that the C library holds unused back to the kernel. */
+  trimMemory(): Promise<void>
 }
 
 export interface KernelFacts {

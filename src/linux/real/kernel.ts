@@ -42,7 +42,7 @@ export async function openKernel(options: OpenKernelOptions = {}): Promise<Kerne
   const quick = new KernelThread('kernel-quick')
   const slow = new KernelThread('kernel-slow')
   const poller = new KernelPoller(clock)
-  const confined = new ConfinedWorkers(options.parallelJobs ?? 2)
+  const confined = new ConfinedWorkers(options.parallelJobs ?? 2, clock)
   const [mode] = await Promise.all([quick.call('cgroupMode'), poller.ready()])
   const processes = new KernelProcesses({ thread: quick, poller, clock })
   const move = new ExpectedMove(quick)
@@ -59,6 +59,7 @@ export async function openKernel(options: OpenKernelOptions = {}): Promise<Kerne
     confined,
     seccomp: { compile: async (profile) => Buffer.from(await slow.call('compileSeccomp', profile)) },
     probe: () => (facts ??= probe({ processes, cgroups })),
+    trimMemory: () => quick.call('trimMemory'),
     async [Symbol.asyncDispose]() {
       await move.ended()
       await confined[Symbol.asyncDispose]()

@@ -72,6 +72,9 @@ export const libc = {
   fsmount: bindSyscall<[fd: number, flags: number, attributes: number]>(432, ['int', 'unsigned int', 'unsigned int']),
 }
 
+/** malloc_trim(3), which only the GNU C library has. */
+export const mallocTrim = bindOptional<[pad: number]>('int malloc_trim(size_t pad)')
+
 /** posix_spawn(3) and its objects answer an error number instead of setting errno. */
 export const spawnCalls = {
   spawn: bind<[pid: Uint8Array, path: string, actions: Uint8Array, attributes: Uint8Array, argv: readonly (string | null)[], env: readonly (string | null)[]]>(

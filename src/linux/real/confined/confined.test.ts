@@ -1,14 +1,16 @@
 /** Confined jobs: nothing leads out of the root, bytes stream both ways, and the rest of the process sees its own root. */
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { after, before, test } from 'node:test'
+import { type Clock, sleep, systemClock } from '#base/clock.ts'
 import { isFault } from '#base/fault.ts'
 import type { Kernel } from '../../contract/kernel.ts'
 import { openKernel } from '../kernel.ts'
+import { ConfinedWorkers } from './confinedJobs.ts'
 import type { EscapeArgs } from './escape.job.ts'
 
 interface Answer {
@@ -86,4 +88,24 @@ test('a fault of the job, of its input, of its root and an abort reach the calle
   const running = confined.run(jail, job, {}, { input: endless, signal: controller.signal })
   controller.abort()
   await assert.rejects(running, (error) => isFault(error, 'canceled'))
+})
+
+test('a worker that waited for a job in vain ends, and the next job gets another', async () => {
+  const timers = new Set<() => void>()
+  const clock: Clock = {
+    ...systemClock,
+    after(_delayMs, fire) {
+      timers.add(fire)
+      const cancel = (): void => void timers.delete(fire)
+      return { cancel, [Symbol.dispose]: cancel }
+    },
+  }
+  const threads = (): number => readdirSync('/proc/self/task').length
+  await using workers = new ConfinedWorkers(1, clock)
+  await workers.run<EscapeArgs, Answer>(jail, job, {})
+  const before = threads()
+  for (const fire of [...timers]) fire()
+  assert.equal(timers.size, 0)
+  while (threads() >= before) await sleep(systemClock, 5)
+  await workers.run<EscapeArgs, Answer>(jail, job, {})
 })

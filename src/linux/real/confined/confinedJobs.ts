@@ -2,23 +2,32 @@
 import { Readable } from 'node:stream'
 import { Worker } from 'node:worker_threads'
 import { unreachable } from '#base/assert.ts'
+import type { Clock, Timer } from '#base/clock.ts'
 import { Fault } from '#base/fault.ts'
 import { Gate } from '#base/task.ts'
 import type { ConfinedJobs, JobOptions, RunningJob } from '../../contract/confined.ts'
 import { fromFaultMessage, toFaultMessage } from '../faultMessage.ts'
 import type { FromJob, ToJob } from './messages.ts'
 
-/** Idle workers kept for the next job; a worker takes some 30 ms to start. */
+/** Idle workers kept for the next job, and for how long: a worker takes some 30 ms to start and weighs some 9 MB. */
 const keptIdle = 1
+const keptIdleMs = 3000
+
+interface IdleWorker {
+  readonly worker: Worker
+  readonly timer: Timer
+}
 
 export class ConfinedWorkers implements ConfinedJobs, AsyncDisposable {
   readonly #gate: Gate
-  readonly #idle: Worker[] = []
+  readonly #clock: Clock
+  readonly #idle: IdleWorker[] = []
   readonly #all = new Set<Worker>()
   #closed = false
 
   /** `parallel` jobs run at a time; more wait their turn. */
-  constructor(parallel: number) {
+  constructor(parallel: number, clock: Clock) {
+    this.#clock = clock
     this.#gate = new Gate(parallel)
   }
 
@@ -54,21 +63,33 @@ export class ConfinedWorkers implements ConfinedJobs, AsyncDisposable {
   #take(): Worker {
     if (this.#closed) throw new Fault('canceled', 'the kernel room was closed')
     const idle = this.#idle.pop()
-    if (idle !== undefined) return idle
+    if (idle !== undefined) {
+      idle.timer.cancel()
+      return idle.worker
+    }
     const worker = new Worker(new URL('./worker.ts', import.meta.url), { name: 'confined', trackUnmanagedFds: false })
     this.#all.add(worker)
     worker.once('exit', () => {
       this.#all.delete(worker)
-      const at = this.#idle.indexOf(worker)
-      if (at >= 0) this.#idle.splice(at, 1)
+      this.#forget(worker)
     })
     return worker
   }
 
   #giveBack(worker: Worker, reusable: boolean): void {
     worker.unref()
-    if (reusable && !this.#closed && this.#idle.length < keptIdle) this.#idle.push(worker)
+    if (reusable && !this.#closed && this.#idle.length < keptIdle) this.#idle.push({ worker, timer: this.#clock.after(keptIdleMs, () => this.#end(worker), { background: true }) })
     else void worker.terminate()
+  }
+
+  #end(worker: Worker): void {
+    this.#forget(worker)
+    void worker.terminate()
+  }
+
+  #forget(worker: Worker): void {
+    const at = this.#idle.findIndex((idle) => idle.worker === worker)
+    if (at >= 0) this.#idle.splice(at, 1)[0]?.timer.cancel()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -9,6 +9,7 @@ import { bindBoth, dialTcp } from './dial.ts'
 import { sealExecutable } from './seal.ts'
 import { compileSeccomp } from './seccomp.ts'
 import { signalProcess, spawn } from './spawn.ts'
+import { trimMemory } from './trim.ts'
 
 export const operations = {
   mount,
@@ -53,6 +54,7 @@ export const operations = {
   bindBoth,
   compileSeccomp,
   sealExecutable,
+  trimMemory,
 }
 
 export type Operations = typeof operations
