@@ -124,8 +124,9 @@ function mountsOf(input: SpecInput): MountSpec[] {
   return [...mounts.filter(({ destination }) => !overridden.has(destination) && !(ownDev && destination.startsWith('/dev/'))), ...late.sort(parentsFirst)]
 }
 
+/** Those of one depth stay in the order in which they were named, ours first. */
 function parentsFirst(a: MountSpec, b: MountSpec): number {
-  return depth(a.destination) - depth(b.destination) || (a.destination < b.destination ? -1 : 1)
+  return depth(a.destination) - depth(b.destination)
 }
 
 function depth(path: string): number {
