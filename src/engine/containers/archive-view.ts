@@ -24,7 +24,8 @@ export async function archiveViewOf({ record, networkFiles }: Entry, path: strin
   if (options.writing && mount?.readonly === true) throw new Fault('permissionDenied', 'mounted volume is marked read-only')
   if (options.writing && mount === undefined && spec.security?.readonlyRootfs === true) throw new Fault('permissionDenied', 'container rootfs is marked read-only')
   if (isLive(lifecycle.status) && lifecycle.pid > 0) return { path, tree: { root: `/proc/${lifecycle.pid}/root` } }
-  const file = mount === undefined ? new Map(Object.entries({ '/etc/hosts': networkFiles.hosts, '/etc/hostname': networkFiles.hostname, '/etc/resolv.conf': networkFiles.resolvConf })).get(wanted) : undefined
+  // Theirs are mounted over a volume at /etc as well.
+  const file = mount?.target === wanted ? undefined : new Map(Object.entries({ '/etc/hosts': networkFiles.hosts, '/etc/hostname': networkFiles.hostname, '/etc/resolv.conf': networkFiles.resolvConf })).get(wanted)
   if (file !== undefined) {
     // Before its first start the container has them empty, as in Docker.
     await (await open(file, 'a')).close()

@@ -186,7 +186,7 @@ suite('the docker CLI against a real engine', { skip }, () => {
       await expect(['exec', 'web', 'cat', '/etc/copied'], { stdout: /bob:x:1000/ })
       await expect(['run', '--rm', '--network', 'container:web', 'bb:1', 'wget', '-q', '-O-', 'http://127.0.0.1/copied'], { stdout: /bob:x:1000/ })
       await expect(['rm', '-f', 'web'], {})
-      await docker('create', '--name', 'holds', '-v', '/data', '--tmpfs', '/scratch', 'bb:1', 'sleep', '1000')
+      await docker('create', '--name', 'holds', '-v', '/data', '-v', '/etc', '--tmpfs', '/scratch', 'bb:1', 'sleep', '1000')
       await expect(['cp', join(world.root, 'copied'), 'holds:/data/in-volume'], {})
       // The files that the engine makes are there before it is started, and as they were when it has ended.
       await expect(['cp', 'holds:/etc/resolv.conf', join(world.root, 'made')], {})
