@@ -31,7 +31,7 @@ export const imageCases: readonly CliCase[] = [
     name: 'images/save and load',
     lines: [
       'docker tag bb:1 second:1', 'docker save -o both.tar bb:1 second:1', 'docker image save --output one.tar bb', '! docker save -o x.tar nosuch', 'docker save bb:1 | tar -t | grep -c manifest.json', "tar -xOf both.tar manifest.json | grep -o 'RepoTags\":[^]]*'", 'docker rmi second:1', 'docker load -i both.tar', 'docker image load --quiet --input both.tar', 'docker load -q < both.tar',
-      '! docker load -i nosuch.tar', 'echo nonsense > bad.tar; ! docker load -i bad.tar', '! docker save -o /nosuch/dir/x.tar bb:1', 'docker images --format "{{.Repository}}:{{.Tag}} {{.ID}}"', '! docker load -i /dev/null',
+      '! docker load -i nosuch.tar', 'echo nonsense > bad.tar; ! docker load -i bad.tar', '! docker save -o /nosuch/dir/x.tar bb:1', 'docker images --format "{{.Repository}}:{{.Tag}} {{.ID}}" | sort', '! docker load -i /dev/null',
     ],
   },
   {

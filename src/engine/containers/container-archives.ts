@@ -1,23 +1,38 @@
 /** `docker cp` and `docker export`: paths of one container as tar archives, mounts included where the process would see them. */
 import { Fault } from '#base/fault.ts'
+import type { Logger } from '#base/log.ts'
+import type { Random } from '#base/random.ts'
 import type { ArchiveWrite } from '../contract/containers.ts'
 import type { PathStat, SnapshotArchives } from '../contract/snapshots.ts'
-import { archiveViewOf, missingPath } from './archive-view.ts'
+import type { VolumeMounts } from '../contract/volumes.ts'
+import { archiveViewOf, missingPath, type ArchiveView } from './archive-view.ts'
 import type { Entry } from './entry.ts'
 import { lookUpIdentity } from './identity.ts'
 import { isLive } from './lifecycle.ts'
 
-export class ContainerArchives {
-  readonly #snapshots: SnapshotArchives
+export interface ContainerArchivesOptions {
+  readonly snapshots: SnapshotArchives
+  readonly volumes: VolumeMounts
+  readonly random: Random
+  readonly log: Logger
+}
 
-  constructor(snapshots: SnapshotArchives) {
-    this.#snapshots = snapshots
+export class ContainerArchives {
+  readonly #options: ContainerArchivesOptions
+
+  constructor(options: ContainerArchivesOptions) {
+    this.#options = options
+  }
+
+  #view(entry: Entry, path: string, writing: boolean): Promise<ArchiveView> {
+    const { volumes, random } = this.#options
+    return archiveViewOf(entry, path, { writing, volumes, random })
   }
 
   async statPath(entry: Entry, path: string, ref: string): Promise<PathStat> {
     try {
-      const view = await archiveViewOf(entry, path, { writing: false })
-      return await this.#snapshots.statPath(entry.id, view.path, view)
+      await using view = await this.#view(entry, path, false)
+      return await this.#options.snapshots.statPath(entry.id, view.path, view)
     } catch (error) {
       throw missingPath(error, ref, path)
     }
@@ -25,8 +40,14 @@ export class ContainerArchives {
 
   async read(entry: Entry, path: string, { ref, ...options }: { readonly ref: string; readonly signal?: AbortSignal }): ReturnType<SnapshotArchives['readArchive']> {
     try {
-      const view = await archiveViewOf(entry, path, { writing: false })
-      return await this.#snapshots.readArchive(entry.id, view.path, { ...options, ...view })
+      await using held = new AsyncDisposableStack()
+      const view = held.use(await this.#view(entry, path, false))
+      const archive = await this.#options.snapshots.readArchive(entry.id, view.path, { ...options, ...view })
+      const looking = held.move()
+      archive.tar.once('close', () => {
+        looking.disposeAsync().catch((error: unknown) => this.#options.log.warn({ container: entry.id, error: String(error) }, 'could not let go of a volume that was read'))
+      })
+      return archive
     } catch (error) {
       throw missingPath(error, ref, path)
     }
@@ -35,15 +56,15 @@ export class ContainerArchives {
   async write(entry: Entry, path: string, tar: Parameters<SnapshotArchives['writeArchive']>[2], { ref, copyUidGid, ...options }: ArchiveWrite & { readonly ref: string }): Promise<void> {
     const owner = copyUidGid === true && entry.effective.user !== '' ? { owner: await ownerOf(entry) } : {}
     try {
-      const view = await archiveViewOf(entry, path, { writing: true })
-      await this.#snapshots.writeArchive(entry.id, view.path, tar, { ...options, ...owner, ...view })
+      await using view = await this.#view(entry, path, true)
+      await this.#options.snapshots.writeArchive(entry.id, view.path, tar, { ...options, ...owner, ...view })
     } catch (error) {
       throw missingPath(error, ref, path)
     }
   }
 
   exportRoot({ id }: Entry, options?: { readonly signal?: AbortSignal }): ReturnType<SnapshotArchives['exportRoot']> {
-    return this.#snapshots.exportRoot(id, options)
+    return this.#options.snapshots.exportRoot(id, options)
   }
 }
 

@@ -78,7 +78,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     this.#launcher = new Launcher({ ...options, paths: this.#paths, initPath: options.initPath, find: (ref) => this.#find(ref), entry: (id) => this.#entries.get(id) })
     this.#logs = new ContainerLogs({ ...options, paths: this.#paths })
     this.#insight = new Insight(options)
-    this.#archives = new ContainerArchives(options.snapshots)
+    this.#archives = new ContainerArchives(options)
     this.#execs = new ExecTable({ ...options, paths: this.#paths, entry: (id) => this.#entries.get(id) })
     this.#health = new HealthCare({
       clock: options.clock,

@@ -186,8 +186,16 @@ suite('the docker CLI against a real engine', { skip }, () => {
       await expect(['exec', 'web', 'cat', '/etc/copied'], { stdout: /bob:x:1000/ })
       await expect(['run', '--rm', '--network', 'container:web', 'bb:1', 'wget', '-q', '-O-', 'http://127.0.0.1/copied'], { stdout: /bob:x:1000/ })
       await expect(['rm', '-f', 'web'], {})
-      await docker('create', '--name', 'holds', '-v', '/data', '-v', '/etc', '--tmpfs', '/scratch', 'bb:1', 'sleep', '1000')
+      const there = join(world.root, 'there')
+      mkdirSync(there, { recursive: true })
+      await docker('volume', 'create', '-o', 'type=none', '-o', 'o=bind', '-o', `device=${there}`, 'bound')
+      await docker('create', '--name', 'holds', '-v', '/data', '-v', '/etc', '-v', 'bound:/bound', '--tmpfs', '/scratch', 'bb:1', 'sleep', '1000')
       await expect(['cp', join(world.root, 'copied'), 'holds:/data/in-volume'], {})
+      // A volume with options is mounted for whoever looks into a container that does not run.
+      await expect(['cp', join(world.root, 'copied'), 'holds:/bound/copied'], {})
+      assert.match(readFileSync(join(there, 'copied'), 'utf8'), /bob:x:1000/)
+      await expect(['cp', 'holds:/bound/copied', join(world.root, 'made')], {})
+      assert.match(readFileSync(join(world.root, 'made'), 'utf8'), /bob:x:1000/)
       // The files that the engine makes are there before it is started, and as they were when it has ended.
       await expect(['cp', 'holds:/etc/resolv.conf', join(world.root, 'made')], {})
       assert.equal(readFileSync(join(world.root, 'made'), 'utf8'), '')
@@ -199,6 +207,7 @@ suite('the docker CLI against a real engine', { skip }, () => {
       await expect(['cp', 'holds:/etc/hostname', join(world.root, 'made')], {})
       assert.equal(readFileSync(join(world.root, 'made'), 'utf8'), hostname)
       await expect(['rm', '-f', '-v', 'holds'], {})
+      await expect(['volume', 'rm', 'bound'], { stdout: 'bound\n' })
     })
 
     test(`${client}: images are tagged, saved, loaded, committed and removed`, async () => {
