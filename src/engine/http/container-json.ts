@@ -273,7 +273,7 @@ function networksJson(container: Container, { minorVersion, networkIds }: Networ
   const late = { ...(minorVersion >= 44 ? { DNSNames: null } : {}), ...(minorVersion >= 48 ? { GwPriority: 0 } : {}) }
   if (wanted.mode === 'host' || wanted.mode === 'none') {
     const networkId = hasJoined(container, wanted.mode, networkIds) ? (networkIds.get(wanted.mode) ?? '') : ''
-    return { [wanted.mode]: { IPAMConfig: null, Links: null, Aliases: null, ...noEndpoint, NetworkID: networkId, EndpointID: plainEndpointId(container, networkId), DriverOpts: null, ...late } }
+    return { [wanted.mode]: { IPAMConfig: null, Links: null, Aliases: null, NetworkID: networkId, ...noEndpoint, EndpointID: plainEndpointId(container, networkId), DriverOpts: null, ...late } }
   }
   if (wanted.mode !== 'networks') return {}
   const networks: Record<string, object> = {}
@@ -288,8 +288,8 @@ function networksJson(container: Container, { minorVersion, networkIds }: Networ
       IPAMConfig: spec?.ipamConfig ?? null,
       Links: spec?.links ?? null,
       Aliases: userDefined ? aliasesJson(container, { aliases, hasJoined: joined || spec?.connectedLater === true, minorVersion }) : (aliases ?? null),
-      ...(endpoint === undefined ? { ...noEndpoint, MacAddress: minorVersion >= 44 && !joined ? (spec?.macAddress ?? '') : '' } : endpointFields(endpoint)),
       NetworkID: endpoint?.networkId ?? (joined && spec?.connectedLater !== true ? (networkIds.get(name) ?? '') : ''),
+      ...(endpoint === undefined ? { ...noEndpoint, MacAddress: minorVersion >= 44 && !joined ? (spec?.macAddress ?? '') : '' } : endpointFields(endpoint)),
       DriverOpts: spec?.driverOptions ?? null,
       ...(minorVersion >= 44 ? { DNSNames: userDefined ? [...new Set([container.name, ...(aliases ?? []), shortId, container.effective.hostname])] : null } : {}),
       ...(minorVersion >= 48 ? { GwPriority: spec?.gatewayPriority ?? 0 } : {}),
