@@ -7,6 +7,7 @@
  */
 import { mkdir, readdir, rm, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Readable } from 'node:stream'
 import type { Clock } from '#base/clock.ts'
 import { rfc3339Nano } from '#base/clock.ts'
 import { Fault, isFault } from '#base/fault.ts'
@@ -16,8 +17,8 @@ import { Gate, KeyedSerial } from '#base/task.ts'
 import type { Mounts } from '#linux/contract/mounts.ts'
 import type { Processes } from '#linux/contract/processes.ts'
 import type { ContainerDefaults, Image, ImageBuilderStore, ImageConfig, ImageLister, ImageResolver, ImageTagger, ImageTransfer } from '../contract/images.ts'
-import type { SnapshotCommitter, SnapshotMounter, SnapshotReader } from '../contract/snapshots.ts'
-import type { BuildCacheEntry, BuildPruneOptions, BuildRequest, ImageBuilder } from '../http/backend.ts'
+import type { SnapshotArchives, SnapshotCommitter, SnapshotMounter, SnapshotReader } from '../contract/snapshots.ts'
+import type { BuildCacheEntry, BuildPruneOptions, BuildRequest, BuiltRoot, ImageBuilder } from '../http/backend.ts'
 import { chainIdsOf } from '../snapshots/chain.ts'
 import { cacheKey, type BuildCache } from './cache.ts'
 import { decompressed } from './decompress.ts'
@@ -33,7 +34,7 @@ import { fromBytePath, toBytePath, type FileTree } from './tree.ts'
 
 export interface BuilderOptions extends CommandRunnerOptions {
   readonly images: ImageResolver & ImageLister & Pick<ImageTagger, 'tag'> & Pick<ImageTransfer, 'pull'> & ImageBuilderStore & LayerCollector
-  readonly snapshots: SnapshotReader & SnapshotMounter & Pick<SnapshotCommitter, 'diff' | 'commit'>
+  readonly snapshots: SnapshotReader & SnapshotMounter & Pick<SnapshotCommitter, 'diff' | 'commit'> & Pick<SnapshotArchives, 'exportRoot'>
   readonly processes: Processes
   readonly mounts: Mounts
   readonly clock: Clock
@@ -130,7 +131,14 @@ export class Builder implements ImageBuilder {
       const plan = planStages(dockerfile, this.#planOptions(request))
       const cacheSources = await this.#cacheSources(request.cacheFrom)
       const shared: BuildShared = { id, folder, request, plan, spool, context, signal, options: this.#options, cache: this.cache, cacheSources, lease, steps: this.#steps, keys: this.#keys }
-      const image = await this.#buildPlan(shared, failed)
+      const state = await this.#buildPlan(shared, failed)
+      if (request.output !== undefined) {
+        await this.#handOver(shared, state, request.output)
+        return { imageId: '' }
+      }
+      const image = await this.#storeImage(shared, state)
+      request.onMessage({ kind: 'imageId', id: image.id })
+      request.onMessage({ kind: 'stream', text: `Successfully built ${shortId(image.id)}\n`, note: 'other' })
       for (const tag of request.tags) {
         await this.#options.images.tag(image.id, tag)
         request.onMessage({ kind: 'stream', text: `Successfully tagged ${tag}\n`, note: 'other' })
@@ -214,7 +222,7 @@ export class Builder implements ImageBuilder {
   }
 
   /** Runs the needed stages side by side; the first failure stops the others, and all have ended when it is told. */
-  async #buildPlan(shared: BuildShared, failed: AbortController): Promise<Image> {
+  async #buildPlan(shared: BuildShared, failed: AbortController): Promise<StageState> {
     const { plan, request } = shared
     for (const warning of plan.warnings) request.onMessage({ kind: 'stream', text: `[Warning] ${warning}\n` })
     const output = new OrderedOutput(request.onMessage)
@@ -242,10 +250,23 @@ export class Builder implements ImageBuilder {
     if (firstError !== undefined) throw firstError
     const state = await (results.get(plan.target.index) ?? Promise.reject(new Fault('internal', 'the target was not built')))
     warnUnusedArgs(request, plan)
-    const image = await this.#storeImage(shared, state)
-    request.onMessage({ kind: 'imageId', id: image.id })
-    request.onMessage({ kind: 'stream', text: `Successfully built ${shortId(image.id)}\n`, note: 'other' })
-    return image
+    return state
+  }
+
+  async #handOver({ id, spool, signal }: BuildShared, { chainId }: StageState, output: (built: BuiltRoot) => Promise<void>): Promise<void> {
+    const { snapshots } = this.#options
+    const key = `build-${id}-output`
+    await snapshots.prepare(key, chainId)
+    try {
+      const tar = (): Promise<Readable> => snapshots.exportRoot(key, { signal })
+      const files: BuiltRoot['files'] = async () => {
+        const tree = await spool.addArchive(await tar(), signal)
+        return { entries: tree.childrenOf('').flatMap((path) => [...tree.walk(path)]), content: (entry) => spool.content(entry) }
+      }
+      await output({ tar, files })
+    } finally {
+      await snapshots.remove(key)
+    }
   }
 
   /** The same layers and configuration give the same image as before, its times included. */

@@ -4,6 +4,7 @@
 import type { Duplex, Readable } from 'node:stream'
 import type { Clock } from '#base/clock.ts'
 import type { Logger } from '#base/log.ts'
+import type { TreeEntry } from '../build/tree.ts'
 import type { Containers } from '../contract/containers.ts'
 import type { Events } from '../contract/events.ts'
 import type { ContainerDefaults, Images, RegistryAuth } from '../contract/images.ts'
@@ -135,10 +136,19 @@ export interface BuildRequest {
   readonly cpuPeriodUs: number | undefined
   readonly cpusetCpus: string | undefined
   readonly ulimits: readonly { readonly name: string; readonly soft: number; readonly hard: number }[]
+  /** Takes what was built, which becomes no image then; undefined: it becomes one. */
+  readonly output?: (built: BuiltRoot) => Promise<void>
   /** For FROM. `host` is a registry's, or `https://index.docker.io/v1/`. */
   readonly credentials: (host: string) => Promise<RegistryAuth | undefined>
   readonly onMessage: (message: BuildMessage) => void
   readonly signal: AbortSignal
+}
+
+/** The root file system of the target stage, for as long as the output takes. */
+export interface BuiltRoot {
+  tar(): Promise<Readable>
+  /** Parents first, in the order of their paths; the root itself is not among them. */
+  files(): Promise<{ readonly entries: Iterable<TreeEntry>; readonly content: (entry: TreeEntry) => Readable }>
 }
 
 /** `RUN --mount=type=secret` and `type=ssh`: what stays on the client's machine and out of the image. */

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { chmodSync, closeSync, existsSync, linkSync, mkdirSync, mkdtempSync, openSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, closeSync, existsSync, linkSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, readlinkSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
@@ -135,6 +135,23 @@ suite('builds with a session', { skip }, () => {
     } finally {
       agent.close()
     }
+  })
+
+  test('the result goes into a folder or an archive of the client', async () => {
+    const dockerfile = 'FROM bb:1 AS b\nRUN mkdir -p /out/deep && echo one > /out/deep/one && ln /out/deep/one /out/two && ln -s deep/one /out/link && : > /out/empty && head -c 3000000 /dev/zero > /out/large && chmod 4750 /out/two\nFROM scratch\nCOPY --from=b /out /\n'
+    const target = join(real.root, 'result')
+    await built(['--output', target, '-'], { stdin: dockerfile })
+    assert.deepEqual(readdirSync(target).toSorted(), ['deep', 'empty', 'large', 'link', 'two'])
+    assert.equal(readFileSync(join(target, 'deep/one'), 'utf8'), 'one\n')
+    assert.equal(readlinkSync(join(target, 'link')), 'deep/one')
+    assert.equal(statSync(join(target, 'two')).mode & 0o7777, 0o4750)
+    assert.equal(statSync(join(target, 'two')).ino, statSync(join(target, 'deep/one')).ino)
+    assert.deepEqual([statSync(join(target, 'large')).size, statSync(join(target, 'empty')).size], [3_000_000, 0])
+    await built(['--output', `type=tar,dest=${join(real.root, 'result.tar')}`, '-'], { stdin: dockerfile })
+    const listed = await real.kernel.processes.run(['tar', '-tf', join(real.root, 'result.tar')])
+    assert.deepEqual(listed.stdout.toString().trim().split('\n').map((name) => name.replace(/^\.?\//, '')).filter((name) => name !== '').toSorted(), ['deep/', 'deep/one', 'empty', 'large', 'link', 'two'])
+    const odd = await docker(['build', '--progress', 'plain', '--output', 'type=odd', '-'], { stdin: dockerfile })
+    assert.match(odd.stderr, /output of type 'odd' is not supported/)
   })
 
   test('a failing command, a Dockerfile that is not there and a session that never comes are told', async () => {

@@ -4,6 +4,7 @@ import { Fault } from '#base/fault.ts'
 import { readTar } from '#oci/layer/reader.ts'
 import type { Session } from '../session/sessions.ts'
 import type { BuildRequest } from './backend.ts'
+import type { JsonInput } from './json-input.ts'
 
 export type BuildSource = Pick<BuildRequest, 'context' | 'definition' | 'credentials' | 'loans'>
 
@@ -32,6 +33,18 @@ export function lentBy(session: Session, signal: AbortSignal): Pick<BuildRequest
       forwardAgent: (id, connection) => session.forwardAgent(id, connection, signal),
     },
   }
+}
+
+/** Where the result goes, as `outputs` names it; undefined: it becomes an image here. */
+export function outputTo(session: Session | undefined, outputs: readonly JsonInput[], signal: AbortSignal): BuildRequest['output'] {
+  const [output, ...more] = outputs
+  if (output === undefined) return undefined
+  if (more.length > 0) throw new Fault('invalidArgument', 'multiple outputs currently unsupported')
+  const type = output.string('Type') ?? ''
+  if (type === 'image' || type === 'docker' || type === 'moby') return undefined
+  if (type !== 'local' && type !== 'tar') throw new Fault('invalidArgument', `output of type '${type}' is not supported; expected local or tar`)
+  if (session === undefined) throw new Fault('invalidArgument', `output of type '${type}' needs the client's session`)
+  return (built) => (type === 'local' ? session.sendFiles(built, signal) : session.sendTar(built, signal))
 }
 
 /** Small files of a tar by their path. */

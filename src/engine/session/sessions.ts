@@ -9,8 +9,10 @@ import { Fault, isFault } from '#base/fault.ts'
 import { callOnce, openCall, type CallOptions, type GrpcCall } from '#base/grpc.ts'
 import { protoFields, ProtoWriter } from '#base/proto-wire.ts'
 import type { RegistryAuth } from '../contract/images.ts'
+import type { BuiltRoot } from '../http/backend.ts'
 import { receiveTar } from './receive-files.ts'
 import { Rendezvous } from './rendezvous.ts'
+import { sendFiles } from './send-files.ts'
 
 export interface SessionOffer {
   readonly id: string
@@ -20,6 +22,8 @@ export interface SessionOffer {
 
 /** Bytes that may be under way to us. */
 const windowBytes = 4 << 20
+
+const fileSend = '/moby.filesync.v1.FileSend/DiffCopy'
 
 export class Sessions {
   readonly #sessions: Rendezvous<Session>
@@ -118,10 +122,22 @@ export class Session {
     yield* receiveTar(this.#call('/moby.filesync.v1.FileSync/DiffCopy', { metadata, signal }))
   }
 
-  /** An archive that the client has on its input. */
-  async *upload(path: string, signal: AbortSignal): AsyncGenerator<Buffer> {
-    const call = this.#call('/moby.upload.v1.Upload/Pull', { metadata: { urlpath: path }, signal })
-    for await (const message of call.receive()) for (const { number, bytes } of protoFields(message)) if (number === 1) yield bytes
+  /** What was built, into the client's folder. */
+  async sendFiles(built: BuiltRoot, signal: AbortSignal): Promise<void> {
+    await sendFiles(this.#call(fileSend, { signal }), await built.files())
+  }
+
+  /** What was built, as a tar into the client's file. */
+  async sendTar(built: BuiltRoot, signal: AbortSignal): Promise<void> {
+    const call = this.#call(fileSend, { signal })
+    for await (const chunk of await built.tar()) {
+      const message = new ProtoWriter()
+      message.bytes(1, Buffer.from(chunk))
+      await call.send(message.finish())
+    }
+    call.end()
+    // Over when the client has written all of it; it says nothing but that.
+    for await (const message of call.receive()) if (message.length > 0) throw new Fault('internal', 'the client answered an archive with a message')
   }
 
   /** Undefined: the client has none for that registry. */

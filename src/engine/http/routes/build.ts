@@ -12,7 +12,7 @@ import type { Exchange, Handler } from '../exchange.ts'
 import { JsonInput, queryBoolean, queryNumber } from '../json-input.ts'
 import { ProgressStream } from '../progress.ts'
 import { authsHeader } from '../registry-auth.ts'
-import { lentBy, sourceOfSession, type BuildSource } from '../session-build.ts'
+import { lentBy, outputTo, sourceOfSession, type BuildSource } from '../session-build.ts'
 import { pruneOptionsOf } from './build-prune.ts'
 
 function mapParameter(query: URLSearchParams, name: string): Record<string, string | null> {
@@ -57,8 +57,12 @@ async function requestOf(exchange: Exchange, signal: AbortSignal, onMessage: (me
   // Refused before a byte of the answer is written.
   if (platform !== undefined) parsePlatform(platform)
   const dockerfile = query.get('dockerfile') || 'Dockerfile'
+  const outputs = query.get('outputs')
+  const sessionId = query.get('session') ?? ''
+  const output = outputs ? outputTo(sessionId === '' ? undefined : await exchange.backend.sessions.get(sessionId), JsonInput.of({ list: parseJson(outputs, "query parameter 'outputs'") }, '').objects('list'), signal) : undefined
   return {
     ...(await sourceOf(exchange, dockerfile, signal)),
+    ...(output === undefined ? {} : { output }),
     dockerfile,
     tags: query.getAll('t').filter((tag) => tag !== ''),
     buildArgs: mapParameter(query, 'buildargs'),
