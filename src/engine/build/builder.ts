@@ -7,7 +7,6 @@
  */
 import { mkdir, readdir, rm, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Readable } from 'node:stream'
 import type { Clock } from '#base/clock.ts'
 import { rfc3339Nano } from '#base/clock.ts'
 import { Fault, isFault } from '#base/fault.ts'
@@ -253,18 +252,22 @@ export class Builder implements ImageBuilder {
     return state
   }
 
-  async #handOver({ id, spool, signal }: BuildShared, { chainId }: StageState, output: (built: BuiltRoot) => Promise<void>): Promise<void> {
+  async #handOver({ id, folder, spool, signal }: BuildShared, { chainId }: StageState, output: (built: BuiltRoot) => Promise<void>): Promise<void> {
     const { snapshots } = this.#options
     const key = `build-${id}-output`
+    const root = join(folder, 'output')
     await snapshots.prepare(key, chainId)
     try {
-      const tar = (): Promise<Readable> => snapshots.exportRoot(key, { signal })
       const files: BuiltRoot['files'] = async () => {
-        const tree = await spool.addArchive(await tar(), signal)
-        return { entries: tree.childrenOf('').flatMap((path) => [...tree.walk(path)]), content: (entry) => spool.content(entry) }
+        await mkdir(root)
+        await snapshots.mount(key, root, { readonly: true })
+        const [selected] = await spool.addFromRoot(root, ['/'], signal)
+        const [, ...entries] = selected?.[0]?.entries ?? []
+        return { entries, content: (entry) => spool.content(entry) }
       }
-      await output({ tar, files })
+      await output({ tar: () => snapshots.exportRoot(key, { signal }), files })
     } finally {
+      await snapshots.unmount(root)
       await snapshots.remove(key)
     }
   }

@@ -12,7 +12,7 @@ export type BuildSource = Pick<BuildRequest, 'context' | 'definition' | 'credent
 const maxTextBytes = 16 << 20
 
 /** The client's folders `dockerfile` and `context`. */
-export async function sourceOfSession(session: Session, dockerfile: string, signal: AbortSignal): Promise<BuildSource> {
+export async function sourceOfSession(session: Session, dockerfile: string, signal: AbortSignal): Promise<Pick<BuildSource, 'context' | 'definition'>> {
   const names = [dockerfile, `${dockerfile}.dockerignore`]
   const texts = await textsOf(session.files({ folder: 'dockerfile', include: names }, signal))
   const definition = texts.get(dockerfile)
@@ -20,7 +20,7 @@ export async function sourceOfSession(session: Session, dockerfile: string, sign
   if (definition.trim() === '') throw new Fault('invalidArgument', `the Dockerfile (${dockerfile}) cannot be empty`)
   const ignore = texts.get(`${dockerfile}.dockerignore`) ?? (await textsOf(session.files({ folder: 'context', include: ['.dockerignore'] }, signal))).get('.dockerignore') ?? ''
   const context = Readable.from(session.files({ folder: 'context', exclude: patternsOf(ignore) }, signal), { objectMode: false })
-  return { context, definition, ...lentBy(session, signal) }
+  return { context, definition }
 }
 
 /** What any build with a session has of it, whatever its context. */

@@ -39,6 +39,8 @@ export class Sessions {
   async serve(socket: Duplex, offer: SessionOffer): Promise<void> {
     const session = new Session(socket, offer)
     try {
+      // Clients miss an end that comes before they serve: docker 20.10 then serves for ever.
+      await Promise.race([session.ready, session.ended])
       using shown = this.#sessions.show(offer.id, session)
       await session.ended
       void shown
@@ -96,6 +98,8 @@ export interface FileSelection {
 }
 
 export class Session {
+  /** The client has begun to serve. */
+  readonly ready: Promise<void>
   readonly ended: Promise<void>
   readonly #http: ClientHttp2Session
   readonly #offer: SessionOffer
@@ -104,6 +108,7 @@ export class Session {
     this.#offer = offer
     this.#http = connect('http://session', { createConnection: () => socket, settings: { enablePush: false, initialWindowSize: windowBytes } })
     this.#http.on('connect', () => this.#http.setLocalWindowSize(windowBytes))
+    this.ready = new Promise((done) => this.#http.once('remoteSettings', () => done()))
     this.ended = new Promise((done) => {
       this.#http.once('close', () => done())
       socket.once('close', () => this.#http.destroy())

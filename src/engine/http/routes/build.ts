@@ -8,6 +8,7 @@ import { parseJson } from '#base/json.ts'
 import { parsePlatform } from '#oci/platform.ts'
 import type { BuildMessage, BuildRequest } from '../backend.ts'
 import { BuildTrace } from '../build-trace.ts'
+import type { Session } from '../../session/sessions.ts'
 import type { Exchange, Handler } from '../exchange.ts'
 import { JsonInput, queryBoolean, queryNumber } from '../json-input.ts'
 import { ProgressStream } from '../progress.ts'
@@ -33,23 +34,30 @@ function listParameter(query: URLSearchParams, name: string): string[] {
 /** How the client's request begins that only sends a build's context (moby `api/server/backend/build`). */
 const uploadPrefix = 'upload-request:'
 
-async function sourceOf({ query, req, backend }: Exchange, dockerfile: string, signal: AbortSignal): Promise<BuildSource> {
+interface BuildPlace {
+  /** The client's, where it has one. */
+  readonly session: Session | undefined
+  readonly dockerfile: string
+  readonly signal: AbortSignal
+}
+
+async function sourceOf({ query, req, backend }: Exchange, { session, dockerfile, signal }: BuildPlace): Promise<BuildSource> {
   const auths = authsHeader(req.headers['x-registry-config'])
-  const credentials: BuildRequest['credentials'] = async (host) => auths[host]
-  const [remote, sessionId] = [query.get('remote') ?? '', query.get('session') ?? '']
-  switch (remote) {
+  const lent = session === undefined ? { credentials: async (host: string) => auths[host] } : lentBy(session, signal)
+  switch (query.get('remote') ?? '') {
     case 'client-session':
-      return sourceOfSession(await backend.sessions.get(sessionId), dockerfile, signal)
+      if (session === undefined) throw new Fault('invalidArgument', 'the build names no session to take its context from')
+      return { ...(await sourceOfSession(session, dockerfile, signal)), ...lent }
     case 'upload-request':
-      return { context: await backend.sessions.takeUpload(query.get('buildid') ?? ''), ...lentBy(await backend.sessions.get(sessionId), signal) }
+      return { context: await backend.sessions.takeUpload(query.get('buildid') ?? ''), ...lent }
     case '':
-      return { context: req, credentials }
+      return { context: req, ...lent }
     default:
       throw new Fault('unimplemented', 'remote build contexts are not supported: send the context as an archive')
   }
 }
 
-async function requestOf(exchange: Exchange, signal: AbortSignal, onMessage: (message: BuildMessage) => void): Promise<BuildRequest> {
+async function requestOf(exchange: Exchange, session: Session | undefined, signal: AbortSignal, onMessage: (message: BuildMessage) => void): Promise<BuildRequest> {
   const { query } = exchange
   if (query.has('securityopt')) throw new Fault('invalidArgument', 'security options are not supported on linux')
   const ulimits = query.get('ulimits')
@@ -58,10 +66,9 @@ async function requestOf(exchange: Exchange, signal: AbortSignal, onMessage: (me
   if (platform !== undefined) parsePlatform(platform)
   const dockerfile = query.get('dockerfile') || 'Dockerfile'
   const outputs = query.get('outputs')
-  const sessionId = query.get('session') ?? ''
-  const output = outputs ? outputTo(sessionId === '' ? undefined : await exchange.backend.sessions.get(sessionId), JsonInput.of({ list: parseJson(outputs, "query parameter 'outputs'") }, '').objects('list'), signal) : undefined
+  const output = outputs ? outputTo(session, JsonInput.of({ list: parseJson(outputs, "query parameter 'outputs'") }, '').objects('list'), signal) : undefined
   return {
-    ...(await sourceOf(exchange, dockerfile, signal)),
+    ...(await sourceOf(exchange, { session, dockerfile, signal })),
     ...(output === undefined ? {} : { output }),
     dockerfile,
     tags: query.getAll('t').filter((tag) => tag !== ''),
@@ -117,7 +124,10 @@ async function build(exchange: Exchange): Promise<void> {
   }
   using running = sessions.running(buildId)
   try {
-    await builder.build(await requestOf(exchange, AbortSignal.any([exchange.signal, running.signal]), tell))
+    const sessionId = query.get('session') ?? ''
+    // Before anything can be refused: a client that hears of the end first never ends its session.
+    const session = sessionId === '' ? undefined : await sessions.get(sessionId)
+    await builder.build(await requestOf(exchange, session, AbortSignal.any([exchange.signal, running.signal]), tell))
   } catch (error) {
     trace?.end(asFault(error).message)
     out.fail(error)
