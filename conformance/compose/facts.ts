@@ -101,7 +101,8 @@ export function steady(text: string): string {
     .replace(/ +$/gm, '')
     .replace(/^((?:Attaching to|Going to remove) )(.*)$/gm, (_line, words: string, names: string) => `${words}${names.split(', ').sort().join(', ')}`)
     // dockerd makes a container for every step of a build, and steps of the labels that the request gives; we make neither.
-    .replace(/^(Removing intermediate container| *---> Running in) ID\n?/gm, '')
+    // 20.10 says of its end what later ones, and Berth, say in other words.
+    .replace(/^(Removing intermediate container| *---> (Running in|Removed intermediate container)) ID\n?/gm, '')
     .replace(/(Sending build context to Docker daemon) .*/g, '$1')
     .replace(/^Step \d+\/\d+ : LABEL (built\.by|com\.docker\.compose\.image\.builder)=.*\n?/gm, '')
     .replace(/^Step \d+\/\d+ /gm, 'Step ')
