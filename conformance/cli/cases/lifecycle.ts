@@ -129,4 +129,10 @@ export const lifecycleCases: readonly CliCase[] = [
     name: 'lifecycle/inspect of a container that ran',
     lines: ['docker run --name c1 bb:1 echo hi', 'docker inspect c1', 'docker container inspect -s -f "{{.SizeRootFs}}" c1', 'docker inspect --size --type container --format "{{.Name}}" c1', '! docker inspect --type image c1', '! docker inspect nosuch', '! docker inspect c1 bb:1 nosuch -f "{{.Id}}"', '! docker container inspect nosuch', '! docker inspect -f "{{.Nope}}" c1', '! docker inspect --type odd c1'],
   },
+  {
+    name: 'lifecycle/memory runs out and the container lives',
+    lines: [
+      'docker run -d --name c1 --memory 16m bb:1 sh -c "dd if=/dev/zero of=/dev/null bs=64M count=1; echo lived; read x; sleep 100" >/dev/null', "eventually sh -c 'docker inspect -f {{.State.OOMKilled}} c1 | grep true'", "docker inspect -f '{{.State.OOMKilled}} {{.State.Status}}' c1", 'docker kill c1', "docker events --since 1h --until $(($(date +%s) + 1)) --filter container=c1 --filter event=oom --filter event=die --format '{{.Action}}'", "docker inspect -f '{{.State.OOMKilled}} {{.State.ExitCode}}' c1", 'docker start c1 >/dev/null', 'docker run --name c2 --memory 16m bb:1 dd if=/dev/zero of=/dev/null bs=64M count=1; echo $?', "docker events --since 1h --until $(($(date +%s) + 1)) --filter container=c2 --filter event=oom --filter event=die --format '{{.Action}}'", "docker inspect -f '{{.State.OOMKilled}} {{.State.ExitCode}}' c2",
+    ],
+  },
 ]

@@ -144,6 +144,7 @@ export function fakeRuntime(clock: Clock = systemClock): FakeRuntime {
       requireProgram(request.process)
       return { ...fakeExec(request), resize: async (size) => void execSizes.push(size) }
     },
+    onOom: () => ({ [Symbol.dispose]: () => undefined }),
     onExit(listener) {
       listeners.add(listener)
       return { [Symbol.dispose]: () => listeners.delete(listener) }

@@ -31,10 +31,18 @@ function words(effect: Effect): string {
 }
 
 const started: Command = { kind: 'started', pid: 7 }
-const exited = (exitCode: number): Command => ({ kind: 'exited', exitCode, oomKilled: false, finishedAtNs: 0n })
+const exited = (exitCode: number): Extract<Command, { kind: 'exited' }> => ({ kind: 'exited', exitCode, oomKilled: false, finishedAtNs: 0n })
 
 test('a container that runs and ends is cleaned up before anyone is told that it no longer runs', () => {
   assert.deepEqual(play([{ kind: 'start' }, started, exited(3)]).story, ['start → created: launch', 'started → running: tell start', 'exited → exited: tell die, cleanUp, settle 3'])
+})
+
+test('memory that runs out is told once per kill, and is remembered to the end of the run', () => {
+  const { story, state } = play([{ kind: 'start' }, started, { kind: 'oom' }, { kind: 'oom' }, { ...exited(0), oomKilled: true }, { kind: 'oom' }])
+  assert.deepEqual(story.slice(2), ['oom → running: tell oom', 'oom → running: tell oom', 'exited → exited: tell die, cleanUp, settle 0', 'oom → exited: '])
+  assert.equal(state.oomKilled, true)
+  assert.equal(play([{ kind: 'start' }, started, { ...exited(137), oomKilled: true }]).story.at(-1), 'exited → exited: tell oom, tell die, cleanUp, settle 137')
+  assert.equal(play([{ kind: 'start' }, started, { kind: 'oom' }, exited(1), { kind: 'start' }, started]).state.oomKilled, false)
 })
 
 test('--rm removes after the exit, and after a start that failed', () => {

@@ -49,6 +49,8 @@ export type Command =
   | { readonly kind: 'start' }
   | { readonly kind: 'started'; readonly pid: number }
   | { readonly kind: 'startFailed'; readonly exitCode: number; readonly error: string }
+  /** The kernel killed a process of its for want of memory. */
+  | { readonly kind: 'oom' }
   | { readonly kind: 'exited'; readonly exitCode: number; readonly oomKilled: boolean; readonly finishedAtNs: bigint }
   /** The signal is sent by the caller; this notes that the exit is wanted. */
   | { readonly kind: 'stopWanted'; readonly forRestart: boolean }
@@ -105,6 +107,8 @@ export function step(state: Lifecycle, command: Command, now: Now): Stepped {
       }
     case 'startFailed':
       return onStartFailed(state, command, now)
+    case 'oom':
+      return isLive(state.status) ? { state: { ...state, oomKilled: true }, effects: [{ kind: 'publish', action: 'oom' }] } : { state, effects: [] }
     case 'exited':
       return onExited(state, command, now)
     case 'stopWanted':
@@ -173,10 +177,11 @@ function onStartFailed(state: Lifecycle, command: { readonly exitCode: number; r
 
 function onExited(state: Lifecycle, command: { readonly exitCode: number; readonly oomKilled: boolean; readonly finishedAtNs: bigint }, now: Now): Stepped {
   if (!isLive(state.status)) return { state, effects: [] }
-  const { exitCode, oomKilled, finishedAtNs } = command
+  const { exitCode, finishedAtNs } = command
+  const oomKilled = state.oomKilled || command.oomKilled
   const exited: Lifecycle = { ...state, status: 'exited', pid: 0, exitCode, oomKilled, finishedAtNs, error: '' }
   const effects: Effect[] = []
-  if (oomKilled) effects.push({ kind: 'publish', action: 'oom' })
+  if (oomKilled && !state.oomKilled) effects.push({ kind: 'publish', action: 'oom' })
   const ranNs = finishedAtNs - state.startedAtNs
   effects.push({ kind: 'publish', action: 'die', attributes: { execDuration: String((ranNs > 0n ? ranNs : 0n) / 1_000_000_000n), exitCode: String(exitCode) } })
   if (wantsRestart(exited, now.policy)) {

@@ -69,7 +69,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
   readonly #unsaved = new Map<string, Promise<void>>()
   /** Removed containers whose files are still being deleted. */
   readonly #clearing = new Set<Promise<void>>()
-  #exitWatch: Disposable | undefined
+  readonly #watching = new DisposableStack()
 
   constructor(options: ContainersOptions) {
     this.#options = options
@@ -96,7 +96,8 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     const { records, leftovers } = await this.#paths.records.readAll((folder, error) => log.error({ container: folder, error: String(error) }, 'skipped an unreadable container record'))
     for (const record of records) this.#add(record)
     const ids = records.map(({ id }) => id)
-    this.#exitWatch = runtime.onExit((exit) => this.#onExit(exit))
+    this.#watching.use(runtime.onExit((exit) => this.#onExit(exit)))
+    this.#watching.use(runtime.onOom((id) => this.#onOom(id)))
     for (const { id, mounts } of records) for (const { name } of mounts) if (name !== undefined) await volumes.acquire(name, id).catch((error: unknown) => log.warn({ container: id, volume: name, error: String(error) }, 'a volume of a container is gone'))
     const found = await runtime.recover(ids)
     const live = new Set(found.filter(({ state }) => state === 'running' || state === 'paused').map(({ id }) => id))
@@ -141,7 +142,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#exitWatch?.[Symbol.dispose]()
+    this.#watching.dispose()
     this.#health.close()
     await this.#logs.close()
     for (const entry of this.#entries.values()) entry.restartTimer?.cancel()
@@ -212,7 +213,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     else if (state.status === 'paused') this.#health.rest(entry)
     if (before === 'paused' && state.status === 'running') this.#health.watch(entry, 'continued')
     if (state !== entry.record.lifecycle) {
-      const cause = state.status === 'running' && before !== 'paused' ? 'started' : isLive(before) && !isLive(state.status) ? 'exited' : 'changed'
+      const cause = state.status === 'running' && !isLive(before) ? 'started' : isLive(before) && !isLive(state.status) ? 'exited' : 'changed'
       await this.#store(entry, state, cause)
     }
     for (const effect of effects) await this.#perform(entry, effect)
@@ -285,6 +286,11 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
       await entry.hub.drained(longestDrainMs)
       await this.#inTurn(entry, { kind: 'exited', exitCode, oomKilled, finishedAtNs })
     })
+  }
+
+  #onOom(id: string): void {
+    const entry = this.#entries.get(id)
+    if (entry !== undefined && !this.#tasks.signal.aborted) this.#tasks.spawn(() => this.#inTurn(entry, { kind: 'oom' }))
   }
 
   /** Replaces the record in memory at once and on disk soon: a crash in between is mended by what the runtime remembers. */

@@ -55,6 +55,8 @@ export interface Runtime {
 
   /** Registers a listener for exits of containers' init processes. Called exactly once per `start`. */
   onExit(listener: (exit: ContainerExit) => void): Disposable
+  /** Registers a listener for processes that the kernel killed for want of a container's memory, while the container may live on. */
+  onOom(listener: (id: string) => void): Disposable
   /**
    * After a restart of Berth: what lives and what ended while nobody watched, for exactly these ids. Ids it returns as
    * `created`, `running` or `paused` are watched again from now on. Bundles of ids not named are left alone.

@@ -22,6 +22,8 @@ export interface BundlePaths {
   readonly exit: string
   /** Made by conmon when the kernel killed a process of the container for want of memory. */
   readonly oom: string
+  /** The same after it was told of. */
+  readonly toldOom: string
   readonly execs: string
 }
 
@@ -37,6 +39,7 @@ export function bundlePaths(root: string, id: string): BundlePaths {
     control: join(folder, 'ctl'),
     exit: join(folder, id),
     oom: join(folder, 'oom'),
+    toldOom: join(folder, 'oom.told'),
     execs: join(folder, 'exec'),
   }
 }

@@ -26,6 +26,7 @@ import { lostExit, readExit } from './exits.ts'
 import { runtimeFault } from './failure.ts'
 import type { Live } from './live.ts'
 import { findConmons, listContainers } from './recover.ts'
+import { watchOom } from './oom-watch.ts'
 import { clampOomScore, clampRlimits } from './rlimits.ts'
 import { FilterCache } from './filters.ts'
 import { releaseByFifo, waitsForStart } from './start-fifo.ts'
@@ -66,6 +67,7 @@ export class ConmonRuntime implements Runtime {
   readonly #conmonCgroup: string
   readonly #live = new Map<string, Live>()
   readonly #listeners = new Set<(exit: ContainerExit) => void>()
+  readonly #oomListeners = new Set<(id: string) => void>()
   readonly #closing = new AbortController()
   readonly #ownOomScore: number
   readonly #filters: FilterCache
@@ -211,6 +213,11 @@ export class ConmonRuntime implements Runtime {
     return { [Symbol.dispose]: () => void this.#listeners.delete(listener) }
   }
 
+  onOom(listener: (id: string) => void): Disposable {
+    this.#oomListeners.add(listener)
+    return { [Symbol.dispose]: () => void this.#oomListeners.delete(listener) }
+  }
+
   async processes(id: string): Promise<readonly number[]> {
     return this.#options.kernel.cgroups.pids(this.#getRunning(id).facts.cgroupsPath)
   }
@@ -255,7 +262,7 @@ export class ConmonRuntime implements Runtime {
     // Its conmon died with us on its way to tell that the container waits for its start: nobody was told, and it never ran.
     if ((await readTextIfThere(paths.exit)) === undefined && (await waitsForStart(this.#tool, id))) return this.#abandon(id, facts, conmon)
     const exit = await this.#endOf({ id, paths, facts, init })
-    this.#live.set(id, { id, paths, facts, init, preparing: undefined, state: 'exited', exit, gone: Promise.resolve(), startingExecs: new Set() })
+    this.#live.set(id, { id, paths, facts, init, preparing: undefined, state: 'exited', exit, gone: Promise.resolve(), oomWatch: undefined, startingExecs: new Set() })
     return { id, state: 'exited', exit }
   }
 
@@ -274,6 +281,8 @@ export class ConmonRuntime implements Runtime {
   close(): void {
     this.#closing.abort()
     this.#listeners.clear()
+    this.#oomListeners.clear()
+    for (const { oomWatch } of this.#live.values()) oomWatch?.[Symbol.dispose]()
   }
 
   [Symbol.dispose](): void {
@@ -308,7 +317,9 @@ export class ConmonRuntime implements Runtime {
   }
 
   #watch(container: Pick<Live, 'id' | 'paths' | 'facts' | 'init' | 'preparing' | 'state'>, conmonGone: Promise<unknown>): Live {
-    const live: Live = { ...container, exit: undefined, gone: Promise.resolve(), startingExecs: new Set() }
+    const { id, paths } = container
+    const oomWatch = watchOom({ id, paths, log: this.#options.log, tell: () => this.#oomListeners.forEach((listener) => listener(id)) })
+    const live: Live = { ...container, exit: undefined, gone: Promise.resolve(), oomWatch, startingExecs: new Set() }
     this.#live.set(live.id, live)
     live.gone = conmonGone.then(
       () => this.#onConmonGone(live),
@@ -321,6 +332,7 @@ export class ConmonRuntime implements Runtime {
   }
 
   async #onConmonGone(live: Live): Promise<void> {
+    live.oomWatch?.[Symbol.dispose]()
     if (this.#closing.signal.aborted) return
     const exit = await this.#endOf(live)
     live.exit = exit

@@ -39,7 +39,7 @@ async function modifiedAtNs(path: string): Promise<bigint> {
 
 /** Any of its processes, as dockerd counts. conmon may not live to tell of the last one: then the kernel is asked. */
 async function oomKilled(cgroups: Pick<Cgroups, 'stats'>, { paths, cgroupsPath }: { readonly paths: BundlePaths; readonly cgroupsPath: string }, exitCode: number): Promise<boolean> {
-  if ((await readTextIfThere(paths.oom)) !== undefined) return true
+  for (const path of [paths.oom, paths.toldOom]) if ((await readTextIfThere(path)) !== undefined) return true
   if (exitCode !== killedExitCode) return false
   try {
     return (await cgroups.stats(cgroupsPath)).oomKills > 0n

@@ -15,6 +15,8 @@ export interface Live {
   /** `starting`: an exit is reported only after the start has answered. */
   state: 'created' | 'starting' | 'running' | 'exited'
   exit: ContainerExit | undefined
+  /** Until its conmon is gone. */
+  readonly oomWatch: Disposable | undefined
   /** Execs that are about to run, each with a folder of its own in the bundle: the bundle goes after them. */
   readonly startingExecs: Set<Promise<unknown>>
 }

@@ -1,6 +1,6 @@
 /** The runtime against real conmon and crun or runc: life, streams, exec, limits, and a restart of ours in the middle of it. */
 import assert from 'node:assert/strict'
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, before, test } from 'node:test'
@@ -344,6 +344,34 @@ test('a process of ours is killed: its container runs and logs on, and the next 
 test('a container of which the kernel killed a process for want of memory says so, though it ended well itself', async () => {
   const id = await run(['sh', '-c', 'dd if=/dev/zero of=/dev/null bs=64M count=1; exit 0'], { memoryBytes: 16 << 20 })
   assert.deepEqual({ ...(await exits.of(id)), finishedAtNs: 0n }, { id, exitCode: 0, oomKilled: true, finishedAtNs: 0n })
+})
+
+test('a container that lives on is told of at once when the kernel kills a process of it for want of memory, each time, and after a restart of ours', async () => {
+  const eat = 'dd if=/dev/zero of=/dev/null bs=64M count=1'
+  let told = Promise.withResolvers<string>()
+  const listen = (): Disposable => runtime.onOom((which) => told.resolve(which))
+  let listening = listen()
+  const id = await create(['sh', '-c', `${eat}; read line; ${eat}; read line; exit 3`], { stdin: 'open', memoryBytes: 16 << 20 })
+  const attachment = await runtime.attach(id, { write: () => undefined })
+  await runtime.start(id)
+  assert.equal(await told.promise, id)
+  told = Promise.withResolvers()
+  attachment.stdin?.write('\n')
+  assert.equal(await told.promise, id)
+  listening[Symbol.dispose]()
+  attachment.close()
+  runtime.close()
+  // As if it had happened while we were away.
+  writeFileSync(join(root, 'run', 'b', id, 'oom'), '')
+  runtime = await open()
+  told = Promise.withResolvers()
+  listening = listen()
+  assert.equal((await runtime.recover([id]))[0]?.state, 'running')
+  assert.equal(await told.promise, id)
+  const again = await runtime.attach(id, { write: () => undefined })
+  again.stdin?.write('\n')
+  assert.deepEqual({ ...(await exits.of(id)), finishedAtNs: 0n }, { id, exitCode: 3, oomKilled: true, finishedAtNs: 0n })
+  listening[Symbol.dispose]()
 })
 
 test('a log that nobody rotates is begun anew at its ceiling', async () => {
