@@ -43,7 +43,8 @@ export async function archiveViewOf({ record, networkFiles }: Entry, path: strin
     await (await open(file, 'a')).close()
     return { path: `/${basename(file)}`, tree: { root: dirname(file) }, [Symbol.asyncDispose]: nothingHeld }
   }
-  if (mount === undefined) return { path, [Symbol.asyncDispose]: nothingHeld }
+  // What an image holds is there only while the container runs.
+  if (mount === undefined || mount.type === 'image') return { path, [Symbol.asyncDispose]: nothingHeld }
   const rest = path.replace(/^\/*/, '/').slice(mount.target.length)
   await using looking = new AsyncDisposableStack()
   const source = mount.type === 'volume' ? looking.use(await mountedVolume(mount, record, options)).source : mount.source

@@ -9,6 +9,7 @@ import type { Logger } from '#base/log.ts'
 import type { Mounts } from '#linux/contract/mounts.ts'
 import type { ContainerMount, ContainerNetworking, IpcMode, ResolvedMount } from '../contract/containers.ts'
 import type { EventPublisher } from '../contract/events.ts'
+import type { ImageResolver } from '../contract/images.ts'
 import type { Endpoint, EndpointSpec, Networks, PortBinding } from '../contract/networks.ts'
 import type { Runtime } from '../contract/runtime.ts'
 import type { SnapshotMounter } from '../contract/snapshots.ts'
@@ -18,6 +19,7 @@ import { effectiveOfRecord, logPathOf, networkFilePaths, ownsSandbox, rootfsPath
 import type { HostFacts } from './host.ts'
 import { ceilingBytes } from './log-keeper.ts'
 import { logAttributesOf, logBoundsOf } from './log-options.ts'
+import { ImageMounts } from './image-mounts.ts'
 import { lookUpIdentity, resolveInRoot } from './identity.ts'
 import { linkEnv, linkedContainers, linkHosts, linksOf, stillLinked } from './legacy-links.ts'
 import { hostsText, resolvConfText, writeNetworkFiles, type NetworkFiles, type ResolverSettings } from './network-files.ts'
@@ -30,7 +32,8 @@ import { defaultShmBytes, runtimeSpecOf, type LaunchMount } from './spec.ts'
 
 export interface LauncherOptions {
   readonly runtime: Pick<Runtime, 'create' | 'start' | 'delete'>
-  readonly snapshots: Pick<SnapshotMounter, 'mount' | 'unmount' | 'remove'>
+  readonly snapshots: SnapshotMounter
+  readonly images: ImageResolver
   readonly networks: Networks
   readonly volumes: VolumeMounts
   readonly mounts: Mounts
@@ -57,10 +60,12 @@ export class Launcher {
   readonly #options: LauncherOptions
   readonly #sharedMemory: SharedMemory
   readonly #plainBinds: PlainBinds
+  readonly imageMounts: ImageMounts
 
   constructor(options: LauncherOptions) {
     this.#options = options
     this.#sharedMemory = new SharedMemory({ mounts: options.mounts, root: `${options.paths.runDir}/shm` })
+    this.imageMounts = new ImageMounts({ ...options, root: `${options.paths.runDir}/images` })
     this.#plainBinds = new PlainBinds({ mounts: options.mounts, root: `${options.paths.runDir}/binds` })
   }
 
@@ -159,6 +164,8 @@ export class Launcher {
             await checkPropagation(mount, mounts)
             if (request?.type !== 'bind') return mount
             return { ...mount, ...(request.nonRecursive === true ? { source: await this.#plainBinds.open(id, mount.source), nonRecursive: true } : {}), readonlyDepth: request.readonlyDepth ?? 'top' }
+          case 'image':
+            return { ...mount, source: await this.imageMounts.open(id, mount, request?.type === 'image' ? request.subpath : undefined) }
           case 'tmpfs':
             return { ...mount, options: request?.type === 'tmpfs' ? (request.options ?? []) : [] }
           default:
@@ -336,6 +343,7 @@ export class Launcher {
     await runtime.delete(id, { force: true })
     await this.#sharedMemory.close(id)
     await this.#plainBinds.close(id)
+    await this.imageMounts.close(id)
     await unmountVolumes()
     const rootfs = rootfsPath(paths, id)
     await snapshots.unmount(rootfs)
@@ -350,6 +358,7 @@ export class Launcher {
   async sweep(id: string): Promise<void> {
     await this.#options.networks.closeSandbox(id)
     await this.#clearRoot(id)
+    await this.imageMounts.remove(id)
     await this.#options.snapshots.remove(id)
   }
 }

@@ -5,6 +5,7 @@
 import type { Logger } from '#base/log.ts'
 import type { SnapshotMounter } from '../contract/snapshots.ts'
 import type { VolumeCatalog, VolumeMounts } from '../contract/volumes.ts'
+import { containerOfSnapshot } from './image-mounts.ts'
 import type { Launcher } from './launch.ts'
 import type { Leftover, RecordFiles } from './record.ts'
 import { releaseVolumes } from './resolve-mounts.ts'
@@ -20,7 +21,10 @@ export interface SweepOptions {
 /** `leftovers` are the folders without a record; snapshots that look like a container's and belong to none of `known` count as well. */
 export async function sweepLeftovers(leftovers: readonly Leftover[], known: ReadonlySet<string>, options: SweepOptions): Promise<void> {
   const orphans = new Map<string, readonly string[]>()
-  for (const key of await options.snapshots.keys()) if (/^[0-9a-f]{64}$/.test(key) && !known.has(key)) orphans.set(key, [])
+  for (const key of await options.snapshots.keys()) {
+    const id = containerOfSnapshot(key)
+    if (id !== undefined && !known.has(id)) orphans.set(id, [])
+  }
   for (const { id, anonymousVolumes } of leftovers) orphans.set(id, anonymousVolumes)
   const guarded = async (id: string, anonymousVolumes: readonly string[]): Promise<void> => {
     try {
@@ -36,6 +40,6 @@ export async function sweepLeftovers(leftovers: readonly Leftover[], known: Read
 /** Its folder goes last, for it says what else is to go. */
 async function sweep(id: string, anonymousVolumes: readonly string[], { launcher, volumes, records, log }: SweepOptions): Promise<void> {
   await launcher.sweep(id)
-  await releaseVolumes({ id, mounts: anonymousVolumes.map((name) => ({ name })), anonymousVolumes }, volumes, true, log)
+  await releaseVolumes({ id, mounts: anonymousVolumes.map((name) => ({ type: 'volume', name })), anonymousVolumes }, volumes, true, log)
   await records.remove(id)
 }

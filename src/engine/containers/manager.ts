@@ -98,11 +98,11 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     const ids = records.map(({ id }) => id)
     this.#watching.use(runtime.onExit((exit) => this.#onExit(exit)))
     this.#watching.use(runtime.onOom((id) => this.#onOom(id)))
-    for (const { id, mounts } of records) for (const { name } of mounts) if (name !== undefined) await volumes.acquire(name, id).catch((error: unknown) => log.warn({ container: id, volume: name, error: String(error) }, 'a volume of a container is gone'))
+    for (const { id, mounts } of records) for (const { type, name } of mounts) if (type === 'volume' && name !== undefined) await volumes.acquire(name, id).catch((error: unknown) => log.warn({ container: id, volume: name, error: String(error) }, 'a volume of a container is gone'))
     const found = await runtime.recover(ids)
     const live = new Set(found.filter(({ state }) => state === 'running' || state === 'paused').map(({ id }) => id))
     // What runs takes hold of its volumes before anything that does not gives up its own.
-    for (const { id, mounts } of records) if (live.has(id)) for (const { name } of mounts) if (name !== undefined) await volumes.mount(name, id).catch((error: unknown) => log.error({ container: id, volume: name, error: String(error) }, 'a volume of a running container cannot be mounted'))
+    for (const { id, mounts } of records) if (live.has(id)) for (const { type, name } of mounts) if (type === 'volume' && name !== undefined) await volumes.mount(name, id).catch((error: unknown) => log.error({ container: id, volume: name, error: String(error) }, 'a volume of a running container cannot be mounted'))
     const endpoints = await networks.recover([...live])
     const rooted = new Set(await readdir(`${this.#paths.runDir}/r`))
     // One container that cannot be brought back must not keep all others from their engine.
@@ -354,6 +354,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     const clear = async (): Promise<void> => {
       await entry.cleaning
       if (record.lifecycle.startedAtNs === 0n) await snapshots.unmount(rootfsPath(this.#paths, id))
+      if (record.mounts.some(({ type }) => type === 'image')) await this.#launcher.imageMounts.remove(id)
       await snapshots.remove(id)
       await this.#paths.records.remove(id)
     }
@@ -410,7 +411,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     this.#options.runtime.expect()
     try {
       const image = await images.resolve(spec.image)
-      const record = await prepareContainer({ id, name, spec, image, createdAtNs: clock.nowNs() }, { ...this.#options, records: this.#paths.records })
+      const record = await prepareContainer({ id, name, spec, image, createdAtNs: clock.nowNs() }, { ...this.#options, imageMounts: this.#launcher.imageMounts, records: this.#paths.records })
       const entry = this.#add(record)
       this.#publish(entry, 'create')
       this.#notify(entry, 'created')

@@ -10,6 +10,7 @@ import { capabilitiesOf } from './capabilities.ts'
 import { requireCommand, wantedMounts } from './effective.ts'
 import { effectiveOfRecord } from './entry.ts'
 import type { HostFacts } from './host.ts'
+import type { ImageMounts } from './image-mounts.ts'
 import { checkLogOptions } from './log-options.ts'
 import { newLifecycle } from './lifecycle.ts'
 import type { ContainerRecord, RecordFiles, StagedRecord } from './record.ts'
@@ -45,6 +46,7 @@ function ulimitWarnings({ resources = {} }: ContainerSpec, { rlimitCeilings }: H
 export interface PrepareOptions {
   readonly volumes: VolumeCatalog & VolumeMounts
   readonly snapshots: Pick<SnapshotMounter, 'prepare' | 'remove'>
+  readonly imageMounts: ImageMounts
   readonly records: RecordFiles
   readonly random: Random
   readonly host: HostFacts
@@ -59,7 +61,7 @@ export interface NewContainer {
   readonly createdAtNs: bigint
 }
 
-export async function prepareContainer({ id, name, spec, image, createdAtNs }: NewContainer, { volumes, snapshots, records, random, host, log }: PrepareOptions): Promise<ContainerRecord> {
+export async function prepareContainer({ id, name, spec, image, createdAtNs }: NewContainer, { volumes, snapshots, imageMounts, records, random, host, log }: PrepareOptions): Promise<ContainerRecord> {
   const defaults = image.config.config ?? {}
   const wanted = wantedMounts(spec, defaults)
   const base = { id, name, createdAtNs, spec, imageId: image.id, topLayer: image.topLayer, defaults, lifecycle: newLifecycle }
@@ -70,7 +72,7 @@ export async function prepareContainer({ id, name, spec, image, createdAtNs }: N
     const named = withAnonymousNames(wanted, random)
     // Noted before there is a volume, so that nothing is left of a creation that is cut short.
     await records.make(id, { durable, anonymousVolumes: named.flatMap(({ anonymousName }) => anonymousName ?? []) })
-    made = await resolveMounts(named, id, { volumes, log })
+    made = await resolveMounts(named, id, { volumes, imageMounts, log })
     const record = { ...base, ...made }
     return { record, staged: await records.stage(record, { durable }) }
   }
@@ -84,6 +86,7 @@ export async function prepareContainer({ id, name, spec, image, createdAtNs }: N
     return record
   } catch (error) {
     await releaseVolumes({ id, ...made }, volumes, true, log)
+    await imageMounts.remove(id)
     await snapshots.remove(id)
     await records.remove(id)
     throw error

@@ -7,6 +7,8 @@ import { randomHex, type Random } from '#base/random.ts'
 import type { ContainerMount, ResolvedMount } from '../contract/containers.ts'
 import type { VolumeCatalog, VolumeMounts } from '../contract/volumes.ts'
 
+import type { ImageMounts } from './image-mounts.ts'
+
 type VolumeDoor = VolumeCatalog & VolumeMounts
 
 /** A mount, and the name drawn for its volume where nobody gave it one. */
@@ -19,14 +21,14 @@ export function withAnonymousNames(mounts: readonly ContainerMount[], random: Ra
   return mounts.map((mount) => (mount.type === 'volume' && !mount.name ? { mount, anonymousName: randomHex(random, 64) } : { mount }))
 }
 
-/** Makes and acquires the volumes; on a failure what was acquired is released again, and anonymous ones are removed. */
-export async function resolveMounts(wanted: readonly WantedMount[], containerId: string, { volumes, log }: { readonly volumes: VolumeDoor; readonly log: Logger }): Promise<{ readonly mounts: ResolvedMount[]; readonly anonymousVolumes: string[] }> {
+/** Makes and acquires the volumes and the snapshots of images; on a failure what was acquired is released again, and anonymous volumes are removed. */
+export async function resolveMounts(wanted: readonly WantedMount[], containerId: string, { volumes, imageMounts, log }: { readonly volumes: VolumeDoor; readonly imageMounts: ImageMounts; readonly log: Logger }): Promise<{ readonly mounts: ResolvedMount[]; readonly anonymousVolumes: string[] }> {
   const mounts: ResolvedMount[] = []
   const anonymousVolumes: string[] = []
   try {
     for (const { mount, anonymousName } of wanted) {
       const { target } = mount
-      const readonly = mount.type === 'tmpfs' ? false : (mount.readonly ?? false)
+      const readonly = mount.type === 'bind' || mount.type === 'volume' ? (mount.readonly ?? false) : false
       switch (mount.type) {
         case 'bind':
           if (mount.createSource !== true) await requireSource(mount.source)
@@ -34,6 +36,9 @@ export async function resolveMounts(wanted: readonly WantedMount[], containerId:
           break
         case 'tmpfs':
           mounts.push({ type: 'tmpfs', source: '', target, readonly, propagation: '' })
+          break
+        case 'image':
+          mounts.push(await imageMounts.make(containerId, mount))
           break
         case 'volume': {
           const volume = await volumes.create({
@@ -54,6 +59,7 @@ export async function resolveMounts(wanted: readonly WantedMount[], containerId:
     return { mounts, anonymousVolumes }
   } catch (error) {
     await releaseVolumes({ id: containerId, mounts, anonymousVolumes }, volumes, true, log)
+    await imageMounts.remove(containerId)
     throw error
   }
 }
@@ -69,9 +75,9 @@ async function requireSource(source: string): Promise<void> {
 }
 
 /** Gives the container's volumes back and removes its anonymous ones where asked to. */
-export async function releaseVolumes({ id, mounts, anonymousVolumes }: { readonly id: string; readonly mounts: readonly { readonly name?: string }[]; readonly anonymousVolumes: readonly string[] }, volumes: VolumeDoor, removeAnonymous: boolean, log: Logger): Promise<void> {
-  for (const { name } of mounts) {
-    if (name === undefined) continue
+export async function releaseVolumes({ id, mounts, anonymousVolumes }: { readonly id: string; readonly mounts: readonly Pick<ResolvedMount, 'type' | 'name'>[]; readonly anonymousVolumes: readonly string[] }, volumes: VolumeDoor, removeAnonymous: boolean, log: Logger): Promise<void> {
+  for (const { type, name } of mounts) {
+    if (type !== 'volume' || name === undefined) continue
     await volumes.release(name, id)
     if (!removeAnonymous || !anonymousVolumes.includes(name)) continue
     try {

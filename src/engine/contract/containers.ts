@@ -129,6 +129,8 @@ export type ContainerMount =
       readonly mode?: string
     }
   | { readonly type: 'tmpfs'; readonly target: string; readonly options?: readonly string[] }
+  /** Another image's files, or a folder or file of them (`subpath`), always read-only. */
+  | { readonly type: 'image'; readonly source: string; readonly target: string; readonly subpath?: string }
 
 export type ContainerNetworking =
   /** Docker networks by name or id; the first is the primary one, whose endpoint publishes `ports`. `default` is `bridge`. */
@@ -249,8 +251,11 @@ export interface Container {
 }
 
 export interface ResolvedMount {
-  readonly type: 'bind' | 'volume' | 'tmpfs'
+  readonly type: 'bind' | 'volume' | 'tmpfs' | 'image'
+  /** A volume's, or the image's as it was asked for. */
   readonly name?: string
+  /** Of an image. */
+  readonly imageId?: ImageId
   readonly source: string
   readonly target: string
   readonly driver?: string

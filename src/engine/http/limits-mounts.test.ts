@@ -2,8 +2,11 @@
 import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { after, before, suite, test } from 'node:test'
+import { sleep, systemClock } from '#base/clock.ts'
 import { openKernel } from '#linux/real/kernel.ts'
+import { sampleTar } from '#oci/layer/archive-samples.ts'
 import { busyboxMissing, field, messageOf, openRealEngine, text, type ApiClient, type RealEngine } from '../real-engine.fixture.ts'
 
 suite('volumes and mounts', { skip: busyboxMissing }, () => {
@@ -58,6 +61,43 @@ suite('volumes and mounts', { skip: busyboxMissing }, () => {
     assert.match((await client.at('1.44').run('true', volume('sub', '/x', { Subpath: 'a' }))).refusal, /VolumeOptions.Subpath needs API v1.45 or newer/)
     await client.call('DELETE', '/volumes/sub')
     assert.deepEqual((await real.kernel.mounts.table(real.root)).filter(({ target }) => target.includes('subpaths')), [])
+  })
+
+  test('another image is mounted read-only, whole or in part, stays whole while the container is there, and nothing is left of it', async () => {
+    // The disk is cleared behind an answer.
+    const imagesUnmounted = async (): Promise<void> => {
+      while ((await real.kernel.mounts.table(real.root)).some(({ target }) => target.includes('/images/'))) await sleep(systemClock, 5)
+    }
+    const made = await real.engine.images.importRoot(Readable.from([sampleTar([{ path: 'dir', type: 'directory' }, { path: 'dir/file', content: 'inner\n' }, { path: 'word', content: 'other\n' }, { path: 'up', type: 'symlink', link: '/dir' }])]), { name: 'other:1' })
+    const image = (target: string, subpath?: string): object => ({ Type: 'image', Source: 'other:1', Target: target, ...(subpath === undefined ? {} : { ImageOptions: { Subpath: subpath } }) })
+    const script = 'cat /x/word /x/dir/file /part/file /word; ls /up | tr "\\n" " "; touch /x/new 2>&1; grep -c "^overlay /x overlay ro," /proc/self/mounts'
+    assert.equal(await seen(script, { Mounts: [image('/x'), image('/part', 'dir'), image('/word', 'word'), image('/up', 'up')] }), 'other\ninner\ninner\nother\nfile touch: /x/new: Read-only file system\n1')
+    for (const [mount, words] of [
+      [image('/x', 'missing'), /cannot access path .*missing: no such file or directory/],
+      [image('/x', '../x'), /^invalid mount config for type "image": subpath must be a relative path within the volume$/],
+      [{ Type: 'image', Target: '/x' }, /^invalid mount config for type "image": field Source must not be empty$/],
+      [{ Type: 'image', Source: 'nosuch:1', Target: '/x' }, /^No such image: nosuch:1$/],
+      [{ Type: 'image', Source: 'other:1', Target: '/x', VolumeOptions: {} }, /VolumeOptions must not be specified on mount type "image"/],
+    ] as const) assert.match((await client.run('true', { Mounts: [mount] })).refusal, words)
+    assert.equal((await client.at('1.47').run('true', { Mounts: [image('/x')] })).refusal, 'Mount type "Image" needs API v1.48 or newer')
+    const id = await client.start('sleep 1000', { Mounts: [image('/x')] })
+    const shown = field((await client.call('GET', `/containers/${id}/json`)).body, 'Mounts')
+    assert.ok(Array.isArray(shown))
+    assert.deepEqual([...['Type', 'Name', 'Destination', 'Mode', 'RW', 'Propagation'].map((key) => field(shown[0], key))], ['image', 'other:1', '/x', '', false, 'rprivate'])
+    assert.equal(readFileSync(join(text(field(shown[0], 'Source')), 'word'), 'utf8'), 'other\n')
+    assert.equal(await seen('cat /x/word', { VolumesFrom: [id] }), 'other')
+    const refused = await client.call('DELETE', '/images/other:1')
+    assert.deepEqual([refused.status, messageOf(refused.body)], [409, `conflict: unable to remove repository reference "other:1" (must force) - container ${id.slice(0, 12)} is using its referenced image ${made.id.slice(7, 19)}`])
+    await client.call('POST', `/containers/${id}/stop?t=0`)
+    await imagesUnmounted()
+    // Without a name and without its record its layers are there for who has them mounted.
+    assert.equal((await client.call('DELETE', '/images/other:1?force=1')).status, 200)
+    assert.equal((await client.call('POST', `/containers/${id}/start`)).status, 204)
+    assert.equal(await client.exec(id, 'cat /x/word'), 'other\n')
+    await client.remove(id)
+    await imagesUnmounted()
+    await client.call('POST', '/images/prune?filters={"dangling":["true"]}')
+    assert.equal(await real.engine.images.resolve(made.id).then(() => 'there', messageOf), 'No such image: ' + made.id)
   })
 
   test('read-only covers the mounts below since 1.44, and the top one alone before or where asked for', async () => {

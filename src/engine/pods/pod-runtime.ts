@@ -234,7 +234,7 @@ export class EnginePodRuntime implements contract.PodRuntime, Disposable {
     const { images, containers } = this.#options
     const all = containers.list({ namespace: 'all' })
     const usedBy = (imageId: string): { containerId: string; running: boolean }[] =>
-      all.filter((container) => container.imageId === imageId).map(({ id, state }) => ({ containerId: id, running: state.status === 'running' || state.status === 'paused' }))
+      all.filter((container) => container.imageId === imageId || container.mounts.some((mount) => mount.imageId === imageId)).map(({ id, state }) => ({ containerId: id, running: state.status === 'running' || state.status === 'paused' }))
     await unlessMissing(images.remove(reference, { usedBy }))
   }
 

@@ -98,6 +98,8 @@ function mountOf(input: JsonInput, minorVersion: number): ContainerMount {
     case 'tmpfs':
       if (source !== '') invalid('field Source must not be specified')
       return { type, target: common.target, options: [...(readonly ? ['ro'] : []), ...tmpfsOptionsOf(input.object('TmpfsOptions'), { minorVersion, invalid })] }
+    case 'image':
+      return imageOf(input, { common, source, minorVersion, invalid })
     default:
       return invalid('mount type unknown')
   }
@@ -135,6 +137,17 @@ function depthOf(options: JsonInput, { minorVersion }: { readonly minorVersion: 
   return strict ? 'strict' : top ? 'top' : 'recursive'
 }
 
+function imageOf(input: JsonInput, { common, source, invalid }: MountParts): ContainerMount {
+  const subpath = input.object('ImageOptions').string('Subpath') ?? ''
+  if (source === '') invalid('field Source must not be empty')
+  checkSubpath(subpath, invalid)
+  return { type: 'image', source, target: common.target, ...(subpath === '' ? {} : { subpath }) }
+}
+
+function checkSubpath(subpath: string, invalid: MountParts['invalid']): void {
+  if (subpath.startsWith('/') || posix.normalize(subpath).startsWith('..')) invalid('subpath must be a relative path within the volume')
+}
+
 function volumeOf(input: JsonInput, { common, source, minorVersion, invalid }: MountParts): ContainerMount {
   const options = input.object('VolumeOptions')
   const driver = options.object('DriverConfig')
@@ -142,7 +155,7 @@ function volumeOf(input: JsonInput, { common, source, minorVersion, invalid }: M
   if (subpath !== '') {
     if (minorVersion < 45) refuse('VolumeOptions.Subpath needs API v1.45 or newer')
     if (source === '') invalid('must not set Subpath when using anonymous volumes')
-    if (subpath.startsWith('/') || posix.normalize(subpath).startsWith('..')) invalid('subpath must be a relative path within the volume')
+    checkSubpath(subpath, invalid)
   }
   return {
     type: 'volume', ...(source === '' ? {} : { name: source }), ...common, readonlyDepth: minorVersion < 44 ? 'top' : 'recursive', noCopy: options.boolean('NoCopy') ?? false, labels: options.stringMap('Labels') ?? {},

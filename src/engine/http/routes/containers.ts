@@ -95,7 +95,8 @@ async function mountsOfOthers({ backend }: Exchange, volumesFrom: readonly strin
       const origin = (other.spec.mounts ?? []).find(({ target }) => target === mount.target)
       const subpath = origin?.type === 'volume' && origin.subpath ? { subpath: origin.subpath } : {}
       const readonly = mount.readonly || mode.split(',').includes('ro')
-      mounts.push(mount.type === 'bind' ? { type: 'bind', source: mount.source, target: mount.target, readonly, propagation: mount.propagation } : { type: 'volume', name: mount.name ?? '', target: mount.target, readonly, mode: '', noCopy: true, ...subpath })
+      if (mount.type === 'image') mounts.push({ type: 'image', source: mount.imageId ?? '', target: mount.target, ...(origin?.type === 'image' && origin.subpath ? { subpath: origin.subpath } : {}) })
+      else mounts.push(mount.type === 'bind' ? { type: 'bind', source: mount.source, target: mount.target, readonly, propagation: mount.propagation } : { type: 'volume', name: mount.name ?? '', target: mount.target, readonly, mode: '', noCopy: true, ...subpath })
     }
   }
   return mounts

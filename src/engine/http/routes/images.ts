@@ -262,7 +262,7 @@ async function push(exchange: Exchange): Promise<void> {
 /** Which containers hold an image: running ones may not lose it even by force. */
 function imageUsers({ containers }: EngineBackend): (id: string) => readonly ImageUser[] {
   const all = containers.list({ namespace: 'all' })
-  return (id) => all.filter(({ imageId }) => imageId === id).map((container) => ({ containerId: container.id, running: container.state.status === 'running' || container.state.status === 'paused' }))
+  return (id) => all.filter(({ imageId, mounts }) => imageId === id || mounts.some((mount) => mount.imageId === id)).map((container) => ({ containerId: container.id, running: container.state.status === 'running' || container.state.status === 'paused' }))
 }
 
 /** `before`: the images as they were, for a name that is gone tells no longer which image had it. */
