@@ -73,6 +73,8 @@ export interface FakeRuntime extends Runtime {
   crash(id: string, exitCode: number): void
   /** Sizes that running execs were given. */
   readonly execSizes: readonly TerminalSize[]
+  /** Calls of `expect`. */
+  expected: number
 }
 
 export function fakeRuntime(clock: Clock = systemClock): FakeRuntime {
@@ -122,7 +124,10 @@ export function fakeRuntime(clock: Clock = systemClock): FakeRuntime {
       if (signal === 9) process.finish(137)
       else process.signals.write(signal)
     },
-    expect() {},
+    expected: 0,
+    expect() {
+      runtime.expected += 1
+    },
     async pause(id) {
       get(id).state = 'paused'
     },

@@ -61,7 +61,7 @@ export async function openTestApi(): Promise<TestApi> {
     runtime, images: fakeImages(), snapshots: fakeSnapshots(), networks, volumes, events, clock: systemClock, random: systemRandom, log: silentLogger, host: fakeHost, mounts: fakeMounts(),
     stateDir: join(root, 'state'), runDir: join(root, 'run'), cgroupRoot: '/t', ps: async () => 'UID PID CMD\n',
   })
-  const handler = engineHandler({ containers, images: images(), networks, volumes, snapshots: fakeSnapshots(), events, sessions: new Sessions(systemClock), builder: undefined, committer: undefined, system, clock: systemClock, log: silentLogger })
+  const handler = engineHandler({ containers, images: images(), networks, volumes, snapshots: fakeSnapshots(), events, sessions: new Sessions(systemClock), builder: undefined, committer: undefined, runtime, system, clock: systemClock, log: silentLogger })
   const server = createServer(engineServerOptions, handler.request)
   server.on('upgrade', handler.upgrade)
   server.on('clientError', handler.clientError)

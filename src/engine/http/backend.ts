@@ -9,6 +9,7 @@ import type { Containers } from '../contract/containers.ts'
 import type { Events } from '../contract/events.ts'
 import type { ContainerDefaults, Images, RegistryAuth } from '../contract/images.ts'
 import type { NetworkCatalog } from '../contract/networks.ts'
+import type { Runtime } from '../contract/runtime.ts'
 import type { SnapshotReader } from '../contract/snapshots.ts'
 import type { VolumeCatalog } from '../contract/volumes.ts'
 import type { Sessions } from '../session/sessions.ts'
@@ -26,6 +27,8 @@ export interface EngineBackend {
   readonly builder: ImageBuilder | undefined
   /** `docker commit`. */
   readonly committer: ContainerCommitter | undefined
+  /** Told when a client shows up that is about to ask for something. */
+  readonly runtime: Pick<Runtime, 'expect'>
   readonly system: EngineSystem
   readonly clock: Clock
   readonly log: Logger

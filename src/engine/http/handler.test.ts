@@ -56,7 +56,10 @@ test('ping tells the versions and that there is no BuildKit', async () => {
   assert.equal(body.toString(), 'OK')
   assert.equal(headers['api-version'], '1.50')
   assert.equal(headers['builder-version'], '1')
+  const { expected } = api.runtime
   assert.equal((await call('HEAD', '/_ping')).body.length, 0)
+  // The first word of a command: what that may have to wait for begins.
+  assert.equal(api.runtime.expected, expected + 1)
 })
 
 test('versions outside the range and unknown paths are refused in Docker’s words', async () => {

@@ -12,7 +12,9 @@ import { authOf } from '../registry-auth.ts'
 import { shaped } from '../version-shape.ts'
 import { latestVersion, oldestVersion } from '../version.ts'
 
-async function ping({ res }: Exchange): Promise<void> {
+async function ping({ req, res, backend }: Exchange): Promise<void> {
+  // So Docker's clients begin each command. What starts a container or an exec first waits in the kernel; most of that is over by the time it comes.
+  if (req.method === 'HEAD') backend.runtime.expect()
   // No BuildKit: clients then use the classic builder without asking.
   sendBytes(res, Buffer.from('OK'), { contentType: 'text/plain; charset=utf-8', headers: { 'Builder-Version': '1', 'Cache-Control': 'no-cache, no-store, must-revalidate', Pragma: 'no-cache', Swarm: 'inactive' } })
 }
