@@ -121,7 +121,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const images = await openImages({ root: `${paths.state}/images`, blobs, leases, snapshots, otherRoots: [...(options.otherBlobRoots ?? []), () => buildCache.diffIds().map((diffId) => parseDigest(diffId))], otherChains: () => buildCache.chainIds(), insecureRegistries: options.insecureRegistries ?? [], ...(options.localRegistry === undefined ? {} : { localRegistry: options.localRegistry }), clock, logger: log.child({ room: 'images' }) })
   const initPath = await findInit()
   const containers = await openContainers({
-    runtime, images, snapshots, networks, volumes, mounts: kernel.mounts, events, clock, random, host, cgroupRoot, log: log.child({ room: 'containers' }),
+    runtime, images, snapshots, networks, volumes, mounts: kernel.mounts, sockets: kernel.poller, events, clock, random, host, cgroupRoot, log: log.child({ room: 'containers' }),
     stateDir: paths.state, runDir: paths.run, initPath, ps: (args) => listProcesses(kernel, args),
   })
   opened.use(containers)

@@ -1,6 +1,9 @@
 /** What flows: logs, attach, exec, cp, top, stats, terminals and detaching. */
 import type { CliCase } from '../case.ts'
 
+/** What a syslog server received, without times and process ids. */
+const tidy = String.raw`eventually grep -q end lines; sed -E 's/^(<[0-9]+>)(1 )?([A-Z][a-z]{2} [ 0-9]{2} [0-9:]{8}|[0-9T:.+Z-]+) /\1\2TIME /; s/\[[0-9]+\]/[PID]/; s/ [0-9]+ / PID /' lines; : >lines`
+
 export const streamCases: readonly CliCase[] = [
   {
     name: 'streams/logs',
@@ -43,4 +46,13 @@ export const streamCases: readonly CliCase[] = [
   { name: 'streams/attach by its other name', lines: ['docker container run -d --name c1 bb:1 sleep 100 >/dev/null', '(sleep 0.5; docker kill c1 >/dev/null) & docker container attach --no-stdin --detach-keys ctrl-x c1; echo $?', 'docker context ls --quiet'] },
   { name: 'streams/top and stats', lines: ['docker run -d --name c1 -m 64m bb:1 sleep 100 >/dev/null', '! docker top c1 -o args', '! docker container top c1 -eo comm', 'docker top c1 | head -1', '! docker top nosuch', '! docker top c1 -o nonsense', 'docker stats --no-stream --format "{{.Name}} {{.PIDs}} {{.Container}}" c1', "docker container stats --no-stream --all --no-trunc --format '{{.ID}} {{.Name}}'", 'docker stats --no-stream c1 | head -1', '! docker stats --no-stream nosuch', 'docker stop -t 0 c1 >/dev/null; docker stats --no-stream --format "{{.Name}} {{.CPUPerc}} {{.MemUsage}} {{.PIDs}}" c1', '! docker top c1'] },
   { name: 'streams/health', lines: ["docker run -d --name c1 --health-cmd 'test -e /ok' --health-interval 200ms --health-retries 2 bb:1 sh -c 'sleep 1; touch /ok; sleep 100' >/dev/null", "eventually sh -c 'docker inspect -f {{.State.Health.Status}} c1 | grep -x healthy'", 'docker ps --format "{{.Names}} {{.Status}}" -f health=healthy', 'docker exec c1 rm /ok', "eventually sh -c 'docker inspect -f {{.State.Health.Status}} c1 | grep -x unhealthy'", `docker inspect -f "{{.State.Health.Status}} {{json .State.Health.Log}}" c1 | sed 's/ .*ExitCode":\\([0-9]*\\).*/ \\1/'`, 'docker ps --format "{{.Status}}"'] },
+  {
+    name: 'streams/syslog',
+    lines: [
+      `python3 -c "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.0.0.1', 5514)); f = open('lines', 'ab', 0); print(1, flush=True)\nwhile 1: f.write(s.recv(9999))" >up 2>&1 & echo $! >pid; eventually test -s up`,
+      'docker run --name c1 --hostname box --log-driver syslog --log-opt syslog-address=udp://127.0.0.1:5514 bb:1 sh -c "echo one; echo; sleep 0.2; echo two >&2; sleep 0.2; echo end"', `${tidy}`, 'docker logs c1', "docker inspect -f '{{json .HostConfig.LogConfig}} {{.LogPath}}' c1",
+      'docker run --name c2 --log-driver syslog --log-opt syslog-address=udp://127.0.0.1:5514 --log-opt syslog-format=rfc5424 --log-opt syslog-facility=local3 --log-opt tag="{{.Name}}/{{.ImageName}}" bb:1 echo end', `${tidy}`, 'docker run --name c3 --log-driver syslog --log-opt syslog-address=udp://127.0.0.1:5514 --log-opt syslog-format=rfc3164 --label a=b --log-opt labels=a --log-opt tag=t bb:1 echo end', `${tidy}`, 'docker logs --details c3', 'kill $(cat pid)',
+      '! docker run --log-driver syslog --log-opt syslog-address=http://x bb:1 true', '! docker run --log-driver syslog --log-opt syslog-facility=odd bb:1 true', '! docker run --log-driver syslog --log-opt syslog-format=odd bb:1 true', '! docker run --log-driver syslog --log-opt odd=x bb:1 true', '! docker run --log-driver journald --log-opt odd=x bb:1 true', '! docker run --log-driver journald bb:1 true', 'docker run --log-driver syslog --log-opt syslog-address=tcp://127.0.0.1:5599 bb:1 true 2>/dev/null; echo $?', '! docker run --log-driver odd bb:1 true',
+    ],
+  },
 ]

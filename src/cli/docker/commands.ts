@@ -63,7 +63,7 @@ export function dockerCommands(terminal: Terminal, endpoints: Endpoints, finish:
       .option('--health-start-interval <duration>', 'between two checks in the start period')
       .option('--health-on-failure <action>', 'none, kill, restart or stop')
       .option('--no-healthcheck', 'ignore the health check of the image')
-      .option('--log-driver <driver>', 'json-file, local or none')
+      .option('--log-driver <driver>', 'json-file, local, syslog, journald or none')
       .option('--log-opt <name=value>', 'such as max-size=10m, max-file=5 (repeatable)', collect, [])
       .option('--read-only', 'mount the root file system read-only')
       .action((image: string, command: string[], options: RunOptions) => withEngine((engine) => run(engine, terminal, image, command, options))),

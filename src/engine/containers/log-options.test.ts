@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { isFault } from '#base/fault.ts'
+import { addressOf, facilityOf, syslogMessage, type SyslogFormat } from './log-sinks/syslog-format.ts'
 import { attributesText, checkLogOptions, logAttributesOf, logBoundsOf, type LogSpec } from './log-options.ts'
 
 const log = (options: Record<string, string>, driver: LogSpec['driver'] = 'json-file'): LogSpec => ({ driver, options })
@@ -46,4 +47,19 @@ test('labels, variables and a tag are shown with each line that is asked for wit
   assert.throws(() => logAttributesOf(log({ tag: '{{.Foo}}' }), source), /template: log-tag:1:2: executing "log-tag" at <\.Foo>: can't evaluate field Foo in type \*logger\.Info/)
   assert.throws(() => logAttributesOf(log({ tag: '{{' }), source), /template: log-tag:1: unclosed action/)
   assert.throws(() => logAttributesOf(log({ tag: '{{if .ID}}x{{end}}' }), source), /is not supported/)
+})
+
+test('syslog messages have the forms of dockerd, and its addresses their defaults', () => {
+  const line = { severity: 'info', timeNs: 1_767_225_600_123_456_789n, text: Buffer.from('hi') } as const
+  const style = { facility: 3, hostname: 'h', tag: 't', pid: 7, framed: false } as const
+  const text = (format: SyslogFormat, more: object = {}): string => syslogMessage(line, { ...style, format, ...more }).toString()
+  assert.match(text(''), /^<30>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d t\[7\]: hi\n$/)
+  assert.match(text('rfc3164'), /^<30>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d h t\[7\]: hi\n$/)
+  assert.match(text('rfc5424'), /^<30>1 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d) h t 7 t - hi\n$/)
+  assert.match(text('rfc5424micro', { framed: true }), /^(\d+) <30>1 .*\.123456(Z|[+-]\d\d:\d\d) h t 7 t - hi\n$/)
+  const framed = text('rfc5424micro', { framed: true })
+  assert.equal(Number(framed.split(' ', 1)[0]), framed.length - framed.indexOf(' ') - 1)
+  assert.deepEqual([addressOf(''), addressOf('unixgram:///dev/log'), addressOf('udp://1.2.3.4'), addressOf('tcp+tls://[::1]:6514')], [{ kind: 'local' }, { kind: 'unixgram', path: '/dev/log' }, { kind: 'udp', host: '1.2.3.4', port: 514 }, { kind: 'tcp+tls', host: '::1', port: 6514 }])
+  assert.deepEqual([facilityOf(), facilityOf('local7'), facilityOf('23')], [3, 23, 23])
+  assert.deepEqual(logBoundsOf(log({ 'cache-max-size': '1m', 'cache-max-file': '2' }, 'syslog')), { maxBytes: 1_000_000, maxFiles: 2, compress: true })
 })

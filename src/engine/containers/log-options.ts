@@ -2,8 +2,11 @@
  * What `--log-driver` and `--log-opt` ask for, checked in dockerd's words: names when the container is created, values when it starts
  * (dockerd's json-file and local drivers). A log is bounded also where nobody asked for it: docs/decisions/0007.
  */
+import { existsSync } from 'node:fs'
 import { Fault } from '#base/fault.ts'
-import type { Container, ContainerSpec } from '../contract/containers.ts'
+import type { Container, ContainerSpec, LogDriver } from '../contract/containers.ts'
+
+import { addressOf, facilityOf, formatOf, syslogOptions } from './log-sinks/syslog-format.ts'
 
 export type LogSpec = NonNullable<ContainerSpec['log']>
 
@@ -14,7 +17,7 @@ export interface LogBounds {
   readonly compress: boolean
 }
 
-export const logDrivers: readonly string[] = ['json-file', 'local', 'none']
+export const logDrivers: readonly LogDriver[] = ['json-file', 'local', 'none', 'syslog', 'journald']
 
 /** Where dockerd has none: 50 MB for each container. */
 const jsonFileDefaults: LogBounds = { maxBytes: 10_000_000, maxFiles: 5, compress: false }
@@ -24,6 +27,28 @@ const attributeOptions: readonly string[] = ['env', 'env-regex', 'labels', 'labe
 const boundOptions: readonly string[] = ['compress', 'max-file', 'max-size']
 const commonOptions: readonly string[] = ['mode', 'max-buffer-size']
 
+/** moby's names for the bounds of the local log beside a driver that sends it elsewhere. */
+const cacheOptions: readonly string[] = ['cache-compress', 'cache-disabled', 'cache-max-file', 'cache-max-size']
+
+const ownOptions: Readonly<Record<Exclude<LogDriver, 'none'>, readonly string[]>> = {
+  'json-file': [...boundOptions, ...attributeOptions],
+  local: boundOptions,
+  syslog: [...syslogOptions, ...cacheOptions],
+  journald: [...attributeOptions, ...cacheOptions],
+}
+
+function checkSyslogOptions(options: Readonly<Record<string, string>>): void {
+  const address = addressOf(options['syslog-address'])
+  if ('path' in address && !existsSync(address.path)) throw invalid(`stat ${address.path}: no such file or directory`)
+  facilityOf(options['syslog-facility'])
+  formatOf(options['syslog-format'])
+}
+
+/** Whether `docker logs` has something to read. */
+export function isReadableLog({ driver, options = {} }: LogSpec = { driver: 'json-file' }): boolean {
+  return driver !== 'none' && !['1', 't', 'T', 'true', 'TRUE', 'True'].includes(options['cache-disabled'] ?? '')
+}
+
 /** What a creation refuses. */
 export function checkLogOptions({ driver, options = {} }: LogSpec): void {
   if (driver === 'none') return
@@ -31,15 +56,17 @@ export function checkLogOptions({ driver, options = {} }: LogSpec): void {
   if (mode !== '' && mode !== 'blocking' && mode !== 'non-blocking') throw invalid(`logger: logging mode not supported: ${mode}`)
   if (buffer !== undefined && mode !== 'non-blocking') throw invalid("logger: max-buffer-size option is only supported with 'mode=non-blocking'")
   if (buffer !== undefined && bytesOf(buffer, 1024) === undefined) throw invalid(`error parsing option max-buffer-size: invalid size: '${buffer}'`)
-  const known = new Set([...commonOptions, ...boundOptions, ...(driver === 'json-file' ? attributeOptions : [])])
+  const known = new Set([...commonOptions, ...ownOptions[driver]])
   const unknown = Object.keys(options).find((name) => !known.has(name))
   if (unknown !== undefined) throw invalid(driver === 'local' ? `unknown log opt '${unknown}' for log driver local` : `unknown log opt '${unknown}' for ${driver} log driver`)
+  if (driver === 'syslog') checkSyslogOptions(options)
 }
 
 /** What a start refuses, or the bounds to keep; undefined where nothing is logged. */
 export function logBoundsOf({ driver, options = {} }: LogSpec = { driver: 'json-file' }): LogBounds | undefined {
   if (driver === 'none') return undefined
-  return driver === 'local' ? localBounds(options) : jsonFileBounds(options)
+  if (driver === 'json-file') return jsonFileBounds(options)
+  return localBounds(driver === 'local' ? options : Object.fromEntries(Object.entries(options).flatMap(([name, value]) => (cacheOptions.includes(name) ? [[name.replace('cache-', ''), value]] : []))))
 }
 
 function jsonFileBounds(options: Readonly<Record<string, string>>): LogBounds {
@@ -111,7 +138,7 @@ export interface LogSource {
 export function logAttributesOf({ options = {} }: LogSpec, source: LogSource): Readonly<Record<string, string>> {
   const env = new Map(source.effective.env.map((line): [string, string] => [line.split('=', 1)[0] ?? line, line.slice(line.indexOf('=') + 1)]))
   const attributes = { ...picked(options, 'labels', new Map(Object.entries(source.effective.labels))), ...picked(options, 'env', env) }
-  return options['tag'] ? { ...attributes, tag: tagText(options['tag'], source) } : attributes
+  return options['tag'] ? { ...attributes, tag: logTagOf(options['tag'], source) } : attributes
 }
 
 function picked(options: Readonly<Record<string, string>>, name: 'labels' | 'env', from: ReadonlyMap<string, string>): Record<string, string> {
@@ -130,7 +157,7 @@ function expressionOf(pattern: string): RegExp {
 }
 
 /** dockerd's template fields; other Go template words are refused rather than passed over. */
-function tagText(template: string, source: LogSource): string {
+export function logTagOf(template: string, source: LogSource): string {
   const digest = source.imageId.replace(/^sha256:/, '')
   const fields: Readonly<Record<string, string>> = {
     ID: source.id.slice(0, 12), FullID: source.id, Name: source.name, Command: source.effective.args.join(' '), ImageID: digest.slice(0, 12), ImageFullID: source.imageId, ImageName: source.imageName,

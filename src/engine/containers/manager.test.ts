@@ -38,7 +38,7 @@ async function world(options: { readonly clock?: Clock; readonly runtime?: FakeR
   count += 1
   const stateDir = options.stateDir ?? join(root, String(count))
   const containers = await openContainers({
-    runtime, events, clock, host: fakeHost, mounts: fakeMounts(), stateDir, images: fakeImages(), snapshots: fakeSnapshots(), networks: fakeNetworks(), volumes: fakeVolumes(), random: systemRandom, log: silentLogger,
+    runtime, events, clock, host: fakeHost, mounts: fakeMounts(), sockets: { sendDatagram: async () => undefined }, stateDir, images: fakeImages(), snapshots: fakeSnapshots(), networks: fakeNetworks(), volumes: fakeVolumes(), random: systemRandom, log: silentLogger,
     runDir: join(stateDir, 'run'), cgroupRoot: '/t', ps: async () => 'PID CMD\n1 init\n',
   })
   return { containers, runtime, events, stateDir, [Symbol.asyncDispose]: () => containers[Symbol.asyncDispose]() }

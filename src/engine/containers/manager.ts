@@ -31,6 +31,7 @@ import type { ContainersOptions } from './options.ts'
 import { joinNetwork, leaveNetwork } from './network-membership.ts'
 import { checkSpec, prepareContainer } from './prepare.ts'
 import { RecordFiles, type ContainerRecord } from './record.ts'
+import { isReadableLog } from './log-options.ts'
 import { releaseVolumes } from './resolve-mounts.ts'
 import { checkedResources } from './resources.ts'
 import { signalNumber } from './signals.ts'
@@ -262,6 +263,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
   async #launch(entry: Entry): Promise<void> {
     entry.ended = Promise.withResolvers()
     try {
+      await this.#logs.check(entry)
       const pid = await this.#launcher.launch(entry)
       this.#logs.keep(entry)
       await this.#dispatch(entry, { kind: 'started', pid })
@@ -623,7 +625,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
   async logs(ref: string, query: contract.LogQuery): Promise<AsyncIterable<contract.LogEntry>> {
     const entry = this.#find(ref)
     const path = logPathOf(this.#paths, entry.record)
-    if (path === undefined) throw new Fault('unimplemented', 'configured logging driver does not support reading')
+    if (path === undefined || !isReadableLog(entry.record.spec.log)) throw new Fault('unimplemented', 'configured logging driver does not support reading')
     const live = isLive(entry.record.lifecycle.status)
     return readLog(path, query, live ? entry.ended.promise : undefined)
   }

@@ -2,6 +2,7 @@
 import type { Clock } from '#base/clock.ts'
 import type { Logger } from '#base/log.ts'
 import type { Mounts } from '#linux/contract/mounts.ts'
+import type { Poller } from '#linux/contract/poller.ts'
 import type { Random } from '#base/random.ts'
 import type { EventPublisher } from '../contract/events.ts'
 import type { ImageResolver } from '../contract/images.ts'
@@ -18,6 +19,8 @@ export interface ContainersOptions {
   readonly networks: Networks
   readonly volumes: VolumeCatalog & VolumeMounts
   readonly mounts: Mounts
+  /** For logs that go to journald or syslog. */
+  readonly sockets: Pick<Poller, 'sendDatagram'>
   readonly events: EventPublisher
   readonly clock: Clock
   readonly random: Random

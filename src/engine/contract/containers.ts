@@ -75,7 +75,7 @@ export interface ContainerSpec {
   readonly healthcheck?: HealthcheckConfig
   /** What becomes of it when its health fails (docs/decisions/0007). Default: nothing. */
   readonly healthOnFailure?: HealthFailureAction
-  readonly log?: { readonly driver: 'json-file' | 'local' | 'none'; readonly options?: Readonly<Record<string, string>> }
+  readonly log?: { readonly driver: LogDriver; readonly options?: Readonly<Record<string, string>> }
   /** Where the CRI log goes instead of the container's own folder (pods: /var/log/pods/…). */
   readonly logPath?: string
   /** Path below the instance's cgroup root, e.g. `kubepods/burstable/pod<uid>`; default `docker`. */
@@ -98,6 +98,8 @@ export interface ContainerProcess {
   readonly stdin?: 'none' | 'once' | 'open'
   readonly consoleSize?: TerminalSize
 }
+
+export type LogDriver = 'json-file' | 'local' | 'none' | 'syslog' | 'journald'
 
 export type ContainerMount =
   | {

@@ -58,7 +58,7 @@ export async function openTestApi(): Promise<TestApi> {
   const volumes = fakeVolumes()
   const runtime = fakeRuntime()
   const containers = await openContainers({
-    runtime, images: fakeImages(), snapshots: fakeSnapshots(), networks, volumes, events, clock: systemClock, random: systemRandom, log: silentLogger, host: fakeHost, mounts: fakeMounts(),
+    runtime, images: fakeImages(), snapshots: fakeSnapshots(), networks, volumes, events, clock: systemClock, random: systemRandom, log: silentLogger, host: fakeHost, mounts: fakeMounts(), sockets: { sendDatagram: async () => undefined },
     stateDir: join(root, 'state'), runDir: join(root, 'run'), cgroupRoot: '/t', ps: async () => 'UID PID CMD\n',
   })
   const handler = engineHandler({ containers, images: images(), networks, volumes, snapshots: fakeSnapshots(), events, sessions: new Sessions(systemClock), builder: undefined, committer: undefined, runtime, system, clock: systemClock, log: silentLogger })

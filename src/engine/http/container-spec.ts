@@ -9,6 +9,7 @@ import { networkOf } from './create/network.ts'
 import { resourcesFrom } from './create/resources.ts'
 import type { SeccompHost } from './create/seccomp-profile.ts'
 import { deviceRuleOf, securityOf } from './create/security.ts'
+import { logDrivers } from '../containers/log-options.ts'
 import { JsonInput } from './json-input.ts'
 
 export interface CreateInput {
@@ -160,9 +161,10 @@ function cgroupnsOf(mode: string | undefined, minorVersion: number): Pick<Contai
 }
 
 function logOf(log: JsonInput): NonNullable<ContainerSpec['log']> {
-  const driver = log.string('Type') || 'json-file'
+  const wanted = log.string('Type') || 'json-file'
+  const driver = logDrivers.find((known) => known === wanted)
   const options = log.stringMap('Config') ?? {}
-  if (driver !== 'json-file' && driver !== 'local' && driver !== 'none') throw new Fault('invalidArgument', `error looking up logging plugin ${driver}: plugin "${driver}" not found`)
+  if (driver === undefined) throw new Fault('invalidArgument', `error looking up logging plugin ${wanted}: plugin "${wanted}" not found`)
   return { driver, options }
 }
 

@@ -17,6 +17,8 @@ export interface Poller {
   connectSeqpacket(path: string, options?: { readonly stallMs?: number }): Promise<PacketSocket>
   /** A TCP connection made inside a network namespace, to an address of its own such as 127.0.0.1. Faults: `unavailable` (nobody listens), `notFound` (no such namespace), `timeout` (5 s). */
   connectTcp(target: { readonly netns: string; readonly host: string; readonly port: number }): Promise<Duplex>
+  /** One datagram to a unix socket (journald, syslog); without bytes it is only seen whether somebody listens. Never waits: `unavailable` where the receiver is behind. */
+  sendDatagram(path: string, data: Uint8Array | undefined): Promise<void>
   /** Descriptors of a UDP and a TCP socket (not yet listening) bound to the same free port of an address inside a network namespace. Who takes them closes them. */
   bindBoth(target: { readonly netns: string; readonly host: string }): Promise<{ readonly udp: number; readonly tcp: number; readonly port: number }>
 }

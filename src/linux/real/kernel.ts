@@ -78,6 +78,7 @@ interface Threads {
 function pollerOver(poller: KernelPoller, { quick, slow }: Threads): Poller {
   return {
     connectSeqpacket: (path, connection) => poller.connectSeqpacket(path, connection),
+    sendDatagram: (path, data) => quick.call('sendDatagram', { path, ...(data === undefined ? {} : { data }) }),
     bindBoth: (target) => quick.call('bindBoth', target),
     connectTcp: async (target) => new Socket({ fd: await slow.call('dialTcp', target), allowHalfOpen: true }),
   }

@@ -1,4 +1,5 @@
 /** `_ping`, `version`, `info`, `events`, `system/df`, `auth`. */
+import { logDrivers } from '../../containers/log-options.ts'
 import { rfc3339Nano } from '#base/clock.ts'
 import { Fault } from '#base/fault.ts'
 import { sendBytes, sendJson } from '#base/http.ts'
@@ -63,7 +64,7 @@ async function info({ res, backend, minorVersion }: Exchange): Promise<void> {
     Images: imageCount,
     Driver: 'overlay2',
     DriverStatus: [['Backing Filesystem', system.fileSystem], ['Supports d_type', 'true'], ['Native Overlay Diff', 'true'], ['userxattr', 'false']],
-    Plugins: { Volume: ['local'], Network: ['bridge', 'host', 'macvlan', 'null'], Authorization: null, Log: ['json-file', 'local'] },
+    Plugins: { Volume: ['local'], Network: ['bridge', 'host', 'macvlan', 'null'], Authorization: null, Log: logDrivers.filter((driver) => driver !== 'none').toSorted() },
     MemoryLimit: true,
     SwapLimit: true,
     // No limit of the kernel's own memory is set, whatever this kernel could do.

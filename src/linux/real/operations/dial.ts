@@ -9,6 +9,8 @@ const SOCK_DGRAM = 2
 const SOL_SOCKET = 1
 const SO_SNDTIMEO = 21
 const AF_INET6 = 10
+const AF_UNIX = 1
+const MSG_NOSIGNAL = 0x4000
 const timeoutSeconds = 5n
 
 /** The connected descriptor; who takes it closes it. */
@@ -26,6 +28,23 @@ export function dialTcp(request: { readonly netns: string; readonly host: string
   const errno = lastErrno()
   libc.close(socket)
   throw errnoFault(errno === 'EINPROGRESS' ? 'ETIMEDOUT' : errno, what)
+}
+
+/** A datagram to a unix socket. A receiver that is behind must not hold the worker. */
+export function sendDatagram({ path, data }: { readonly path: string; readonly data?: Uint8Array }): void {
+  const what = `send to ${path}`
+  const name = Buffer.from(`${path}\0`)
+  if (name.length > 108) throw errnoFault('ENAMETOOLONG', what)
+  const address = Buffer.alloc(2 + name.length)
+  address.writeUInt16LE(AF_UNIX, 0)
+  address.set(name, 2)
+  const socket = check(libc.socket(AF_UNIX, SOCK_DGRAM | O_CLOEXEC | O_NONBLOCK, 0), what)
+  try {
+    check(libc.connect(socket, address, address.length), what)
+    if (data !== undefined) check(libc.send(socket, Buffer.from(data), data.length, MSG_NOSIGNAL), what)
+  } finally {
+    libc.close(socket)
+  }
 }
 
 /** The same free port for UDP and TCP. */

@@ -5,7 +5,7 @@ import { bindInside, mount, mountTable, overlay, unmount } from './mounts.ts'
 import { addAddress, addRoute, attach, attachMacvlan, deleteAddress, deleteLink, deleteRoute, ensureBridge, ensurePair, ensureVlan, linkStatistics, linkUp, listLinks, setSysctl } from './links.ts'
 import { createNamespaces, isPinned, removeNamespace } from './namespaces.ts'
 import { applyNft, listNft } from './nftables.ts'
-import { bindBoth, dialTcp } from './dial.ts'
+import { bindBoth, dialTcp, sendDatagram } from './dial.ts'
 import { sealExecutable } from './seal.ts'
 import { compileSeccomp } from './seccomp.ts'
 import { signalProcess, spawn } from './spawn.ts'
@@ -52,6 +52,7 @@ export const operations = {
   identify,
   dialTcp,
   bindBoth,
+  sendDatagram,
   compileSeccomp,
   sealExecutable,
   trimMemory,
