@@ -131,7 +131,7 @@ async function outside(paths: readonly string[]): Promise<number> {
     status = 1
   } else rmSync(root, { recursive: true })
   console.log(`berth: npm test took ${Math.round((Date.now() - started) / 1000)} s`)
-  console.log(`${closingCount(results, 'pass')} passed, ${closingCount(results, 'fail')} failed, ${closingCount(results, 'skipped')} skipped`)
+  console.log(`${closingCount(results, 'pass')} passed, ${closingCount(results, 'fail') + closingCount(results, 'cancelled')} failed, ${closingCount(results, 'skipped')} skipped`)
   return status
 }
 

@@ -12,7 +12,7 @@ import type { Mounts } from '../contract/mounts.ts'
 import type { Namespaces } from '../contract/namespaces.ts'
 import type { Nftables } from '../contract/nftables.ts'
 import type { Poller } from '../contract/poller.ts'
-import { ConfinedWorkers } from './confined/confinedJobs.ts'
+import { ConfinedWorkers, type JobLimits } from './confined/confinedJobs.ts'
 import { ExpectedMove } from './expected-move.ts'
 import { KernelPoller } from './poller/poller.ts'
 import { probe } from './probe.ts'
@@ -21,9 +21,10 @@ import { KernelThread } from './thread.ts'
 
 export interface OpenKernelOptions {
   readonly clock?: Clock
-  /** Confined jobs that run at a time. */
-  readonly parallelJobs?: number
 }
+
+/** A streaming job weighs some 9 MB while it runs. */
+const confinedJobs: JobLimits = { alone: 2, streaming: 64 }
 
 /** libuv has at most this many pool threads by default; a few more calls do no harm. */
 const poolThreads = 8
@@ -42,7 +43,7 @@ export async function openKernel(options: OpenKernelOptions = {}): Promise<Kerne
   const quick = new KernelThread('kernel-quick')
   const slow = new KernelThread('kernel-slow')
   const poller = new KernelPoller(clock)
-  const confined = new ConfinedWorkers(options.parallelJobs ?? 2, clock)
+  const confined = new ConfinedWorkers(confinedJobs, clock)
   const [mode] = await Promise.all([quick.call('cgroupMode'), poller.ready()])
   const processes = new KernelProcesses({ thread: quick, poller, clock })
   const move = new ExpectedMove(quick)

@@ -90,6 +90,23 @@ test('a fault of the job, of its input, of its root and an abort reach the calle
   await assert.rejects(running, (error) => isFault(error, 'canceled'))
 })
 
+test('jobs whose other end has fallen silent hold up nobody', async () => {
+  const over = new AbortController()
+  const silent = Array.from({ length: 6 }, () => kernel.confined.start<EscapeArgs, Answer>(jail, job, {}, { signal: over.signal, input: new Readable({ read() { this.push(Buffer.alloc(65536)) } }) }))
+  const mute = Array.from({ length: 6 }, () => new Readable({ read: () => undefined }))
+  const waiting = mute.map((input) => kernel.confined.run<EscapeArgs, Answer>(jail, job, {}, { input }))
+  assert.ok((await kernel.confined.run<EscapeArgs, Answer>(jail, job, {})).names.length > 0)
+  assert.equal((await kernel.confined.run<EscapeArgs, Answer>(jail, job, {}, { input: Readable.from([Buffer.from('abc')]) })).bytes, 3)
+  for (const input of mute) input.push(null)
+  await Promise.all(waiting)
+  const ends = silent.map(({ output, result }) => {
+    output.on('error', () => output.destroy())
+    return assert.rejects(result, (error) => isFault(error, 'canceled'))
+  })
+  over.abort()
+  await Promise.all(ends)
+})
+
 test('a worker that waited for a job in vain ends, and the next job gets another', async () => {
   const timers = new Set<() => void>()
   const clock: Clock = {
@@ -101,7 +118,7 @@ test('a worker that waited for a job in vain ends, and the next job gets another
     },
   }
   const threads = (): number => readdirSync('/proc/self/task').length
-  await using workers = new ConfinedWorkers(1, clock)
+  await using workers = new ConfinedWorkers({ alone: 1, streaming: 1 }, clock)
   await workers.run<EscapeArgs, Answer>(jail, job, {})
   const before = threads()
   for (const fire of [...timers]) fire()

@@ -18,28 +18,44 @@ interface IdleWorker {
   readonly timer: Timer
 }
 
+/** Jobs at a time; more wait their turn. */
+export interface JobLimits {
+  /** Of those that only compute and answer. */
+  readonly alone: number
+  /**
+   * Of those that read or write a stream: its other end may be a client that has fallen silent, or another such job. They must not
+   * keep the others waiting, nor each other, but for their memory.
+   */
+  readonly streaming: number
+}
+
 export class ConfinedWorkers implements ConfinedJobs, AsyncDisposable {
-  readonly #gate: Gate
+  readonly #alone: Gate
+  readonly #streaming: Gate
   readonly #clock: Clock
   readonly #idle: IdleWorker[] = []
   readonly #all = new Set<Worker>()
   #closed = false
 
-  /** `parallel` jobs run at a time; more wait their turn. */
-  constructor(parallel: number, clock: Clock) {
+  constructor(limits: JobLimits, clock: Clock) {
     this.#clock = clock
-    this.#gate = new Gate(parallel)
+    this.#alone = new Gate(limits.alone)
+    this.#streaming = new Gate(limits.streaming)
   }
 
   async run<A, R>(root: string, job: URL, args: A, options: JobOptions = {}): Promise<R> {
-    const running = this.start<A, R>(root, job, args, options)
+    const running = this.#start<A, R>(options.input === undefined ? this.#alone : this.#streaming, root, job, args, options)
     running.output.on('error', () => running.output.destroy()).resume()
     return await running.result
   }
 
   start<A, R>(root: string, job: URL, args: A, options: JobOptions = {}): RunningJob<R> {
+    return this.#start(this.#streaming, root, job, args, options)
+  }
+
+  #start<A, R>(gate: Gate, root: string, job: URL, args: A, options: JobOptions): RunningJob<R> {
     const output = new JobOutput()
-    const result = this.#gate.run(async () => {
+    const result = gate.run(async () => {
       const worker = this.#take()
       const ended = await new JobRun<R>(worker, output, options).finish({ kind: 'start', root, module: job.href, args })
       this.#giveBack(worker, ended.reusable)

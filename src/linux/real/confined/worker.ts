@@ -50,7 +50,7 @@ class Session implements JobContext {
   }
 
   async output(bytes: Uint8Array): Promise<void> {
-    while (this.#credit === 0) await new Promise<void>((resolve) => (this.#wakeOutput = resolve))
+    while (this.#credit === 0 && !this.signal.aborted) await new Promise<void>((resolve) => (this.#wakeOutput = resolve))
     this.signal.throwIfAborted()
     this.#credit -= 1
     post({ kind: 'chunk', bytes })
