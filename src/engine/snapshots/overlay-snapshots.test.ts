@@ -226,6 +226,15 @@ test('many layers mount', async () => {
   assert.equal(readdirSync(root).length, 130)
 })
 
+test('a layer may stand twice in a stack: the upper one counts', async () => {
+  await using store = await openStore()
+  const content: readonly Sample[] = [{ path: 'file', content: '1' }, { path: 'dir', type: 'directory' }, { path: 'dir/old', content: '2' }]
+  const between = await store.layer(await store.layer(undefined, content), [{ path: '.wh.file' }, { path: 'dir', type: 'directory' }, { path: 'dir/.wh..wh..opq' }, { path: 'dir/new', content: '3' }])
+  const root = await store.mounted('twice', await store.layer(between, content))
+  assert.deepEqual([readdirSync(root).sort(), readdirSync(join(root, 'dir')).sort()], [['dir', 'file'], ['new', 'old']])
+  await store.mounted('thrice', await store.layer(await store.layer(undefined, []), []))
+})
+
 test('a layer with the wrong diff id and hostile ones leave nothing behind', async () => {
   await using store = await openStore()
   const tar = sampleTar([{ path: 'f', content: '1' }])

@@ -183,8 +183,9 @@ class OverlayDriver implements OverlaySnapshots {
     await this.#options.mounts.overlay({ target, lower, upper: active.upper, work: active.work, options: [...overlayOptions, ...(options.volatile === true ? ['volatile'] : [])] })
   }
 
+  /** Top first. overlayfs refuses a folder that stands twice; what the lower one of two equal layers has, the upper one has as well. */
   #stack(chainId: ChainId): string[] {
-    return this.#layers.stack(chainId).map((layer) => layer.folder)
+    return [...new Set(this.#layers.stack(chainId).map((layer) => layer.folder))]
   }
 
   /** What lies below an upper folder; never nothing, for overlayfs wants something. */
