@@ -52,7 +52,7 @@ export const lifecycleCases: readonly CliCase[] = [
       'docker run -d --name d1 --stop-timeout 1 bb:1 sh -c "trap \'\' TERM; while :; do sleep 0.1; done"',
       'sleep 0.5; docker stop d1',
       "docker inspect -f '{{.State.ExitCode}} {{.Config.StopTimeout}}' d1",
-      'docker start d; docker restart --time 0 d1 || docker restart -t 0 d1',
+      'docker start nosuch; docker restart --time 0 d1 || docker restart -t 0 d1',
       '! docker kill --signal=HUP c1',
       'docker kill --signal 9 d1',
       "eventually sh -c '[ $(docker inspect -f {{.State.ExitCode}} d1) = 137 ]'",
