@@ -143,31 +143,28 @@ export function bornIn(path: string | undefined, fork: () => number): number {
     addToCgroup({ path, pid })
     return pid
   }
-  const roots = cgroupTree().roots
+  const back = homes()
   try {
     for (const folder of groupFolders(path)) writeGroupFile(`${folder}/tasks`, '0')
     return fork()
   } finally {
-    for (const root of roots) writeGroupFile(`${root}${homeOf(root)}/tasks`, '0')
+    for (const folder of back) writeGroupFile(`${folder}/tasks`, '0')
   }
 }
 
 /** The file that takes the main thread into the group where it is; on v2 the whole process, which is never split there. */
 export function ownGroupFile(): string {
-  const { mode, roots } = cgroupTree()
-  const [root = ''] = roots
-  return `${root}${homeOf(root)}/${mode === 'v2' ? 'cgroup.procs' : 'tasks'}`
+  return `${homes()[0] ?? ''}/${cgroupTree().mode === 'v2' ? 'cgroup.procs' : 'tasks'}`
 }
 
-/** The group of this process (its main thread) in the hierarchy mounted at `root`. */
-function homeOf(root: string): string {
-  // The main thread never moves by our own doing.
-  const controllers = [...cgroupTree().controllers].filter(([, folder]) => folder === root).map(([name]) => name)
-  for (const line of (readGroupFile('/proc/self/cgroup') ?? '').split('\n')) {
-    const [, names = '', path = '/'] = line.split(':')
-    if (cgroupTree().mode === 'v2' ? names === '' : names.split(',').some((name) => controllers.includes(name))) return path
-  }
-  return '/'
+/** The folder of this process's group (its main thread's, which never moves by our own doing) in each hierarchy. */
+function homes(): string[] {
+  const { mode, roots, controllers } = cgroupTree()
+  const lines = (readGroupFile('/proc/self/cgroup') ?? '').split('\n').map((line) => line.split(':'))
+  return roots.map((root) => {
+    const line = lines.find(([, names = '']) => (mode === 'v2' ? names === '' : names.split(',').some((name) => controllers.get(name) === root)))
+    return `${root}${line?.slice(2).join(':') ?? '/'}`
+  })
 }
 
 export function cgroupPids(request: { readonly path: string }): number[] {
