@@ -37,6 +37,7 @@ import { checkedResources } from './resources.ts'
 import { signalNumber } from './signals.ts'
 import { StreamHub } from './stream-hub.ts'
 import { updatedRecord } from './update.ts'
+import { RecordSaver } from './record-saver.ts'
 import { Waits } from './waits.ts'
 
 type ChangeCause = 'created' | 'started' | 'exited' | 'removed' | 'changed'
@@ -67,7 +68,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
   readonly #logs: ContainerLogs
   readonly #tasks: TaskGroup
   readonly #listeners = new Set<(container: contract.Container, cause: ChangeCause) => void>()
-  readonly #unsaved = new Map<string, Promise<void>>()
+  readonly #saver: RecordSaver
   /** Removed containers whose files are still being deleted. */
   readonly #clearing = new Set<Promise<void>>()
   readonly #watching = new DisposableStack()
@@ -76,6 +77,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     this.#options = options
     this.#paths = { records: new RecordFiles(`${options.stateDir}/containers`), runDir: options.runDir }
     this.#tasks = new TaskGroup((error) => options.log.error({ error: String(error) }, 'a container task failed'))
+    this.#saver = new RecordSaver({ records: this.#paths.records, log: options.log, isKept: (entry) => this.#entries.get(entry.id) === entry })
     this.#launcher = new Launcher({ ...options, paths: this.#paths, initPath: options.initPath, find: (ref) => this.#find(ref), entry: (id) => this.#entries.get(id) })
     this.#logs = new ContainerLogs({ ...options, paths: this.#paths })
     this.#insight = new Insight(options)
@@ -149,7 +151,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     for (const entry of this.#entries.values()) entry.restartTimer?.cancel()
     await this.#tasks.close()
     await Promise.all([...this.#entries.values()].map(({ cleaning }) => cleaning))
-    await Promise.all([...this.#clearing, ...[...this.#unsaved.keys()].map((id) => this.#saved(id))])
+    await Promise.all([...this.#clearing, this.#saver.drained()])
   }
 
   // ---- catalog --------------------------------------------------------------------------------------------------------
@@ -231,7 +233,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
         return runtime.resume(entry.id)
       case 'cleanUp':
         entry.ended.resolve()
-        await this.#launcher.cleanUp(entry, this.#saved(entry.id))
+        await this.#launcher.cleanUp(entry, this.#saver.saved(entry.id))
         entry.cleaning = Promise.all([entry.cleaning, this.#logs.leave(entry)]).then(() => undefined)
         return undefined
       case 'scheduleRestart':
@@ -298,7 +300,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
   /** Replaces the record in memory at once and on disk soon: a crash in between is mended by what the runtime remembers. */
   async #store(entry: Entry, lifecycle: Lifecycle, cause: ChangeCause): Promise<void> {
     entry.record = { ...entry.record, lifecycle }
-    this.#saveSoon(entry)
+    this.#saver.soon(entry)
     this.#notify(entry, cause)
   }
 
@@ -308,40 +310,13 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     for (const listener of this.#listeners) listener(view, cause)
   }
 
-  #saveSoon(entry: Entry): void {
-    const { id } = entry
-    if (this.#unsaved.has(id) || entry.record.lifecycle.status === 'removing') return
-    const saving = (async () => {
-      await Promise.resolve()
-      const { record } = entry
-      try {
-        if (this.#entries.get(id) === entry) await this.#paths.records.write(record, { durable: false })
-      } catch (error) {
-        this.#options.log.error({ container: id, error: String(error) }, 'could not store the state of a container')
-      }
-      this.#unsaved.delete(id)
-      if (entry.record !== record && this.#entries.get(id) === entry) this.#saveSoon(entry)
-    })()
-    this.#unsaved.set(id, saving)
-  }
-
-  /** Settles when the record on disk is the one in memory. */
-  async #saved(id: string): Promise<void> {
-    for (let saving = this.#unsaved.get(id); saving !== undefined; saving = this.#unsaved.get(id)) await saving
-  }
-
-  async #saveNow(entry: Entry): Promise<void> {
-    await this.#saved(entry.id)
-    await this.#paths.records.write(entry.record, { durable: entry.record.spec.autoRemove !== true })
-  }
-
   #publish(entry: Entry, action: string, attributes: Readonly<Record<string, string>> = {}): void {
     this.#options.events.publish({ type: 'container', action, actor: { id: entry.id, attributes: { ...eventAttributes(entry), ...attributes } }, namespace: entry.record.spec.namespace })
   }
 
   /** Without its record it is gone, also for an engine that is killed right now. */
   async #forget({ id, record }: Entry, { volumes: withVolumes }: { readonly volumes: boolean }): Promise<void> {
-    await this.#saved(id)
+    await this.#saver.saved(id)
     await this.#paths.records.forget(id, { keepVolumes: !withVolumes && record.anonymousVolumes.length > 0 })
   }
 
@@ -375,7 +350,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
   #onHealth(entry: Entry, health: contract.ContainerHealth, before: contract.ContainerHealth): void {
     if (health.status !== before.status) {
       this.#publish(entry, `health_status: ${health.status}`)
-      this.#saveSoon(entry)
+      this.#saver.soon(entry)
     }
     this.#notify(entry, 'changed')
   }
@@ -446,7 +421,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     const { status } = entry.record.lifecycle
     if (!isLive(status) && status !== 'restarting') return 'already'
     await this.#halt(entry, { ...options, forRestart: false })
-    await this.#saved(entry.id)
+    await this.#saver.saved(entry.id)
     this.#publish(entry, 'stop')
     return 'stopped'
   }
@@ -513,7 +488,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
       await this.#signal(entry, number)
     })
     await gone
-    await this.#saved(entry.id)
+    await this.#saver.saved(entry.id)
   }
 
   async pause(ref: string): Promise<void> {
@@ -532,7 +507,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
       if (name === oldName) throw new Fault('invalidArgument', 'Renaming a container with the same name as its current name')
       inContext('Error when allocating new name', () => this.#reserve(name, entry.id))
       entry.record = { ...entry.record, name }
-      await this.#saveNow(entry)
+      await this.#saver.now(entry)
       this.#names.delete(oldName)
       this.#publish(entry, 'rename', { oldName: `/${oldName}` })
       this.#notify(entry, 'changed')
@@ -543,7 +518,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     const { parent, alias } = findLink(ref, { entries: this.#entries, names: this.#names })
     await this.#serial.run(parent.id, async () => {
       parent.record = withoutLink(parent.record, alias)
-      await this.#saveNow(parent)
+      await this.#saver.now(parent)
       if (isLive(parent.record.lifecycle.status)) await this.#launcher.refreshHosts(parent)
       this.#notify(parent, 'changed')
     })
@@ -554,7 +529,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     const { resources: changed, warnings } = checkedResources(change.resources ?? {}, this.#options.host, { update: true })
     await this.#serial.run(entry.id, async () => {
       entry.record = await updatedRecord(entry.record, { ...change, resources: changed }, this.#options.runtime)
-      await this.#saveNow(entry)
+      await this.#saver.now(entry)
       this.#publish(entry, 'update')
       this.#notify(entry, 'changed')
     })
@@ -587,7 +562,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     const entry = this.#find(ref)
     await this.#serial.run(entry.id, async () => {
       await joinNetwork(entry, { network, spec }, { networks: this.#options.networks, launcher: this.#launcher })
-      await this.#saveNow(entry)
+      await this.#saver.now(entry)
       this.#notify(entry, 'changed')
     })
   }
@@ -596,7 +571,7 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     const entry = this.#find(ref)
     await this.#serial.run(entry.id, async () => {
       await leaveNetwork(entry, network, { networks: this.#options.networks, launcher: this.#launcher })
-      await this.#saveNow(entry)
+      await this.#saver.now(entry)
       this.#notify(entry, 'changed')
     })
   }
