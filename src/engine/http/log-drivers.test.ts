@@ -80,7 +80,7 @@ suite('logging drivers', { skip: busyboxMissing }, () => {
   test('what means nothing is refused when the container is created, and a disabled cache is not read', async () => {
     const refusal = async (config: object): Promise<string> => (await client.run('true', { LogConfig: config })).refusal
     for (const [options, words] of [
-      [{ 'syslog-address': 'http://x' }, "unsupported scheme: 'http'"], [{ 'syslog-address': 'unix:///nosuch' }, 'stat /nosuch: no such file or directory'], [{ 'syslog-facility': 'nope' }, 'invalid syslog facility'], [{ 'syslog-facility': '24' }, 'invalid syslog facility'],
+      [{ 'syslog-address': 'http://x' }, 'syslog-address should be in form proto://address, got http://x'], [{ 'syslog-address': 'unix:///nosuch' }, 'stat /nosuch: no such file or directory'], [{ 'syslog-facility': 'nope' }, 'invalid syslog facility'], [{ 'syslog-facility': '24' }, 'invalid syslog facility'],
       [{ 'syslog-format': 'rfc1' }, 'Invalid syslog format'], [{ odd: 'x' }, "unknown log opt 'odd' for syslog log driver"],
     ] as const) assert.equal(await refusal({ Type: 'syslog', Config: options }), words)
     assert.equal(await refusal({ Type: 'journald', Config: { 'max-size': '1m' } }), "unknown log opt 'max-size' for journald log driver")

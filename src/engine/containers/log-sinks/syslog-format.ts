@@ -30,7 +30,7 @@ export function addressOf(text = ''): SyslogAddress {
       return { kind: scheme, host: host === '' ? 'localhost' : host, port: port ? Number(port) : defaultPort }
     }
     default:
-      throw refuse(`unsupported scheme: '${scheme}'`)
+      throw refuse(`syslog-address should be in form proto://address, got ${text}`)
   }
 }
 

@@ -77,9 +77,11 @@ async function logs(exchange: Exchange): Promise<void> {
   res.end()
 }
 
-/** What the log's options name, in front of each line. */
+/** What the log's options name, in front of each line. Only json-file keeps it: the local log, and what is read beside another driver's, has lines alone. */
 function detailsPrefix({ id, name, imageId, spec, effective }: Container, hostname: string): Buffer {
-  const attributes = logAttributesOf(spec.log ?? { driver: 'json-file' }, { id, name, imageId, imageName: spec.image, effective, hostname })
+  const log = spec.log ?? { driver: 'json-file' }
+  if (log.driver !== 'json-file') return Buffer.from(' ')
+  const attributes = logAttributesOf(log, { id, name, imageId, imageName: spec.image, effective, hostname })
   return Buffer.from(`${attributesText(attributes)} `)
 }
 
