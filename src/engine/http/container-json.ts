@@ -289,7 +289,7 @@ function networksJson(container: Container, { minorVersion, networkIds }: Networ
       Links: spec?.links ?? null,
       Aliases: userDefined ? aliasesJson(container, { aliases, hasJoined: joined || spec?.connectedLater === true, minorVersion }) : (aliases ?? null),
       NetworkID: endpoint?.networkId ?? (joined && spec?.connectedLater !== true ? (networkIds.get(name) ?? '') : ''),
-      ...(endpoint === undefined ? { ...noEndpoint, MacAddress: minorVersion >= 44 && !joined ? (spec?.macAddress ?? '') : '' } : endpointFields(endpoint)),
+      ...(endpoint === undefined ? { ...noEndpoint, MacAddress: spec?.connectedLater === true || (minorVersion >= 44 && !joined) ? (spec?.macAddress ?? '') : '' } : endpointFields(endpoint)),
       DriverOpts: spec?.driverOptions ?? null,
       ...(minorVersion >= 44 ? { DNSNames: userDefined ? [...new Set([container.name, ...(aliases ?? []), shortId, container.effective.hostname])] : null } : {}),
       ...(minorVersion >= 48 ? { GwPriority: spec?.gatewayPriority ?? 0 } : {}),
