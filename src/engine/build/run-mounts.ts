@@ -1,6 +1,6 @@
 /** What `RUN --mount` puts into the command's container, and takes away after it (docs.docker.com/reference/dockerfile, "RUN --mount"). */
 import { chmod, chown, mkdir, open, writeFile, type FileHandle } from 'node:fs/promises'
-import { createServer, type Server } from 'node:net'
+import { createServer, type Server, type Socket } from 'node:net'
 import { join, posix } from 'node:path'
 import type { ChainId } from '../contract/images.ts'
 import type { ResolvedMount } from '../contract/containers.ts'
@@ -46,6 +46,7 @@ export class RunMounts implements AsyncDisposable {
   /** A folder in memory: what is secret never reaches the disk. */
   #memory: string | undefined
   readonly #agents: { readonly server: Server; readonly folder: FileHandle }[] = []
+  readonly #connections = new Set<Socket>()
 
   private constructor(instruction: RunAt, folder: string, shared: BuildShared, sources: MountSources) {
     this.#instruction = instruction
@@ -137,13 +138,15 @@ export class RunMounts implements AsyncDisposable {
     const memory = await this.#inMemory()
     const folder = await open(memory, 'r')
     const server = createServer({ allowHalfOpen: true }, (connection) => {
+      this.#connections.add(connection)
+      connection.once('close', () => this.#connections.delete(connection))
       connection.on('error', () => connection.destroy())
       // The command's program sees its connection end, and says so in its own words.
       loans.forwardAgent(mount.id, connection).catch(() => connection.destroy())
     })
     this.#agents.push({ server, folder })
     // Through the descriptor: a socket's path holds 107 bytes, and a build's folders have long names.
-    await new Promise<void>((done, fail) => server.once('error', fail).listen(`/proc/self/fd/${folder.fd}/agent-${index}`, done))
+    await new Promise<void>((done, fail) => server.on('error', fail).listen(`/proc/self/fd/${folder.fd}/agent-${index}`, done))
     const path = join(memory, `agent-${index}`)
     await own(path, mount)
     this.list.push(bindMount(path, absolute(mount.target), false))
@@ -160,6 +163,8 @@ export class RunMounts implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    // The command is gone; the client's side may be silent for ever.
+    for (const connection of this.#connections) connection.destroy()
     for (const { server, folder } of this.#agents) {
       await new Promise<void>((done) => server.close(() => done()))
       await folder.close()

@@ -129,6 +129,10 @@ suite('builds with a session', { skip }, () => {
           if (Buffer.concat(heard).length >= answer.length) break
         }
         assert.deepEqual(Buffer.concat(heard), answer)
+        // Neither ends by itself: one that never asks, and one that breaks off.
+        connect(`/proc/self/fd/${inside}/ssh_agent.0`).on('error', (error) => assert.ok(error))
+        const broken = connect(`/proc/self/fd/${inside}/ssh_agent.0`)
+        broken.end(question, () => broken.destroy())
         writeFileSync(`/proc/self/fd/${inside}/go`, '')
       } finally {
         closeSync(inside)

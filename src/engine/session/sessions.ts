@@ -192,17 +192,24 @@ export class Session {
   /** One connection to the client's agent; over when both sides have ended it. `connection` may be half open. */
   async forwardAgent(id: string, connection: Duplex, signal: AbortSignal): Promise<void> {
     const call = this.#call('/moby.sshforward.v1.SSH/ForwardAgent', { metadata: { 'buildkit.ssh.id': id }, signal })
-    const toClient = (async () => {
+    const toClient = async (): Promise<void> => {
       for await (const chunk of connection) {
         const message = new ProtoWriter()
         message.bytes(1, Buffer.from(chunk))
         await call.send(message.finish())
       }
       call.end()
-    })()
-    for await (const message of call.receive()) for (const { number, bytes } of protoFields(message)) if (number === 1) connection.write(bytes)
-    connection.end()
-    await toClient
+    }
+    const fromClient = async (): Promise<void> => {
+      for await (const message of call.receive()) for (const { number, bytes } of protoFields(message)) if (number === 1) connection.write(bytes)
+      connection.end()
+    }
+    try {
+      await Promise.all([toClient(), fromClient()])
+    } finally {
+      connection.destroy()
+      call.cancel()
+    }
   }
 
   #call(method: string, options: CallOptions): GrpcCall {
