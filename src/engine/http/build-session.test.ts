@@ -30,7 +30,7 @@ suite('builds with a session', { skip }, () => {
 
   const docker = async (args: readonly string[], { stdin = '', env = {} }: { readonly stdin?: string | Buffer; readonly env?: Readonly<Record<string, string>> } = {}): Promise<Outcome> => {
     const { kernel, root } = real
-    const result = await kernel.processes.run([client, ...args], { stdin, timeoutMs: 60_000, env: { DOCKER_HOST: `unix://${join(root, 'd.sock')}`, DOCKER_BUILDKIT: '1', DOCKER_CONFIG: join(root, 'config'), PATH: '/usr/bin:/bin', HOME: root, ...env }, maxOutputBytes: 16 << 20 })
+    const result = await kernel.processes.run([client, ...args], { stdin, timeoutMs: 60_000, env: { DOCKER_HOST: `unix://${join(root, 'd.sock')}`, DOCKER_BUILDKIT: '1', DOCKER_CONFIG: join(root, 'config'), PATH: '/usr/bin:/bin', HOME: root, TMPDIR: root, ...env }, maxOutputBytes: 16 << 20 })
     return { exitCode: result.exitCode ?? -1, stdout: result.stdout.toString(), stderr: result.stderr.toString() }
   }
   const built = async (args: readonly string[], more: Parameters<typeof docker>[1] = {}): Promise<Outcome> => {
@@ -176,7 +176,7 @@ suite('builds with a session', { skip }, () => {
   test('a client that is ended takes its build along', async () => {
     const { kernel, root } = real
     const aborted = new AbortController()
-    const running = kernel.processes.run([client, 'build', '-'], { stdin: 'FROM bb:1\nRUN touch /begun; sleep 1000\n', signal: aborted.signal, env: { DOCKER_HOST: `unix://${join(root, 'd.sock')}`, DOCKER_BUILDKIT: '1', PATH: '/usr/bin:/bin', HOME: root } })
+    const running = kernel.processes.run([client, 'build', '-'], { stdin: 'FROM bb:1\nRUN touch /begun; sleep 1000\n', signal: aborted.signal, env: { DOCKER_HOST: `unix://${join(root, 'd.sock')}`, DOCKER_BUILDKIT: '1', PATH: '/usr/bin:/bin', HOME: root, TMPDIR: root } })
     const isThere = async (): Promise<boolean> => (await kernel.processes.run(['pgrep', '-f', '^sleep 1000$'])).exitCode === 0
     await until('the command', isThere)
     aborted.abort()
