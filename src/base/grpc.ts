@@ -3,8 +3,8 @@
  * are bytes here: who calls knows their shape (`proto-wire.ts`). No compression is offered, and none is taken.
  */
 import { constants, type ClientHttp2Session, type ClientHttp2Stream, type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http2'
-import type { Writable } from 'node:stream'
 import { Fault, type FaultCode } from './fault.ts'
+import { drained } from './streams.ts'
 
 /** gRPC's default; a message above is refused before it is read. */
 const maxMessageBytes = 4 << 20
@@ -49,10 +49,6 @@ const codes: readonly (readonly [status: number, code: FaultCode])[] = [
   [1, 'canceled'], [3, 'invalidArgument'], [4, 'timeout'], [5, 'notFound'], [6, 'alreadyExists'], [7, 'permissionDenied'], [8, 'resourceExhausted'], [9, 'preconditionFailed'], [12, 'unimplemented'],
   [14, 'unavailable'], [15, 'dataLoss'], [16, 'unauthenticated'],
 ]
-
-export function grpcStatusOf(code: FaultCode): number {
-  return codes.find(([, name]) => name === code)?.[0] ?? 2
-}
 
 export interface GrpcCall {
   /** Resolves when there is room for the next. */
@@ -110,7 +106,9 @@ class Call implements GrpcCall {
   }
 
   async send(message: Buffer): Promise<void> {
-    await writeFrame(this.#stream, message)
+    // Whoever reads is told where the other side is gone.
+    if (this.#stream.destroyed || this.#stream.writableEnded || this.#stream.write(grpcFrame(message))) return
+    await drained(this.#stream)
   }
 
   end(): void {
@@ -133,20 +131,6 @@ class Call implements GrpcCall {
   cancel(): void {
     if (!this.#stream.closed) this.#stream.close(constants.NGHTTP2_CANCEL)
   }
-}
-
-/** Waits for room; returns at once when the other side is gone, which whoever reads is told. */
-export function writeFrame(stream: Writable, message: Buffer): Promise<void> {
-  return new Promise((resolve) => {
-    if (stream.destroyed || stream.writableEnded || stream.write(grpcFrame(message))) return resolve()
-    const done = (): void => {
-      stream.off('drain', done)
-      stream.off('close', done)
-      resolve()
-    }
-    stream.on('drain', done)
-    stream.on('close', done)
-  })
 }
 
 /** Percent-encoded UTF-8; what is not is taken as it stands. */

@@ -2,6 +2,7 @@
 import { Readable } from 'node:stream'
 import { Fault } from '#base/fault.ts'
 import { readTar } from '#oci/layer/reader.ts'
+import { ignorePatterns } from '../build/ignore.ts'
 import type { Session } from '../session/sessions.ts'
 import type { BuildRequest } from './backend.ts'
 import type { JsonInput } from './json-input.ts'
@@ -19,7 +20,7 @@ export async function sourceOfSession(session: Session, dockerfile: string, sign
   if (definition === undefined) throw new Fault('invalidArgument', `failed to read dockerfile: open ${dockerfile}: no such file or directory`)
   if (definition.trim() === '') throw new Fault('invalidArgument', `the Dockerfile (${dockerfile}) cannot be empty`)
   const ignore = texts.get(`${dockerfile}.dockerignore`) ?? (await textsOf(session.files({ folder: 'context', include: ['.dockerignore'] }, signal))).get('.dockerignore') ?? ''
-  const context = Readable.from(session.files({ folder: 'context', exclude: patternsOf(ignore) }, signal), { objectMode: false })
+  const context = Readable.from(session.files({ folder: 'context', exclude: ignorePatterns(ignore) }, signal), { objectMode: false })
   return { context, definition }
 }
 
@@ -59,9 +60,4 @@ async function textsOf(tar: AsyncIterable<Buffer>): Promise<ReadonlyMap<string, 
     texts.set(path.toString(), Buffer.concat(chunks).toString('utf8'))
   }
   return texts
-}
-
-/** As the client matches them itself. */
-function patternsOf(ignore: string): readonly string[] {
-  return ignore.replace(/^\uFEFF/, '').split(/\r?\n/).map((line) => line.trim()).filter((line) => line !== '' && !line.startsWith('#'))
 }

@@ -7,6 +7,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex, Writable } from 'node:stream'
 import { sleep, type Clock } from '#base/clock.ts'
 import type { Logger } from '#base/log.ts'
+import { drained } from '#base/streams.ts'
 import type { OutputChunk, StreamSession } from '../contract/containers.ts'
 import { detachFilter } from './detach-keys.ts'
 
@@ -31,17 +32,8 @@ export function frame({ channel, data }: OutputChunk): Buffer {
 export async function writeAll(target: Writable, bytes: Buffer): Promise<boolean> {
   if (target.destroyed || target.writableEnded) return false
   if (target.write(bytes)) return true
-  return new Promise((resolve) => {
-    const settle = (alive: boolean) => (): void => {
-      target.off('drain', drained)
-      target.off('close', gone)
-      resolve(alive)
-    }
-    const drained = settle(true)
-    const gone = settle(false)
-    target.on('drain', drained)
-    target.on('close', gone)
-  })
+  await drained(target)
+  return !target.destroyed
 }
 
 /** Sends a session's output until it ends, then half-closes. */

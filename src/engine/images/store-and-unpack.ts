@@ -1,6 +1,7 @@
 /** One pass over a layer's bytes: they go into the blob store and are unpacked at the same time, as fast as the slower of the two. */
 import { PassThrough } from 'node:stream'
 import { isFault } from '#base/fault.ts'
+import { drained } from '#base/streams.ts'
 import type { Ingest } from '#oci/blobs/contract.ts'
 import type { LayerCompression } from '#oci/descriptor.ts'
 import type { Digest } from '#oci/digest.ts'
@@ -48,7 +49,7 @@ async function* fedTo(feed: PassThrough, source: AsyncIterable<Uint8Array>): Asy
   feed.on('error', () => feed.destroy())
   try {
     for await (const chunk of source) {
-      if (!feed.destroyed && !feed.write(chunk)) await room(feed)
+      if (!feed.destroyed && !feed.write(chunk)) await drained(feed)
       yield chunk
     }
     feed.end()
@@ -58,16 +59,4 @@ async function* fedTo(feed: PassThrough, source: AsyncIterable<Uint8Array>): Asy
   } finally {
     if (!feed.writableEnded) feed.destroy()
   }
-}
-
-function room(feed: PassThrough): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      feed.off('drain', done)
-      feed.off('close', done)
-      resolve()
-    }
-    feed.on('drain', done)
-    feed.on('close', done)
-  })
 }

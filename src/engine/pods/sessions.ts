@@ -2,6 +2,7 @@
 import { PassThrough, type Writable } from 'node:stream'
 import type { Session } from '#cluster/contract/runtime.ts'
 import { asFault } from '#base/fault.ts'
+import { drained } from '#base/streams.ts'
 import type { StreamSession } from '../contract/containers.ts'
 
 export interface SessionParts {
@@ -47,6 +48,7 @@ async function pump(session: StreamSession, streams: { readonly stdout: PassThro
     for await (const { channel, data } of session.output) {
       const stream = streams[channel]
       if (stream === undefined || stream.destroyed) continue
+      // Or gone: a reader that left must not hold up the other stream.
       if (!stream.write(data)) await drained(stream)
     }
     streams.stdout?.end()
@@ -56,17 +58,4 @@ async function pump(session: StreamSession, streams: { readonly stdout: PassThro
     streams.stdout?.destroy(fault)
     streams.stderr?.destroy(fault)
   }
-}
-
-/** Or gone: a reader that left must not hold up the other stream. */
-function drained(stream: PassThrough): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      stream.off('drain', done)
-      stream.off('close', done)
-      resolve()
-    }
-    stream.on('drain', done)
-    stream.on('close', done)
-  })
 }

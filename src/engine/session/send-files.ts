@@ -5,7 +5,7 @@
 import { Fault } from '#base/fault.ts'
 import type { GrpcCall } from '#base/grpc.ts'
 import type { BuiltRoot } from '../http/backend.ts'
-import type { TreeEntry } from '../build/tree.ts'
+import { fromBytePath, type TreeEntry } from '../build/tree.ts'
 import { decodePacket, encodePacket, type FileStat } from './file-packets.ts'
 
 export async function sendFiles(call: GrpcCall, { entries, content }: Awaited<ReturnType<BuiltRoot['files']>>): Promise<void> {
@@ -34,16 +34,13 @@ async function sendContent(call: GrpcCall, id: number, entry: TreeEntry | undefi
   await call.send(encodePacket({ kind: 'data', id, data: Buffer.alloc(0) }))
 }
 
-/** Paths of trees are bytes, one to a character. */
-const textOf = (bytes: string): string => Buffer.from(bytes, 'latin1').toString('utf8')
-
 function statOf(entry: TreeEntry, linkName: string | undefined): FileStat {
   const { type, mode, uid, gid, sizeBytes, modifiedNs, target, major, minor, xattrs } = entry
   return {
     type, mode, uid, gid, modifiedNs, major, minor,
-    path: textOf(entry.path),
+    path: fromBytePath(entry.path),
     sizeBytes: type === 'file' && linkName === undefined ? sizeBytes : 0,
-    linkName: textOf(linkName ?? target),
+    linkName: fromBytePath(linkName ?? target),
     xattrs: xattrs.map(([name, value]) => [name, Buffer.from(value)]),
   }
 }

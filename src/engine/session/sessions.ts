@@ -27,7 +27,7 @@ const fileSend = '/moby.filesync.v1.FileSend/DiffCopy'
 
 export class Sessions {
   readonly #sessions: Rendezvous<Session>
-  readonly #uploads: Rendezvous<Upload>
+  readonly #uploads: Rendezvous<Readable>
   readonly #builds = new Map<string, AbortController>()
 
   constructor(clock: Clock) {
@@ -59,13 +59,13 @@ export class Sessions {
     const { promise, resolve: taken } = Promise.withResolvers<void>()
     signal.addEventListener('abort', () => taken(), { once: true })
     body.once('close', taken)
-    using shown = this.#uploads.show(id, { body })
+    using shown = this.#uploads.show(id, body)
     await promise
     void shown
   }
 
-  async takeUpload(id: string): Promise<Readable> {
-    return (await this.#uploads.get(id)).body
+  takeUpload(id: string): Promise<Readable> {
+    return this.#uploads.get(id)
   }
 
   /** A build that may be canceled by its id while the answer is held. */
@@ -83,10 +83,6 @@ export class Sessions {
   cancel(buildId: string): void {
     this.#builds.get(buildId)?.abort(new Fault('canceled', 'the build was canceled'))
   }
-}
-
-interface Upload {
-  readonly body: Readable
 }
 
 export interface FileSelection {

@@ -12,6 +12,7 @@ import type { Clock } from '#base/clock.ts'
 import { asFault, Fault } from '#base/fault.ts'
 import { parseTarget, RouteTable, sendBytes, sendJson, signalOf } from '#base/http.ts'
 import type { Logger } from '#base/log.ts'
+import { drained } from '#base/streams.ts'
 import type { ContainerStatus, PodRuntime } from '../../contract/runtime.ts'
 import type { NodeAgent } from '../agent/agent.ts'
 import { podStatus } from '../pod/status.ts'
@@ -148,10 +149,7 @@ async function sendLogs(options: KubeletServerOptions, { response, params, query
   response.flushHeaders()
   try {
     for await (const chunk of readLog({ path: container.logPath, ended }, logQuery, signal)) {
-      if (!response.write(chunk)) await new Promise<void>((resolve) => {
-        response.once('drain', resolve)
-        response.once('close', resolve)
-      })
+      if (!response.write(chunk)) await drained(response)
     }
     response.end()
   } finally {

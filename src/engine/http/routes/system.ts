@@ -4,6 +4,7 @@ import { rfc3339Nano } from '#base/clock.ts'
 import { Fault } from '#base/fault.ts'
 import { sendBytes, sendJson } from '#base/http.ts'
 import { jsonText } from '#base/json.ts'
+import { drained } from '#base/streams.ts'
 import type { EngineEvent } from '../../contract/events.ts'
 import { jsonBody, type Exchange, type Handler } from '../exchange.ts'
 import { parseFilters } from '../filters.ts'
@@ -144,7 +145,7 @@ async function events({ res, backend, query, signal }: Exchange): Promise<void> 
   res.writeHead(200, { 'Content-Type': 'application/json' })
   res.flushHeaders()
   for await (const event of stream) {
-    if (!writeMessage(res, `${jsonText(eventJson(event))}\n`)) await new Promise<void>((resolve) => res.once('drain', resolve).once('close', resolve))
+    if (!writeMessage(res, `${jsonText(eventJson(event))}\n`)) await drained(res)
   }
   res.end()
 }

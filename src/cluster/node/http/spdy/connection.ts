@@ -6,6 +6,7 @@
 import type { Duplex } from 'node:stream'
 import { Duplex as DuplexStream } from 'node:stream'
 import { asFault, Fault } from '#base/fault.ts'
+import { drained } from '#base/streams.ts'
 import type { SpdyHeaders } from './headers.ts'
 import { HeaderReader, HeaderWriter } from './headers.ts'
 
@@ -173,15 +174,7 @@ export class SpdyConnection {
   async #send(frame: Buffer): Promise<void> {
     if (this.#transport.destroyed || this.#transport.writableEnded) throw new Fault('canceled', 'the SPDY connection is closed')
     if (this.#transport.write(frame)) return
-    await new Promise<void>((resolve) => {
-      const go = (): void => {
-        this.#transport.off('drain', go)
-        this.#transport.off('close', go)
-        resolve()
-      }
-      this.#transport.once('drain', go)
-      this.#transport.once('close', go)
-    })
+    await drained(this.#transport)
   }
 }
 
