@@ -23,13 +23,15 @@ export function watchOom({ id, paths, log, tell }: OomWatchOptions): Disposable 
   const failed = (error: unknown): void => log.warn({ container: id, error: String(error) }, 'cannot watch for processes killed for want of memory')
   const look = async (): Promise<void> => {
     try {
+      if (watcher === undefined) return
       await rename(paths.oom, paths.toldOom)
+      if (watcher !== undefined) return tell()
+      // Let go of meanwhile: it stays news for who comes next.
+      await rename(paths.toldOom, paths.oom)
     } catch (error) {
-      // Nothing happened, or the move itself was told.
-      if (systemErrorCode(error) === 'ENOENT') return
-      return failed(error)
+      // Nothing happened, the move itself was told, or the container is gone.
+      if (systemErrorCode(error) !== 'ENOENT') failed(error)
     }
-    if (watcher !== undefined) tell()
   }
   try {
     watcher = watch(paths.folder, { persistent: false }, (_event, name) => {

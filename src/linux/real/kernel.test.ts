@@ -1,9 +1,11 @@
 /** The kernel room against the real kernel: mounts, namespaces, links, nftables, cgroups. Runs in private namespaces (tools/test.ts). */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { present } from '#base/assert.ts'
 import { isFault } from '#base/fault.ts'
 import type { Kernel } from '../contract/kernel.ts'
 import { openKernel } from './kernel.ts'
@@ -38,6 +40,26 @@ test('a tmpfs is mounted, seen in the table, and unmounted twice without complai
   await kernel.mounts.unmount(target)
   await kernel.mounts.unmount(target)
   assert.deepEqual(await kernel.mounts.table(target), [])
+})
+
+test('a bind inside a root is made though files are renamed all around, and `..` ends at the root', async () => {
+  const inside = folder('jail/deep/er')
+  writeFileSync(join(inside, 'file'), 'inside')
+  const busy = folder('busy')
+  writeFileSync(join(busy, 'a'), '')
+  const renaming = await kernel.processes.start([process.execPath, '--eval', `const fs = require('node:fs'); console.log('ready'); for (;;) { fs.renameSync('${busy}/a', '${busy}/b'); fs.renameSync('${busy}/b', '${busy}/a') }`], { stdio: ['null', 'pipeOut', 'inherit'] })
+  try {
+    await once(present(renaming.stdio[1], 'its output'), 'data')
+    for (let round = 0; round < 300; round += 1) {
+      const target = join(root, `inside-${round % 2}`)
+      await kernel.mounts.bindInside({ root: join(root, 'jail'), path: 'deep/../../../deep/er/../er/file', target })
+      assert.equal(readFileSync(target, 'utf8'), 'inside')
+      await kernel.mounts.unmount(target)
+    }
+  } finally {
+    await kernel.processes.kill(renaming.pid, 9)
+    await renaming.exited
+  }
 })
 
 test('a read-only bind mount refuses writes', async () => {

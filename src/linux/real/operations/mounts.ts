@@ -56,14 +56,24 @@ const O_PATH = 0o10000000
 const RESOLVE_NO_MAGICLINKS = 0x02
 const RESOLVE_IN_ROOT = 0x10
 
+/** While anything on the machine is renamed or mounted the kernel may be unable to tell that `..` stays inside, and says so (openat2(2)). */
+const openAttempts = 1000
+
+function openInside(folder: number, path: string, what: string): number {
+  // struct open_how: flags, mode, resolve.
+  const how = new BigUint64Array([BigInt(O_PATH | O_CLOEXEC), 0n, BigInt(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)])
+  for (let attempt = 1; ; attempt += 1) {
+    const found = libc.openat2(folder, path, new Uint8Array(how.buffer), how.byteLength)
+    if (found >= 0 || lastErrno() !== 'EAGAIN' || attempt === openAttempts) return check(found, what)
+  }
+}
+
 /** The place is opened first and mounted through its descriptor: whoever swaps a link in between changes nothing. */
 export function bindInside({ root, path, target, recursive = true }: BindInsideRequest): void {
   const what = `open ${path} inside ${root}`
   const folder = openSync(root, O_PATH | O_CLOEXEC)
   try {
-    // struct open_how: flags, mode, resolve.
-    const how = new BigUint64Array([BigInt(O_PATH | O_CLOEXEC), 0n, BigInt(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)])
-    const found = check(libc.openat2(folder, path, new Uint8Array(how.buffer), how.byteLength), what)
+    const found = openInside(folder, path, what)
     try {
       if (fstatSync(found).isDirectory()) mkdirSync(target, { recursive: true })
       else writeFileSync(target, '')
