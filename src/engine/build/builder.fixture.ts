@@ -127,7 +127,7 @@ export async function openBuildLaboratory(kernel: Kernel, folder: string, name =
       let output = ''
       const { imageId } = await laboratory.builder.build({
         ...quietRequest,
-        context: Readable.from([context]),
+        context: { kind: 'archive', tar: Readable.from([context]) },
         onMessage: (message) => {
           if (message.kind === 'stream') output += message.text
         },

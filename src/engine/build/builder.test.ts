@@ -114,8 +114,8 @@ test('with images named as the cache, only their steps are known', async () => {
   await run(longer, {})
   const all = await run(longer, {})
   assert.ok(all !== undefined && all > 3)
-  assert.equal(await run(longer, { cacheFrom: ['cache-source:latest'] }), all - 1)
-  assert.equal(await run(longer, { cacheFrom: ['no-such-image:latest'] }), undefined)
+  assert.equal(await run(longer, { cacheFrom: [{ kind: 'image', reference: 'cache-source:latest' }] }), all - 1)
+  assert.equal(await run(longer, { cacheFrom: [{ kind: 'image', reference: 'no-such-image:latest' }] }), undefined)
 })
 
 test('what a command says on stderr is bright red', async () => {

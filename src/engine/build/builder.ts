@@ -17,6 +17,7 @@ import type { Mounts } from '#linux/contract/mounts.ts'
 import type { Processes } from '#linux/contract/processes.ts'
 import type { ContainerDefaults, Image, ImageBuilderStore, ImageConfig, ImageLister, ImageResolver, ImageTagger, ImageTransfer } from '../contract/images.ts'
 import type { SnapshotArchives, SnapshotCommitter, SnapshotMounter, SnapshotReader } from '../contract/snapshots.ts'
+import type { BuildResult, CacheImport } from '../contract/builds.ts'
 import type { BuildCacheEntry, BuildPruneOptions, BuildRequest, BuiltRoot, ImageBuilder } from '../http/backend.ts'
 import { chainIdsOf } from '../snapshots/chain.ts'
 import { cacheKey, type BuildCache } from './cache.ts'
@@ -111,9 +112,10 @@ export class Builder implements ImageBuilder {
     for (const build of await readdir(work)) await rm(join(work, build), { recursive: true, force: true })
   }
 
-  async build(asked: BuildRequest): Promise<{ readonly imageId: string }> {
+  async build(asked: BuildRequest): Promise<BuildResult> {
     const held = new HeldMessages()
     const request = asked.quiet ? { ...asked, onMessage: held.hold } : asked
+    refuseUnbuilt(request)
     if (request.squash) throw new Fault('unimplemented', 'squash is not supported: use a stage and COPY --from to make one layer')
     const id = randomHex(this.#options.random, 12)
     const folder = join(this.#workFolder(), id)
@@ -123,7 +125,8 @@ export class Builder implements ImageBuilder {
     const signal = AbortSignal.any([request.signal, failed.signal])
     try {
       await using spool = await Spool.open(folder, this.#options.confined)
-      const archive = await decompressed(request.context, 'the build context', this.#options.processes)
+      if (request.context.kind === 'url') throw new Fault('unimplemented', 'remote build contexts are not supported: send the context as an archive')
+      const archive = await decompressed(request.context.tar, 'the build context', this.#options.processes)
       const everything = await spool.addArchive(archive, signal)
       const dockerfile = request.definition ?? (await readDockerfile(everything, spool, request.dockerfile))
       const context = request.definition === undefined ? withoutIgnored(everything, await readIgnoreFile(everything, spool, request.dockerfile)) : everything
@@ -156,7 +159,8 @@ export class Builder implements ImageBuilder {
   }
 
   /** Images that are not here are no cache, as in Docker; naming only such ones means that nothing is known. */
-  async #cacheSources(names: readonly string[]): Promise<readonly Image[] | undefined> {
+  async #cacheSources(imports: readonly CacheImport[]): Promise<readonly Image[] | undefined> {
+    const names = imports.flatMap((source) => (source.kind === 'image' ? [source.reference] : []))
     if (names.length === 0) return undefined
     const found = await Promise.allSettled(names.map((name) => this.#options.images.resolve(name)))
     return found.flatMap((result) => {
@@ -277,7 +281,7 @@ export class Builder implements ImageBuilder {
     const labels = { ...state.config.Labels, ...request.labels }
     const config = withoutEmpty({ ...state.config, ...(Object.keys(labels).length > 0 ? { Labels: labels } : {}) })
     const key = cacheKey('image', config, state.diffIds, state.history, state.author, state.platform)
-    const known = request.noCache ? undefined : this.cache.get(key, 'image')
+    const known = request.noCache === true ? undefined : this.cache.get(key, 'image')
     const created = known?.created ?? rfc3339Nano(options.clock.nowNs())
     if (known === undefined) await this.cache.put(key, { kind: 'image', created })
     else await this.cache.touch(key)
@@ -293,6 +297,17 @@ export class Builder implements ImageBuilder {
     }
     return options.images.put(image)
   }
+}
+
+/** What the contract has and this builder has not yet. */
+function refuseUnbuilt({ call = 'build', namedContexts, cacheFrom, cacheTo = [] }: BuildRequest): void {
+  const refuse = (what: string): never => {
+    throw new Fault('unimplemented', `${what} is not supported yet`)
+  }
+  if (call !== 'build') refuse(`the call '${call}'`)
+  for (const name of namedContexts?.keys() ?? []) refuse(`the build context '${name}'`)
+  for (const { kind } of cacheFrom) if (kind !== 'image') refuse(`cache import of type '${kind}'`)
+  for (const { kind } of cacheTo) refuse(`cache export of type '${kind}'`)
 }
 
 async function readDockerfile(tree: FileTree, spool: Spool, path: string): Promise<string> {

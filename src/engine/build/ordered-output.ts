@@ -2,7 +2,7 @@
  * What a build says, in the order of the Dockerfile although stages run side by side: the earliest unfinished stage speaks, the
  * others' words wait for their turn. What waits is bounded; a stage that says more loses its oldest words.
  */
-import type { BuildMessage } from '../http/backend.ts'
+import type { BuildMessage } from '../contract/builds.ts'
 
 const maxWaiting = 20_000
 

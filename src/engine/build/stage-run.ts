@@ -235,10 +235,10 @@ export class StageRun {
    * The result of a step by its key, or of running it. Builds that need the same step wait for each other, so that it runs once.
    */
   #cached(keyParts: readonly unknown[], step: CachedStep): Promise<StepResult> {
-    const { cache, keys, steps, request } = this.#shared
+    const { cache, keys, steps } = this.#shared
     const key = cacheKey(...keyParts)
     return keys.run(key, async () => {
-      const known = request.noCache ? undefined : cache.get(key, 'step')
+      const known = this.#isUncached() ? undefined : cache.get(key, 'step')
       if (known !== undefined && this.#mayUse(step.next(known)) && (known.layer === undefined || (await this.#shared.options.snapshots.has(known.layer.chainId)))) {
         this.#run.channel.note(' ---> Using cache\n', 'cached')
         if (known.layer !== undefined) this.#keep(known.layer.chainId, known.layer.diffId)
@@ -253,6 +253,11 @@ export class StageRun {
       await cache.put(key, { kind: 'step', ...result, ...(description === undefined ? {} : { description }) })
       return result
     })
+  }
+
+  #isUncached(): boolean {
+    const { noCache } = this.#shared.request
+    return typeof noCache === 'boolean' ? noCache : this.#stage.name !== undefined && noCache.includes(this.#stage.name)
   }
 
   /** Where images are named as the cache, a step is known when one of them begins with the same steps. */

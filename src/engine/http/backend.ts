@@ -5,6 +5,7 @@ import type { Duplex, Readable } from 'node:stream'
 import type { Clock } from '#base/clock.ts'
 import type { Logger } from '#base/log.ts'
 import type { TreeEntry } from '../build/tree.ts'
+import type { BuildCall, BuildContext, BuildEntitlement, BuildMessage, BuildResult, CacheExport, CacheImport, NamedContext } from '../contract/builds.ts'
 import type { Containers } from '../contract/containers.ts'
 import type { Events } from '../contract/events.ts'
 import type { ContainerDefaults, Images, RegistryAuth } from '../contract/images.ts'
@@ -64,10 +65,10 @@ export interface EngineSystem {
 /** `POST /build`: implemented by `engine/build`. */
 export interface ImageBuilder {
   /**
-   * Builds from a context archive (tar, possibly gzip). Messages are told in order and become the lines of the JSON stream. A refusal is a
-   * Fault whose message names `Dockerfile:line` where there is one. Answers the built image's id.
+   * Builds, or answers what is asked of the Dockerfile. A refusal is a Fault whose message names `Dockerfile:line` where there is one. What
+   * is not built yet is refused with `unimplemented`.
    */
-  build(request: BuildRequest): Promise<{ readonly imageId: string }>
+  build(request: BuildRequest): Promise<BuildResult>
   /** The cached steps, for `docker system df`. */
   diskUsage(): Promise<readonly BuildCacheEntry[]>
   /** `docker builder prune`: forgets cached steps, the least used first, and frees their layers where no image has them. */
@@ -107,8 +108,11 @@ export interface BuildPruneOptions {
 }
 
 export interface BuildRequest {
-  /** The files, as a tar. */
-  readonly context: Readable
+  readonly context: BuildContext
+  /** By lower-case name, `NAME::PLATFORM` where one platform alone is meant; absent: none. */
+  readonly namedContexts?: ReadonlyMap<string, NamedContext>
+  /** Absent: `build`. */
+  readonly call?: BuildCall
   /** Path of the Dockerfile in the context; with `definition` the name it goes by. */
   readonly dockerfile: string
   /** The Dockerfile's text, where it comes apart from the context; that is without what is ignored then. */
@@ -120,7 +124,8 @@ export interface BuildRequest {
   readonly buildArgs: Readonly<Record<string, string | null>>
   readonly labels: Readonly<Record<string, string>>
   readonly target: string
-  readonly noCache: boolean
+  /** True: no step is known before; names of stages: none of theirs. */
+  readonly noCache: boolean | readonly string[]
   readonly pull: boolean
   readonly quiet: boolean
   readonly squash: boolean
@@ -131,7 +136,15 @@ export interface BuildRequest {
   /** `default`, `none`, `host`, `container:ID`, a network's name. */
   readonly networkMode: string
   readonly extraHosts: readonly string[]
-  readonly cacheFrom: readonly string[]
+  readonly cacheFrom: readonly CacheImport[]
+  readonly cacheTo?: readonly CacheExport[]
+  readonly entitlements?: readonly BuildEntitlement[]
+  /**
+   * Seconds since 1970 that the image and its history bear as their time. Absent: what the build argument `SOURCE_DATE_EPOCH` says, else now.
+   */
+  readonly sourceDateEpochS?: number
+  /** Times of files later than `sourceDateEpochS` become that (`rewrite-timestamp` of BuildKit's exporters). */
+  readonly rewriteTimestamps?: boolean
   readonly shmSizeBytes: number | undefined
   readonly memoryBytes: number | undefined
   readonly cpuShares: number | undefined
@@ -163,21 +176,6 @@ export interface BuildLoans {
   /** Joins a connection to the agent; resolves when it has ended. */
   forwardAgent(id: string, connection: Duplex): Promise<void>
 }
-
-export type BuildMessage =
-  /** Text as the classic builder prints it, with its line feeds: `Step 1/3 : FROM scratch\n`, ` ---> 123…\n`. */
-  | {
-      readonly kind: 'stream'
-      readonly text: string
-      /** The text announces this step. */
-      readonly step?: { readonly number: number; readonly total: number; readonly instruction: string }
-      /** The text is the classic builder's own remark, no command's output; `cached`: that the step was known. */
-      readonly note?: 'cached' | 'other'
-    }
-  /** Progress of a FROM's pull. */
-  | { readonly kind: 'status'; readonly id?: string; readonly status: string; readonly currentBytes?: number; readonly totalBytes?: number }
-  /** The id of the image, once it stands. */
-  | { readonly kind: 'imageId'; readonly id: string }
 
 export interface ContainerCommitter {
   commit(request: {

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto'
 import type { Clock } from '#base/clock.ts'
 import { ProtoWriter } from '#base/proto-wire.ts'
-import type { BuildMessage } from './backend.ts'
+import type { BuildMessage } from '../contract/builds.ts'
 
 interface Vertex {
   readonly digest: string

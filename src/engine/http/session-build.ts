@@ -21,7 +21,7 @@ export async function sourceOfSession(session: Session, dockerfile: string, sign
   if (definition.trim() === '') throw new Fault('invalidArgument', `the Dockerfile (${dockerfile}) cannot be empty`)
   const ignore = texts.get(`${dockerfile}.dockerignore`) ?? (await textsOf(session.files({ folder: 'context', include: ['.dockerignore'] }, signal))).get('.dockerignore') ?? ''
   const context = Readable.from(session.files({ folder: 'context', exclude: ignorePatterns(ignore) }, signal), { objectMode: false })
-  return { context, definition }
+  return { context: { kind: 'archive', tar: context }, definition }
 }
 
 /** What any build with a session has of it, whatever its context. */

@@ -6,7 +6,8 @@ import { asFault, Fault } from '#base/fault.ts'
 import { sendEmpty, sendJson } from '#base/http.ts'
 import { parseJson } from '#base/json.ts'
 import { parsePlatform } from '#oci/platform.ts'
-import type { BuildMessage, BuildRequest } from '../backend.ts'
+import type { BuildMessage, CacheImport } from '../../contract/builds.ts'
+import type { BuildRequest } from '../backend.ts'
 import { BuildTrace } from '../build-trace.ts'
 import type { Session } from '../../session/sessions.ts'
 import type { Exchange, Handler } from '../exchange.ts'
@@ -44,16 +45,17 @@ interface BuildPlace {
 async function sourceOf({ query, req, backend }: Exchange, { session, dockerfile, signal }: BuildPlace): Promise<BuildSource> {
   const auths = authsHeader(req.headers['x-registry-config'])
   const lent = session === undefined ? { credentials: async (host: string) => auths[host] } : lentBy(session, signal)
-  switch (query.get('remote') ?? '') {
+  const remote = query.get('remote') ?? ''
+  switch (remote) {
     case 'client-session':
       if (session === undefined) throw new Fault('invalidArgument', 'the build names no session to take its context from')
       return { ...(await sourceOfSession(session, dockerfile, signal)), ...lent }
     case 'upload-request':
-      return { context: await backend.sessions.takeUpload(query.get('buildid') ?? ''), ...lent }
+      return { context: { kind: 'archive', tar: await backend.sessions.takeUpload(query.get('buildid') ?? '') }, ...lent }
     case '':
-      return { context: req, ...lent }
+      return { context: { kind: 'archive', tar: req }, ...lent }
     default:
-      throw new Fault('unimplemented', 'remote build contexts are not supported: send the context as an archive')
+      return { context: { kind: 'url', url: remote }, ...lent }
   }
 }
 
@@ -84,7 +86,7 @@ async function requestOf(exchange: Exchange, session: Session | undefined, signa
     platform,
     networkMode: query.get('networkmode') || 'default',
     extraHosts: listParameter(query, 'extrahosts'),
-    cacheFrom: listParameter(query, 'cachefrom'),
+    cacheFrom: listParameter(query, 'cachefrom').map((reference): CacheImport => ({ kind: 'image', reference })),
     shmSizeBytes: queryNumber(query, 'shmsize') || undefined,
     memoryBytes: queryNumber(query, 'memory') || undefined,
     cpuShares: queryNumber(query, 'cpushares') || undefined,

@@ -1,0 +1,118 @@
+/**
+ * What goes into a build and comes out of it beside its files: contexts, caches of others, the questions that may be asked of a
+ * Dockerfile instead of building it, and what is told while it runs. The request itself is `BuildRequest` in `http/backend.ts`.
+ * The vocabulary is BuildKit's (`docs/build/buildkit`, `frontend/dockerfile`, `api/services/control`), parsed once at the edge.
+ */
+import type { Readable } from 'node:stream'
+
+/** Where the main context's files come from. */
+export type BuildContext =
+  /** A tar, possibly compressed: the body of `POST /build`, or the client's folder by its session. Read once. */
+  | { readonly kind: 'archive'; readonly tar: Readable }
+  /**
+   * Fetched by the builder: a git repository in Docker's URL forms (`https://…/x.git#ref:folder`, `git@host:x`, `git://…`, `ssh://…`), a
+   * tarball, or a Dockerfile's text.
+   */
+  | { readonly kind: 'url'; readonly url: string }
+
+/** What `FROM NAME`, `COPY --from=NAME` and `RUN --mount=from=NAME` mean instead of a stage or an image of that name (`--build-context`). */
+export type NamedContext =
+  /** `docker-image://REFERENCE`. */
+  | { readonly kind: 'image'; readonly reference: string }
+  /** As a main context's. */
+  | { readonly kind: 'url'; readonly url: string }
+  /** The client's folder `local:NAME`, its `.dockerignore` applied already. Asked for at most once, when a needed step reads it. */
+  | { readonly kind: 'folder'; readonly tar: (signal: AbortSignal) => AsyncIterable<Buffer> }
+  /** `oci-layout://…`: refused with `unimplemented` where a needed step reads it. */
+  | { readonly kind: 'layout'; readonly reference: string }
+  /** An image that an earlier build has made here (`target:` of bake): its id. */
+  | { readonly kind: 'built'; readonly imageId: string }
+
+/** What the steps of others may answer (`--cache-from`). A source that cannot be read is told as a warning and is no cache. */
+export type CacheImport =
+  /** An image that is here, as the classic builder has it: only its steps count as known then. */
+  | { readonly kind: 'image'; readonly reference: string }
+  /** `type=registry,ref=…`: a cache manifest, or an image with inline cache. */
+  | { readonly kind: 'registry'; readonly reference: string }
+  /** `type=local,src=…`: `digest` is that of the cache manifest or index in it. */
+  | { readonly kind: 'local'; readonly digest: string; readonly blobs: LentBlobs }
+
+export interface CacheDetail {
+  /** `min`: the layers of the result; `max`: those of every step. */
+  readonly mode: 'min' | 'max'
+}
+
+/** Where a build's cache goes (`--cache-to`). */
+export type CacheExport =
+  /** In the image's configuration (`moby.buildkit.cache.v0`). */
+  | { readonly kind: 'inline' }
+  | ({ readonly kind: 'registry'; readonly reference: string } & CacheDetail)
+  | ({ readonly kind: 'local'; readonly blobs: LentBlobs } & CacheDetail)
+
+/** Blobs of an OCI layout on the client's machine, by digest (containerd's content service, lent by a session). */
+export interface LentBlobs {
+  /** `notFound` where there is none. */
+  read(digest: string, signal: AbortSignal): AsyncIterable<Buffer>
+  /** A blob that is there already counts as written. */
+  write(blob: { readonly digest: string; readonly sizeBytes: number }, content: AsyncIterable<Buffer>, signal: AbortSignal): Promise<void>
+}
+
+/** `security.insecure` allows `RUN --security=insecure`; `network.host` is always granted (`--allow`). */
+export type BuildEntitlement = 'network.host' | 'security.insecure'
+
+/** What is asked of a Dockerfile: its result, its lint warnings (`--check`), its stages and arguments, or its targets (`--call`). */
+export type BuildCall = 'build' | 'check' | 'outline' | 'targets'
+
+/** The answer to a call that builds nothing. */
+export interface BuildAnswer {
+  /** As BuildKit's subrequests write it (`result.json`). */
+  readonly json: unknown
+  /** For people (`result.txt`). */
+  readonly text: string
+  /** Of the command that shows it (`result.statuscode`): 1 where `check` found something. */
+  readonly exitCode: number
+}
+
+export interface BuildResult {
+  /** Empty where the build became no image: with an output, or for a call. */
+  readonly imageId: string
+  readonly answer?: BuildAnswer
+  /** What `CacheExport` of kind `local` has written last; the client's index names it. */
+  readonly cacheManifest?: { readonly mediaType: string; readonly digest: string; readonly sizeBytes: number }
+}
+
+/** A place in the Dockerfile, lines counted from 1, both ends included. */
+export interface SourceRange {
+  readonly file: string
+  readonly firstLine: number
+  readonly lastLine: number
+}
+
+/** One finding of the linter (https://docs.docker.com/reference/build-checks/). */
+export interface BuildWarning {
+  /** E.g. `StageNameCasing`. */
+  readonly rule: string
+  readonly description: string
+  readonly url: string
+  readonly detail: string
+  readonly at: SourceRange
+}
+
+/** What is told while a build runs. */
+export type BuildMessage =
+  /**
+   * Text as the classic builder prints it, with its line feeds and in the order of the file: `Step 1/3 : FROM scratch\n`, ` ---> 123…\n`.
+   * For classic clients alone.
+   */
+  | {
+      readonly kind: 'stream'
+      readonly text: string
+      /** The text announces this step. */
+      readonly step?: { readonly number: number; readonly total: number; readonly instruction: string }
+      /** The text is the classic builder's own remark, no command's output; `cached`: that the step was known. */
+      readonly note?: 'cached' | 'other'
+    }
+  /** Progress of a FROM's pull. */
+  | { readonly kind: 'status'; readonly id?: string; readonly status: string; readonly currentBytes?: number; readonly totalBytes?: number }
+  /** The id of the image, once it stands. */
+  | { readonly kind: 'imageId'; readonly id: string }
