@@ -20,6 +20,7 @@ import type { SnapshotArchives, SnapshotCommitter, SnapshotMounter, SnapshotRead
 import type { BuildResult, CacheImport } from '../contract/builds.ts'
 import type { BuildCacheEntry, BuildPruneOptions, BuildRequest, BuiltRoot, ImageBuilder } from '../http/backend.ts'
 import { chainIdsOf } from '../snapshots/chain.ts'
+import type { BuildShared } from './build-shared.ts'
 import { cacheKey, type BuildCache } from './cache.ts'
 import { decompressed } from './decompress.ts'
 import { maxDockerfileBytes } from './dockerfile/lines.ts'
@@ -28,9 +29,11 @@ import { withoutIgnored } from './ignore.ts'
 import { HeldMessages, OrderedOutput } from './ordered-output.ts'
 import type { CommandRunnerOptions } from './run-command.ts'
 import { Spool } from './spool.ts'
-import { StageRun, type BuildShared } from './stage-run.ts'
+import { Roots } from './roots.ts'
+import { StageRun } from './stage-run.ts'
 import { predefinedArgs, shortId, type StageState } from './stage-state.ts'
 import { fromBytePath, toBytePath, type FileTree } from './tree.ts'
+import { Vertices, type Vertex } from './vertices.ts'
 
 export interface BuilderOptions extends CommandRunnerOptions {
   readonly images: ImageResolver & ImageLister & Pick<ImageTagger, 'tag'> & Pick<ImageTransfer, 'pull'> & ImageBuilderStore & LayerCollector
@@ -124,27 +127,21 @@ export class Builder implements ImageBuilder {
     using lease = this.cache.lease()
     const signal = AbortSignal.any([request.signal, failed.signal])
     try {
+      using vertices = new Vertices(id, request.onMessage)
+      await using roots = new Roots({ buildId: id, folder, request, options: this.#options, signal })
       await using spool = await Spool.open(folder, this.#options.confined)
-      if (request.context.kind === 'url') throw new Fault('unimplemented', 'remote build contexts are not supported: send the context as an archive')
-      const archive = await decompressed(request.context.tar, 'the build context', this.#options.processes)
-      const everything = await spool.addArchive(archive, signal)
-      const dockerfile = request.definition ?? (await readDockerfile(everything, spool, request.dockerfile))
+      const everything = await vertices.during('[internal] load build context', () => this.#readContext(request, spool, signal))
+      const dockerfile = request.definition ?? (await vertices.during(`[internal] load build definition from ${request.dockerfile}`, () => readDockerfile(everything, spool, request.dockerfile)))
       const context = request.definition === undefined ? withoutIgnored(everything, await readIgnoreFile(everything, spool, request.dockerfile)) : everything
       const plan = planStages(dockerfile, this.#planOptions(request))
       const cacheSources = await this.#cacheSources(request.cacheFrom)
-      const shared: BuildShared = { id, folder, request, plan, spool, context, signal, options: this.#options, cache: this.cache, cacheSources, lease, steps: this.#steps, keys: this.#keys }
+      const shared: BuildShared = { id, folder, request, plan, spool, context, signal, options: this.#options, cache: this.cache, cacheSources, lease, steps: this.#steps, keys: this.#keys, roots, vertices }
       const state = await this.#buildPlan(shared, failed)
       if (request.output !== undefined) {
         await this.#handOver(shared, state, request.output)
         return { imageId: '' }
       }
-      const image = await this.#storeImage(shared, state)
-      request.onMessage({ kind: 'imageId', id: image.id })
-      request.onMessage({ kind: 'stream', text: `Successfully built ${shortId(image.id)}\n`, note: 'other' })
-      for (const tag of request.tags) {
-        await this.#options.images.tag(image.id, tag)
-        request.onMessage({ kind: 'stream', text: `Successfully tagged ${tag}\n`, note: 'other' })
-      }
+      const image = await vertices.during('exporting to image', (vertex) => this.#export(shared, state, vertex))
       // `docker build -q` prints the one line it gets.
       if (asked.quiet) asked.onMessage({ kind: 'stream', text: `${image.id}\n` })
       return { imageId: image.id }
@@ -156,6 +153,25 @@ export class Builder implements ImageBuilder {
       await rm(folder, { recursive: true, force: true })
       await this.#keepWithinBounds()
     }
+  }
+
+  async #readContext({ context }: BuildRequest, spool: Spool, signal: AbortSignal): Promise<FileTree> {
+    if (context.kind === 'url') throw new Fault('unimplemented', 'remote build contexts are not supported: send the context as an archive')
+    return spool.addArchive(await decompressed(context.tar, 'the build context', this.#options.processes), signal)
+  }
+
+  async #export(shared: BuildShared, state: StageState, vertex: Vertex): Promise<Image> {
+    const { onMessage, tags } = shared.request
+    const image = await this.#storeImage(shared, state)
+    vertex.progress(`writing image ${image.id}`, `writing image ${image.id}`, { isDone: true })
+    onMessage({ kind: 'imageId', id: image.id })
+    onMessage({ kind: 'stream', text: `Successfully built ${shortId(image.id)}\n` })
+    for (const tag of tags) {
+      await this.#options.images.tag(image.id, tag)
+      vertex.progress(`naming to ${tag}`, `naming to ${tag}`, { isDone: true })
+      onMessage({ kind: 'stream', text: `Successfully tagged ${tag}\n` })
+    }
+    return image
   }
 
   /** Images that are not here are no cache, as in Docker; naming only such ones means that nothing is known. */
@@ -230,10 +246,8 @@ export class Builder implements ImageBuilder {
     for (const warning of plan.warnings) request.onMessage({ kind: 'stream', text: `[Warning] ${warning}\n` })
     const output = new OrderedOutput(request.onMessage)
     const results = new Map<number, Promise<StageState>>()
-    const runs: StageRun[] = []
     const start = (stage: Stage, firstStep: number): void => {
       const run = new StageRun({ shared, stage, firstStep, channel: output.channel(), totalSteps: countSteps(plan.needed), stageResult: (index) => results.get(index) ?? Promise.reject(new Fault('internal', `stage ${index} was not planned`)) })
-      runs.push(run)
       // Stages begin in the next turn, when all of them are known to each other.
       results.set(stage.index, Promise.resolve().then(() => run.run()))
     }
@@ -249,7 +263,6 @@ export class Builder implements ImageBuilder {
       }),
     )
     await Promise.all(settled)
-    for (const run of runs) await run.cleanUp()
     if (firstError !== undefined) throw firstError
     const state = await (results.get(plan.target.index) ?? Promise.reject(new Fault('internal', 'the target was not built')))
     warnUnusedArgs(request, plan)

@@ -59,10 +59,6 @@ export class Channel {
     this.say({ kind: 'stream', text })
   }
 
-  note(text: string, note: 'cached' | 'other' = 'other'): void {
-    this.say({ kind: 'stream', text, note })
-  }
-
   close(): void {
     this.isClosed = true
     this.#onClose()

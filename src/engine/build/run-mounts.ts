@@ -2,31 +2,23 @@
 import { chmod, chown, mkdir, open, writeFile, type FileHandle } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
 import { join, posix } from 'node:path'
-import type { ChainId } from '../contract/images.ts'
 import type { ResolvedMount } from '../contract/containers.ts'
 import { resolveInRoot } from '../containers/identity.ts'
+import type { BuildShared } from './build-shared.ts'
 import { cacheKey } from './cache.ts'
 import { syntaxFault } from './dockerfile/fault.ts'
 import type { Instruction, RunInstruction } from './dockerfile/instructions.ts'
 import type { RunMount } from './dockerfile/mounts.ts'
 import type { PlaceFilesArgs } from './place-files.job.ts'
-import type { BuildShared } from './stage-run.ts'
+import type { ContentSources } from './stage-tools.ts'
 import { contentDigest } from './tree.ts'
 
 export type CommandMount = ResolvedMount & { readonly options?: readonly string[] }
 
-/** Other stages and images, as `from=` names them. */
-export interface MountSources {
-  /** Undefined: it has no files. */
-  chainOf(from: string, at: Instruction): Promise<ChainId | undefined>
-  /** The layers mounted read-only for as long as the build lasts. */
-  view(chainId: ChainId): Promise<string>
-}
-
 type RunAt = RunInstruction & Instruction
 
 /** What of the mounts takes part in the cache key: contents of bind mounts, never those of caches, secrets and agents. */
-export async function mountIdentities(instruction: RunAt, { context }: BuildShared, sources: MountSources): Promise<readonly unknown[]> {
+export async function mountIdentities(instruction: RunAt, { context }: BuildShared, sources: ContentSources): Promise<readonly unknown[]> {
   return Promise.all(
     instruction.mounts.map(async (mount) => {
       if (mount.type !== 'bind') return mount
@@ -42,13 +34,13 @@ export class RunMounts implements AsyncDisposable {
   readonly #instruction: RunAt
   readonly #folder: string
   readonly #shared: BuildShared
-  readonly #sources: MountSources
+  readonly #sources: ContentSources
   /** A folder in memory: what is secret never reaches the disk. */
   #memory: string | undefined
   readonly #agents: { readonly server: Server; readonly folder: FileHandle }[] = []
   readonly #connections = new Set<Socket>()
 
-  private constructor(instruction: RunAt, folder: string, shared: BuildShared, sources: MountSources) {
+  private constructor(instruction: RunAt, folder: string, shared: BuildShared, sources: ContentSources) {
     this.#instruction = instruction
     this.#folder = folder
     this.#shared = shared
@@ -56,7 +48,7 @@ export class RunMounts implements AsyncDisposable {
   }
 
   /** `folder`: the command's own, empty. */
-  static async open(instruction: RunAt, folder: string, shared: BuildShared, sources: MountSources): Promise<RunMounts> {
+  static async open(instruction: RunAt, folder: string, shared: BuildShared, sources: ContentSources): Promise<RunMounts> {
     const mounts = new RunMounts(instruction, folder, shared, sources)
     try {
       for (const [index, mount] of instruction.mounts.entries()) await mounts.#add(mount, index)

@@ -88,31 +88,33 @@ export interface SourceRange {
   readonly lastLine: number
 }
 
-/** One finding of the linter (https://docs.docker.com/reference/build-checks/). */
+/** One finding of the linter (https://docs.docker.com/reference/build-checks/), or a remark of another kind. */
 export interface BuildWarning {
-  /** E.g. `StageNameCasing`. */
+  /** E.g. `StageNameCasing`; empty where it is none of the linter's. */
   readonly rule: string
+  /** What the rule wants. */
   readonly description: string
+  /** Where the rule is explained; empty: nowhere. */
   readonly url: string
+  /** What is wrong here. */
   readonly detail: string
-  readonly at: SourceRange
+  readonly at?: SourceRange
 }
 
-/** What is told while a build runs. */
+/** What is told while a build runs. Two sorts of clients take what is theirs: `stream` and `status` the classic ones, the rest BuildKit's. */
 export type BuildMessage =
-  /**
-   * Text as the classic builder prints it, with its line feeds and in the order of the file: `Step 1/3 : FROM scratch\n`, ` ---> 123…\n`.
-   * For classic clients alone.
-   */
-  | {
-      readonly kind: 'stream'
-      readonly text: string
-      /** The text announces this step. */
-      readonly step?: { readonly number: number; readonly total: number; readonly instruction: string }
-      /** The text is the classic builder's own remark, no command's output; `cached`: that the step was known. */
-      readonly note?: 'cached' | 'other'
-    }
+  /** Text as the classic builder prints it, with its line feeds and in the order of the file: `Step 1/3 : FROM scratch\n`, ` ---> 123…\n`. */
+  | { readonly kind: 'stream'; readonly text: string }
   /** Progress of a FROM's pull. */
   | { readonly kind: 'status'; readonly id?: string; readonly status: string; readonly currentBytes?: number; readonly totalBytes?: number }
-  /** The id of the image, once it stands. */
+  /** The id of the image, once it stands. For both sorts. */
   | { readonly kind: 'imageId'; readonly id: string }
+  /** A step (`[build 2/5] RUN make`, `[internal] load build context`) begins. `id` is a digest of its own; `inputs` are ids of earlier ones. */
+  | { readonly kind: 'vertex'; readonly state: 'begun'; readonly id: string; readonly name: string; readonly inputs: readonly string[] }
+  /** It ends, once; with `error`, it failed. */
+  | { readonly kind: 'vertex'; readonly state: 'ended'; readonly id: string; readonly cached: boolean; readonly error?: string }
+  /** A step's command speaks. */
+  | { readonly kind: 'output'; readonly vertex: string; readonly channel: 'stdout' | 'stderr'; readonly data: Buffer }
+  /** Progress of a part of a step, e.g. a layer or `naming to docker.io/library/x`. */
+  | { readonly kind: 'progress'; readonly vertex: string; readonly part: string; readonly status: string; readonly currentBytes?: number; readonly totalBytes?: number; readonly isDone?: boolean }
+  | { readonly kind: 'warning'; readonly vertex: string; readonly warning: BuildWarning }

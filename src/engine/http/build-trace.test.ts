@@ -35,32 +35,36 @@ interface Line {
   readonly aux?: unknown
 }
 
-test('steps are vertices, output is their log, the image id comes last', () => {
-  const lines: Line[] = []
-  const trace = new BuildTrace(systemClock, (line) => lines.push(line))
-  trace.tell({ kind: 'stream', text: 'Step 1/2 : FROM a\n', step: { number: 1, total: 2, instruction: 'FROM a' } })
-  trace.tell({ kind: 'stream', text: ' ---> Using cache\n', note: 'cached' })
-  trace.tell({ kind: 'stream', text: 'Step 2/2 : RUN b\n', step: { number: 2, total: 2, instruction: 'RUN b' } })
-  trace.tell({ kind: 'stream', text: 'output\n' })
-  trace.tell({ kind: 'imageId', id: 'sha256:abc' })
-  const told = lines.map(({ id, aux }) => {
+/** The lines as `field: text`. */
+function told(lines: readonly Line[]): string[] {
+  return lines.map(({ id, aux }) => {
     if (id !== 'moby.buildkit.trace' || typeof aux !== 'string') return JSON.stringify(aux)
-    const response = fields(Buffer.from(aux, 'base64'))
-    const [field, content] = [...response][0] ?? assert.fail('an empty response')
+    const [field, content] = [...fields(Buffer.from(aux, 'base64'))][0] ?? assert.fail('an empty response')
     assert.ok(Buffer.isBuffer(content))
     const message = fields(content)
-    if (field === 3) return `log ${String(message.get(4))}`
-    return `${String(message.get(3))}${message.get(4) === 1 ? ' cached' : ''}${message.has(6) ? ' completed' : ' started'}`
+    const text = (number: number): string => String(message.get(number) ?? '')
+    if (field === 3) return `log ${text(4)}`
+    if (field === 2) return `status ${text(1)} ${text(4)}/${text(5)}${message.has(8) ? ' done' : ''}`
+    if (field === 4) return `warning ${text(3)}`
+    return `${text(3)}${message.get(4) === 1 ? ' cached' : ''}${message.has(6) ? ' completed' : ' started'}${text(7) === '' ? '' : `: ${text(7)}`}`
   })
-  assert.deepEqual(told, ['[1/2] FROM a started', '[1/2] FROM a cached completed', '[2/2] RUN b started', 'log output\n', '[2/2] RUN b completed', '{"ID":"sha256:abc"}'])
-})
+}
 
-test('a failed step says why', () => {
+test('steps are vertices that may overlap, output is their log, the image id is a line of its own', () => {
   const lines: Line[] = []
   const trace = new BuildTrace(systemClock, (line) => lines.push(line))
-  trace.tell({ kind: 'stream', text: 'Step 1/1 : RUN false\n', step: { number: 1, total: 1, instruction: 'RUN false' } })
-  trace.end('exit code 1')
-  const last = fields(Buffer.from(String(lines.at(-1)?.aux), 'base64')).get(1)
-  assert.ok(Buffer.isBuffer(last))
-  assert.equal(String(fields(last).get(7)), 'exit code 1')
+  trace.tell({ kind: 'vertex', state: 'begun', id: 'sha256:1', name: '[a 1/2] FROM a', inputs: [] })
+  trace.tell({ kind: 'vertex', state: 'begun', id: 'sha256:2', name: '[b 1/2] RUN b', inputs: [] })
+  trace.tell({ kind: 'output', vertex: 'sha256:2', channel: 'stdout', data: Buffer.from('output\n') })
+  trace.tell({ kind: 'progress', vertex: 'sha256:1', part: 'layer', status: 'Downloading', currentBytes: 1, totalBytes: 2 })
+  trace.tell({ kind: 'progress', vertex: 'sha256:1', part: 'layer', status: 'Downloading', currentBytes: 2, totalBytes: 2 })
+  trace.tell({ kind: 'vertex', state: 'ended', id: 'sha256:1', cached: true })
+  trace.tell({ kind: 'warning', vertex: 'sha256:2', warning: { rule: 'StageNameCasing', description: '', url: '', detail: 'name it so', at: { file: 'Dockerfile', firstLine: 3, lastLine: 3 } } })
+  trace.tell({ kind: 'vertex', state: 'ended', id: 'sha256:2', cached: false, error: 'exit code 1' })
+  trace.tell({ kind: 'stream', text: 'for others\n' })
+  trace.tell({ kind: 'imageId', id: 'sha256:abc' })
+  assert.deepEqual(told(lines), [
+    '[a 1/2] FROM a started', '[b 1/2] RUN b started', 'log output\n', 'status layer 1/2', 'status layer 2/2 done', '[a 1/2] FROM a cached completed',
+    'warning StageNameCasing: name it so (line 3)', '[b 1/2] RUN b completed: exit code 1', '{"ID":"sha256:abc"}',
+  ])
 })

@@ -1,93 +1,97 @@
 /**
- * What a build says, as clients of `POST /build?version=2` read it: lines of `moby.buildkit.trace`, each a StatusResponse of BuildKit's
- * control API (`api/services/control/control.proto`) in base64. A step is a vertex; its command's output is the vertex's log.
+ * What a build says, as BuildKit's clients read it: StatusResponse of its control API (`api/services/control/control.proto`). Clients of
+ * `POST /build?version=2` get each in base64, as a line of `moby.buildkit.trace`.
  */
-import { createHash } from 'node:crypto'
 import type { Clock } from '#base/clock.ts'
 import { ProtoWriter } from '#base/proto-wire.ts'
-import type { BuildMessage } from '../contract/builds.ts'
+import type { BuildMessage, BuildWarning } from '../contract/builds.ts'
 
-interface Vertex {
-  readonly digest: string
-  readonly name: string
-  readonly startedNs: bigint
-  cached: boolean
+/** Field numbers of StatusResponse. */
+const field = { vertexes: 1, statuses: 2, logs: 3, warnings: 4 } as const
+
+/** Turns messages into encoded StatusResponses. */
+export class BuildStatus {
+  readonly #clock: Clock
+  readonly #begun = new Map<string, { readonly name: string; readonly inputs: readonly string[]; readonly startedNs: bigint }>()
+  /** When a part of a vertex was first heard of. */
+  readonly #parts = new Map<string, bigint>()
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** Undefined: the message is none for such clients. */
+  encode(message: BuildMessage): Buffer | undefined {
+    const nowNs = this.#clock.nowNs()
+    switch (message.kind) {
+      case 'stream':
+      case 'status':
+      case 'imageId':
+        return undefined
+      case 'vertex': {
+        const begun = message.state === 'begun' ? { name: message.name, inputs: message.inputs, startedNs: nowNs } : this.#begun.get(message.id)
+        if (begun === undefined) return undefined
+        this.#begun.set(message.id, begun)
+        const ending = message.state === 'begun' ? [] : [number(4, message.cached ? 1 : 0), time(6, nowNs), text(7, message.error ?? '')]
+        return nested(field.vertexes, [text(1, message.id), ...begun.inputs.map((input) => text(2, input)), text(3, begun.name), time(5, begun.startedNs), ...ending])
+      }
+      case 'output':
+        return nested(field.logs, [text(1, message.vertex), time(2, nowNs), number(3, message.channel === 'stdout' ? 1 : 2), oneField((writer) => writer.bytes(4, message.data))])
+      case 'progress': {
+        const { vertex, part, currentBytes = 0, totalBytes = 0, isDone = totalBytes > 0 && currentBytes >= totalBytes } = message
+        const key = `${vertex} ${part} ${message.status}`
+        const startedNs = this.#parts.get(key) ?? nowNs
+        this.#parts.set(key, startedNs)
+        return nested(field.statuses, [text(1, part), text(2, vertex), text(3, message.status), number(4, currentBytes), number(5, totalBytes), time(6, nowNs), time(7, startedNs), ...(isDone ? [time(8, nowNs)] : [])])
+      }
+      case 'warning':
+        return nested(field.warnings, [text(1, message.vertex), number(2, 1), ...warningFields(message.warning)])
+    }
+  }
 }
 
 export class BuildTrace {
-  readonly #clock: Clock
+  readonly #status: BuildStatus
   readonly #send: (line: object) => void
-  /** Makes the vertices of one build differ from another's. */
-  readonly #beganNs: bigint
-  #current: Vertex | undefined
 
   constructor(clock: Clock, send: (line: object) => void) {
-    this.#clock = clock
+    this.#status = new BuildStatus(clock)
     this.#send = send
-    this.#beganNs = clock.nowNs()
   }
 
   tell(message: BuildMessage): void {
-    switch (message.kind) {
-      case 'stream':
-        if (message.step !== undefined) this.#begin(`[${message.step.number}/${message.step.total}] ${message.step.instruction}`)
-        else if (message.note === undefined) this.#log(message.text)
-        else if (message.note === 'cached' && this.#current !== undefined) this.#current.cached = true
-        break
-      case 'status': {
-        const { digest, startedNs } = this.#current ?? this.#begin('[internal] load metadata')
-        this.#trace(2, [text(1, message.id ?? message.status), text(2, digest), text(3, message.status), number(4, message.currentBytes ?? 0), number(5, message.totalBytes ?? 0), time(6, this.#clock.nowNs()), time(7, startedNs)])
-        break
-      }
-      case 'imageId':
-        this.end()
-        this.#send({ id: 'moby.image.id', aux: { ID: message.id } })
-        break
-    }
+    if (message.kind === 'imageId') return this.#send({ id: 'moby.image.id', aux: { ID: message.id } })
+    const encoded = this.#status.encode(message)
+    if (encoded !== undefined) this.#send({ id: 'moby.buildkit.trace', aux: encoded.toString('base64') })
   }
+}
 
-  /** Completes the step under way; with the reason, when it failed. */
-  end(error = ''): void {
-    const vertex = this.#current
-    this.#current = undefined
-    if (vertex !== undefined) this.#vertex(vertex, [time(6, this.#clock.nowNs()), text(7, error)])
-  }
+function warningFields({ rule, description, detail, url, at }: BuildWarning): Buffer[] {
+  const short = rule === '' ? detail : `${rule}: ${detail}${at === undefined ? '' : ` (line ${at.firstLine})`}`
+  const position = (at: number, line: number): Buffer => nested(at, [number(1, line)])
+  return [
+    text(3, short),
+    text(4, description),
+    text(5, url),
+    ...(at === undefined ? [] : [nested(6, [text(1, at.file)]), nested(7, [position(1, at.firstLine), position(2, at.lastLine)])]),
+  ]
+}
 
-  #begin(name: string): Vertex {
-    this.end()
-    const startedNs = this.#clock.nowNs()
-    const digest = `sha256:${createHash('sha256').update(`${this.#beganNs} ${name}`).digest('hex')}`
-    this.#current = { digest, name, startedNs, cached: false }
-    this.#vertex(this.#current, [])
-    return this.#current
-  }
-
-  #vertex({ digest, name, cached, startedNs }: Vertex, more: readonly Buffer[]): void {
-    this.#trace(1, [text(1, digest), text(3, name), number(4, cached ? 1 : 0), time(5, startedNs), ...more])
-  }
-
-  #log(words: string): void {
-    const { digest } = this.#current ?? this.#begin('[internal] load build definition')
-    this.#trace(3, [text(1, digest), time(2, this.#clock.nowNs()), number(3, 1), text(4, words)])
-  }
-
-  /** One message in the given field of a StatusResponse. */
-  #trace(field: number, parts: readonly Buffer[]): void {
-    this.#send({ id: 'moby.buildkit.trace', aux: oneField((writer) => writer.bytes(field, Buffer.concat(parts))).toString('base64') })
-  }
+function nested(at: number, parts: readonly Buffer[]): Buffer {
+  return oneField((writer) => writer.bytes(at, Buffer.concat(parts)))
 }
 
 /** Fields without a value are left out, as proto3 does. */
-function text(field: number, value: string): Buffer {
-  return value === '' ? Buffer.alloc(0) : oneField((writer) => writer.string(field, value))
+function text(at: number, value: string): Buffer {
+  return value === '' ? Buffer.alloc(0) : oneField((writer) => writer.string(at, value))
 }
 
-function number(field: number, value: number | bigint): Buffer {
-  return value === 0 || value === 0n ? Buffer.alloc(0) : oneField((writer) => writer.varint(field, value))
+function number(at: number, value: number | bigint): Buffer {
+  return value === 0 || value === 0n ? Buffer.alloc(0) : oneField((writer) => writer.varint(at, value))
 }
 
-function time(field: number, ns: bigint): Buffer {
-  return oneField((writer) => writer.bytes(field, Buffer.concat([number(1, ns / 1_000_000_000n), number(2, ns % 1_000_000_000n)])))
+function time(at: number, ns: bigint): Buffer {
+  return nested(at, [number(1, ns / 1_000_000_000n), number(2, ns % 1_000_000_000n)])
 }
 
 function oneField(write: (writer: ProtoWriter) => void): Buffer {

@@ -2,7 +2,7 @@
  * `POST /build`: JSON lines out (Engine API `ImageBuild`). The context is the body, or comes from the client's session, which
  * `POST /session` opens.
  */
-import { asFault, Fault } from '#base/fault.ts'
+import { Fault } from '#base/fault.ts'
 import { sendEmpty, sendJson } from '#base/http.ts'
 import { parseJson } from '#base/json.ts'
 import { parsePlatform } from '#oci/platform.ts'
@@ -122,6 +122,9 @@ async function build(exchange: Exchange): Promise<void> {
       case 'imageId':
         out.line({ aux: { ID: message.id } })
         break
+      default:
+        // The graph is for clients of BuildKit's kind.
+        break
     }
   }
   using running = sessions.running(buildId)
@@ -131,7 +134,6 @@ async function build(exchange: Exchange): Promise<void> {
     const session = sessionId === '' ? undefined : await sessions.get(sessionId)
     await builder.build(await requestOf(exchange, session, AbortSignal.any([exchange.signal, running.signal]), tell))
   } catch (error) {
-    trace?.end(asFault(error).message)
     out.fail(error)
   }
   out.end()

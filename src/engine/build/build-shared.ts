@@ -1,0 +1,32 @@
+/** What the stages of one build share. */
+import type { Gate, KeyedSerial } from '#base/task.ts'
+import type { Image } from '../contract/images.ts'
+import type { BuildRequest } from '../http/backend.ts'
+import type { BuilderOptions } from './builder.ts'
+import type { BuildCache, BuildLease } from './cache.ts'
+import type { StagePlan } from './dockerfile/stages.ts'
+import type { Roots } from './roots.ts'
+import type { Spool } from './spool.ts'
+import type { FileTree } from './tree.ts'
+import type { Vertices } from './vertices.ts'
+
+export interface BuildShared {
+  readonly id: string
+  /** The build's own folder; gone when the build is over. */
+  readonly folder: string
+  readonly request: BuildRequest
+  readonly plan: StagePlan
+  readonly spool: Spool
+  readonly context: FileTree
+  /** Aborts when the client goes or another stage fails. */
+  readonly signal: AbortSignal
+  readonly options: BuilderOptions
+  readonly cache: BuildCache
+  /** The images that alone may serve as cache; undefined: whatever was built here. */
+  readonly cacheSources: readonly Image[] | undefined
+  readonly lease: BuildLease
+  readonly steps: Gate
+  readonly keys: KeyedSerial<string>
+  readonly roots: Roots
+  readonly vertices: Vertices
+}

@@ -1,0 +1,119 @@
+/** RUN: its cache key, its command's container, and what a failure says. */
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Fault } from '#base/fault.ts'
+import { randomHex } from '#base/random.ts'
+import type { BuildRequest } from '../http/backend.ts'
+import type { Instruction, RunInstruction } from './dockerfile/instructions.ts'
+import { OutputTail } from './output-tail.ts'
+import { runCommand } from './run-command.ts'
+import { mountIdentities, RunMounts } from './run-mounts.ts'
+import { commandArgv, predefinedArgs, shellOf, shortId, withLayer, type StageState, type StepResult } from './stage-state.ts'
+import type { StageTools, StepReport } from './stage-tools.ts'
+
+type RunAt = RunInstruction & Instruction
+
+interface RunCommand {
+  readonly argv: readonly string[]
+  /** Of a here-document that names its interpreter. */
+  readonly script: string | undefined
+  readonly network: string
+}
+
+export async function runStep(state: StageState, instruction: RunAt, tools: StageTools, report: StepReport): Promise<StageState> {
+  const { shared, layers, sources } = tools
+  const { argv, script } = runArgv(instruction, state)
+  const network = instruction.network === 'default' ? shared.request.networkMode || 'default' : instruction.network
+  const mounts = await mountIdentities(instruction, shared, sources)
+  const scope = [...state.scope].sort(([a], [b]) => (a < b ? -1 : 1))
+  const identity = { argv, script, scope, user: state.config.User ?? '', folder: state.config.WorkingDir ?? '/', network, mounts }
+  const args = [...state.args].map(([name, value]) => `${name}=${value}`)
+  const next = (result: StepResult): StageState => withLayer(state, result, `RUN ${args.length > 0 ? `|${args.length} ${args.join(' ')} ` : ''}${argv.join(' ')}`)
+  return next(await layers.cached(['run', state.chainId ?? '', identity], {
+    parent: state.chainId,
+    next,
+    act: (rootfs) => execute(rootfs, { state, instruction, command: { argv, script, network }, tools, report }),
+    onCached: report.cached,
+  }))
+}
+
+interface Execution {
+  readonly state: StageState
+  readonly instruction: RunAt
+  readonly command: RunCommand
+  readonly tools: StageTools
+  readonly report: StepReport
+}
+
+async function execute(rootfs: string, { state, instruction, command, tools, report }: Execution): Promise<void> {
+  const { channel, shared, sources } = tools
+  const { options, folder, request, signal } = shared
+  const id = randomHex(options.random, 64)
+  const own = join(folder, `run-${id}`)
+  await mkdir(own)
+  await using mounts = await RunMounts.open(instruction, own, shared, sources)
+  if (command.script !== undefined) await mounts.addFile(scriptPath, command.script)
+  channel.text(` ---> Running in ${shortId(id)}\n`)
+  const tail = new OutputTail()
+  const exitCode = await runCommand(options, {
+    id,
+    rootfs,
+    folder: own,
+    argv: command.argv,
+    env: [...[...state.scope].map(([name, value]) => `${name}=${value}`), ...proxyVariables(state, tools), ...mounts.env],
+    workingDir: state.config.WorkingDir ?? '/',
+    user: state.config.User ?? '',
+    network: command.network,
+    mounts: mounts.list,
+    limits: limitsOf(request),
+    onOutput: (data, from) => {
+      report.vertex.output(data, from)
+      const text = tail.add(data, from)
+      if (text !== '') channel.text(text)
+    },
+    signal,
+  }).catch((error: unknown) => {
+    throw startFault(instruction, command.argv, error)
+  })
+  const rest = tail.end()
+  if (rest !== '') channel.text(rest)
+  if (exitCode !== 0) throw failedCommand(instruction, command.argv, exitCode, tail.lines())
+  if (request.remove) channel.text(` ---> Removed intermediate container ${shortId(id)}\n`)
+}
+
+/** A runtime that cannot start the command at all. */
+function startFault(at: Instruction, argv: readonly string[], error: unknown): unknown {
+  if (!(error instanceof Fault) || error.code === 'canceled') return error
+  return new Fault(error.code === 'internal' ? 'invalidArgument' : error.code, `${at.file}:${at.line}: the command '${argv.join(' ')}' could not be started: ${error.message}`, { cause: error, details: error.details })
+}
+
+function proxyVariables(state: StageState, { context }: StageTools): string[] {
+  return predefinedArgs.flatMap((name) => {
+    const value = context.buildArgs.get(name)
+    return value === undefined || value === null || state.scope.has(name) ? [] : [`${name}=${value}`]
+  })
+}
+
+/** Where a here-document with an interpreter line is found; /dev is the container's own, so no trace stays in the image. */
+const scriptPath = '/dev/heredoc'
+
+function runArgv(instruction: RunAt, state: StageState): Pick<RunCommand, 'argv' | 'script'> {
+  const { command, heredocs } = instruction
+  const [first] = heredocs
+  if (command.form === 'exec' || first === undefined) return { argv: commandArgv(command, state.config), script: undefined }
+  if (heredocs.length === 1 && /^<<-?\S+$/.test(command.line)) {
+    if (first.body.startsWith('#!')) return { argv: [scriptPath], script: first.body }
+    return { argv: [...shellOf(state.config), first.body], script: undefined }
+  }
+  return { argv: [...shellOf(state.config), `${command.line}\n${heredocs.map(({ source }) => source).join('\n')}\n`], script: undefined }
+}
+
+function failedCommand(at: Instruction, argv: readonly string[], exitCode: number, lastLines: readonly string[]): Fault {
+  const output = lastLines.length === 0 ? '' : `\nIts last lines were:\n${lastLines.map((line) => `  ${line}`).join('\n')}`
+  return new Fault('unprocessable', `${at.file}:${at.line}: The command '${argv.join(' ')}' returned a non-zero code: ${exitCode}${output}`, { details: { exitCode, line: at.line } })
+}
+
+function limitsOf(request: BuildRequest): Parameters<typeof runCommand>[1]['limits'] {
+  const { memoryBytes, cpuShares, cpuQuotaUs, cpuPeriodUs, cpusetCpus, ulimits, shmSizeBytes, extraHosts } = request
+  return { resources: { memoryBytes, cpuShares, cpuQuotaUs, cpuPeriodUs, cpusetCpus, ulimits }, extraHosts, ...(shmSizeBytes === undefined || shmSizeBytes === 0 ? {} : { shmSizeBytes }) }
+}

@@ -1,0 +1,50 @@
+/** What the steps of one stage work with. */
+import type { ChainId } from '../contract/images.ts'
+import type { BuildShared } from './build-shared.ts'
+import type { Instruction } from './dockerfile/instructions.ts'
+import type { Stage } from './dockerfile/stages.ts'
+import type { Channel } from './ordered-output.ts'
+import { shortId, type StepContext } from './stage-state.ts'
+import type { StepLayers } from './step-layers.ts'
+import type { Vertex } from './vertices.ts'
+
+export interface StageTools {
+  readonly shared: BuildShared
+  readonly stage: Stage
+  readonly context: StepContext
+  readonly layers: StepLayers
+  /** The classic builder's text. */
+  readonly channel: Channel
+  readonly sources: ContentSources
+}
+
+/** Other stages and images, as `from=` names them. */
+export interface ContentSources {
+  /** Undefined: it has no files. */
+  chainOf(from: string, at: Instruction): Promise<ChainId | undefined>
+  /** The layers mounted read-only for as long as the build lasts. */
+  view(chainId: ChainId): Promise<string>
+}
+
+/** A step under way, as both sorts of clients see it. */
+export class StepReport {
+  readonly vertex: Vertex
+  readonly #channel: Channel
+  #isCached = false
+
+  constructor(vertex: Vertex, channel: Channel) {
+    this.vertex = vertex
+    this.#channel = channel
+  }
+
+  readonly cached = (): void => {
+    this.#isCached = true
+    this.#channel.text(' ---> Using cache\n')
+  }
+
+  /** The step stands; `id` is that of its layers. */
+  done(id: string | undefined): void {
+    this.#channel.text(id === undefined ? ' ---> \n' : ` ---> ${shortId(id)}\n`)
+    this.vertex.end({ cached: this.#isCached })
+  }
+}
