@@ -18,7 +18,8 @@ export interface RootsOptions {
 
 export interface ImageWish {
   readonly platform: string | undefined
-  /** Who asks, for the message of a failure. */
+  /** Who asks, for the message of a failure: `FROM`. */
+  readonly as: string
   readonly at: Place
   readonly onProgress: (progress: TransferProgress) => void
 }
@@ -42,7 +43,7 @@ export class Roots implements AsyncDisposable {
     return image
   }
 
-  async #image(reference: string, { platform, at, onProgress }: ImageWish): Promise<Image> {
+  async #image(reference: string, { platform, as, at, onProgress }: ImageWish): Promise<Image> {
     const { request, options, signal } = this.#build
     if (!request.pull) {
       try {
@@ -54,7 +55,7 @@ export class Roots implements AsyncDisposable {
     try {
       return await options.images.pull(reference, { auth: await request.credentials(registryOf(reference)), ...(platform === undefined ? {} : { platform }), onProgress, signal })
     } catch (error) {
-      if (error instanceof Fault) throw new Fault(error.code, `${at.file}:${at.line}: ${reference}: ${error.message}`, { cause: error, details: error.details })
+      if (error instanceof Fault) throw new Fault(error.code, `${at.file}:${at.line}: ${as} ${reference}: ${error.message}`, { cause: error, details: error.details })
       throw error
     }
   }

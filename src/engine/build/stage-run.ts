@@ -3,7 +3,7 @@ import { Fault } from '#base/fault.ts'
 import type { ChainId, Image, ImageId, TransferProgress } from '../contract/images.ts'
 import type { BuildShared } from './build-shared.ts'
 import { copyStep } from './copy-step.ts'
-import { syntaxFault } from './dockerfile/fault.ts'
+import { syntaxFault, type Place } from './dockerfile/fault.ts'
 import { parseInstruction, type Instruction } from './dockerfile/instructions.ts'
 import { readLines } from './dockerfile/lines.ts'
 import { contentSource, type Stage } from './dockerfile/stages.ts'
@@ -97,7 +97,7 @@ export class StageRun {
       case 'image': {
         const vertex = this.#vertex(this.#stage.original)
         try {
-          const based = await this.#onImage(await this.#image(base.reference, vertex))
+          const based = await this.#onImage(await this.#image(base.reference, { as: 'FROM', at: this.#stage, vertex }))
           vertex.end({ cached: true })
           return based
         } catch (error) {
@@ -149,12 +149,12 @@ export class StageRun {
     return { os: globalArgs.get('TARGETOS') ?? 'linux', architecture: globalArgs.get('TARGETARCH') ?? 'amd64', ...(variant === '' ? {} : { variant }) }
   }
 
-  #image(reference: string, vertex?: Vertex): Promise<Image> {
+  #image(reference: string, { as, at, vertex }: { readonly as: string; readonly at: Place; readonly vertex?: Vertex }): Promise<Image> {
     const onProgress = (progress: TransferProgress): void => {
       this.#run.channel.say({ kind: 'status', ...progress })
       vertex?.progress(progress.id ?? reference, progress.status, progress)
     }
-    return this.#shared.roots.image(reference, { platform: this.#stage.platform, at: this.#stage, onProgress })
+    return this.#shared.roots.image(reference, { platform: this.#stage.platform, as, at, onProgress })
   }
 
   // ---- steps ---------------------------------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ export class StageRun {
       case 'stage':
         return (await this.#run.stageResult(source.index)).chainId
       case 'image':
-        return (await this.#image(source.reference)).topLayer
+        return (await this.#image(source.reference, { as: '--from', at })).topLayer
     }
   }
 }
