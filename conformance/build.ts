@@ -17,7 +17,7 @@ import { openBuildLaboratory, type BuildLaboratory } from '../src/engine/build/b
 import { openKernel } from '../src/linux/real/kernel.ts'
 import { sampleTar, type Sample } from '../src/oci/layer/archive-samples.ts'
 import { parseDigest } from '../src/oci/digest.ts'
-import { readTar } from '../src/oci/layer/reader.ts'
+import { readTar, type TarItem } from '../src/oci/layer/reader.ts'
 import { buildCases, type BuildCase } from './build/cases.ts'
 import { writeResult, type Verdict } from './record.ts'
 
@@ -139,7 +139,7 @@ async function buildWithDockerd({ dockerd, work }: Builders, build: BuildCase, c
   return { config: image.config ?? {}, architecture: image.architecture, layers: layers.length, tree: await treeOf(layers) }
 }
 
-async function contentOf(item: { read(): Promise<Buffer | undefined> }): Promise<Buffer> {
+async function contentOf(item: TarItem): Promise<Buffer> {
   const chunks: Buffer[] = []
   for (let chunk = await item.read(); chunk !== undefined; chunk = await item.read()) chunks.push(Buffer.from(chunk))
   return Buffer.concat(chunks)

@@ -6,7 +6,7 @@
  *   `.wh..wh..opq` an opaque folder (image-spec `layer.md#whiteouts`, kernel `overlayfs.rst`).
  * - `tree`: an archive into an existing tree (`docker cp`, `ADD`, `docker import`): whiteout names mean nothing.
  */
-import { chmodSync, chownSync, closeSync, constants, fchmodSync, fchownSync, ftruncateSync, lchownSync, linkSync, lstatSync, mkdirSync, openSync, rmSync, statSync, symlinkSync, unlinkSync, writeSync } from 'node:fs'
+import { chmodSync, chownSync, closeSync, constants, fchmodSync, fchownSync, ftruncateSync, futimesSync, lchownSync, linkSync, lstatSync, mkdirSync, openSync, rmSync, statSync, symlinkSync, unlinkSync, writeSync } from 'node:fs'
 import type { Stats } from 'node:fs'
 import { unreachable } from '#base/assert.ts'
 import { Fault, systemErrorCode } from '#base/fault.ts'
@@ -38,6 +38,7 @@ export interface Applied {
 const whiteoutPrefix = Buffer.from('.wh.')
 const opaqueMarker = '.wh..wh..opq'
 const opaqueXattr = 'trusted.overlay.opaque'
+const nsPerSecond = 1_000_000_000n
 const exclusive = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
 
 export async function applyTar(source: AsyncIterable<Uint8Array>, options: ApplyOptions): Promise<Applied> {
@@ -225,11 +226,18 @@ class Tree {
       const { uid, gid } = this.#options.owner ?? entry
       if (uid !== 0 || gid !== 0 || this.#inheritsGroups) fchownSync(descriptor, uid, gid)
       if (!this.#isExact(entry.mode)) fchmodSync(descriptor, entry.mode)
+      if (entry.xattrs.size > 0) this.#xattrs(path, entry)
+      this.#fileTimes(descriptor, path, entry)
     } finally {
       closeSync(descriptor)
     }
-    this.#xattrs(path, entry)
-    this.#options.files.setTimes(path, entry.accessedNs ?? entry.modifiedNs, entry.modifiedNs)
+  }
+
+  /** Through the open file where Node's numbers (seconds as a double) are exact: whole seconds, as most archives have. */
+  #fileTimes(descriptor: number, path: Buffer, { accessedNs, modifiedNs }: TarEntry): void {
+    if (accessedNs !== undefined || modifiedNs % nsPerSecond !== 0n) return this.#options.files.setTimes(path, accessedNs ?? modifiedNs, modifiedNs)
+    const seconds = Number(modifiedNs / nsPerSecond)
+    futimesSync(descriptor, seconds, seconds)
   }
 
   #openNew(path: Buffer, entry: TarEntry): number {
@@ -284,7 +292,12 @@ class Tree {
 
 async function writeContent(descriptor: number, item: TarItem): Promise<void> {
   if (item.segments !== undefined) return await writeSegments(descriptor, item)
-  for (let chunk = await item.read(); chunk !== undefined; chunk = await item.read()) writeAll(descriptor, chunk, null)
+  for (;;) {
+    const step = item.read()
+    const chunk = step instanceof Promise ? await step : step
+    if (chunk === undefined) return
+    writeAll(descriptor, chunk, null)
+  }
 }
 
 async function writeSegments(descriptor: number, item: TarItem): Promise<void> {

@@ -22,6 +22,21 @@ export class ByteSource {
     return this.#at < this.#chunk.length
   }
 
+  /** Exactly `length` bytes when they are at hand, without waiting: most headers and small files are. */
+  takeNow(length: number): Buffer | undefined {
+    if (this.#chunk.length - this.#at < length) return undefined
+    const part = this.#chunk.subarray(this.#at, this.#at + length)
+    this.#at += length
+    return part
+  }
+
+  /** Throws `length` bytes away when they are at hand. */
+  skipNow(length: number): boolean {
+    if (this.#chunk.length - this.#at < length) return false
+    this.#at += length
+    return true
+  }
+
   /** Up to `limit` bytes, whatever is at hand; undefined at the end. */
   async some(limit: number): Promise<Buffer | undefined> {
     if (this.#at === this.#chunk.length && !(await this.#more())) return undefined
@@ -33,11 +48,8 @@ export class ByteSource {
 
   /** Exactly `length` bytes, or fewer when the source ends before. */
   async take(length: number): Promise<Buffer> {
-    if (this.#chunk.length - this.#at >= length) {
-      const part = this.#chunk.subarray(this.#at, this.#at + length)
-      this.#at += length
-      return part
-    }
+    const whole = this.takeNow(length)
+    if (whole !== undefined) return whole
     const parts: Buffer[] = []
     let wanted = length
     while (wanted > 0) {

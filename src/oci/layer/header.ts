@@ -25,11 +25,11 @@ const spaces = Buffer.from('        ')
 
 export function parseHeader(block: Buffer): RawHeader {
   verifyChecksum(block)
-  const magic = block.subarray(257, 263).toString('latin1')
+  const magic = block.toString('latin1', 257, 263)
   const isUstar = magic.startsWith('ustar')
   const isGnu = magic === 'ustar '
   const plainName = textField(block, 0, 100)
-  const prefix = isUstar && !isGnu ? textField(block, 345, 155) : Buffer.alloc(0)
+  const prefix = isUstar && !isGnu ? textField(block, 345, 155) : nothing
   const flag = block[156] ?? 0
   return {
     name: prefix.length === 0 ? plainName : Buffer.concat([prefix, Buffer.from('/'), plainName]),
@@ -40,8 +40,8 @@ export function parseHeader(block: Buffer): RawHeader {
     modifiedSeconds: numberField(block, 136, 12),
     typeFlag: flag === 0 ? '0' : String.fromCharCode(flag),
     linkName: textField(block, 157, 100),
-    userName: isUstar ? textField(block, 265, 32) : Buffer.alloc(0),
-    groupName: isUstar ? textField(block, 297, 32) : Buffer.alloc(0),
+    userName: isUstar ? textField(block, 265, 32) : nothing,
+    groupName: isUstar ? textField(block, 297, 32) : nothing,
     major: isUstar ? numberField(block, 329, 8) : 0,
     minor: isUstar ? numberField(block, 337, 8) : 0,
     isGnu,
@@ -51,19 +51,24 @@ export function parseHeader(block: Buffer): RawHeader {
 function verifyChecksum(block: Buffer): void {
   const said = numberField(block, checksumAt, 8)
   let unsigned = 8 * 0x20
-  let signed = unsigned
-  for (let at = 0; at < blockBytes; at += 1) {
-    if (at >= checksumAt && at < checksumAt + 8) continue
-    const byte = block[at] ?? 0
-    unsigned += byte
-    signed += byte > 127 ? byte - 256 : byte
-  }
-  if (said !== unsigned && said !== signed) throw archiveFault('a header has a wrong checksum: this is no tar archive, or it is damaged')
+  for (let at = 0; at < blockBytes; at += 1) unsigned += block[at] ?? 0
+  // The field itself counts as spaces.
+  for (let at = checksumAt; at < checksumAt + 8; at += 1) unsigned -= block[at] ?? 0
+  if (said !== unsigned && said !== signedSum(block)) throw archiveFault('a header has a wrong checksum: this is no tar archive, or it is damaged')
 }
 
+/** Some old writers added the bytes as signed ones. */
+function signedSum(block: Buffer): number {
+  const bytes = new Int8Array(block.buffer, block.byteOffset, blockBytes)
+  return 8 * 0x20 + bytes.reduce((sum, byte) => sum + byte, 0) - bytes.subarray(checksumAt, checksumAt + 8).reduce((sum, byte) => sum + byte, 0)
+}
+
+const nothing = Buffer.alloc(0)
+
 function textField(block: Buffer, at: number, length: number): Buffer {
+  if (block[at] === nul) return nothing
   const field = block.subarray(at, at + length)
-  const end = field.indexOf(0)
+  const end = field.indexOf(nul)
   return Buffer.from(end < 0 ? field : field.subarray(0, end))
 }
 
@@ -77,6 +82,27 @@ export function numberField(block: Buffer, at: number, length: number): number {
     if (!Number.isSafeInteger(number)) throw archiveFault('a number in a header does not fit in 53 bits')
     return number
   }
+  let value = 0
+  let digits = 0
+  for (let index = at; index < at + length; index += 1) {
+    const digit = (block[index] ?? 0) - 0x30
+    // Spaces and NULs before the digits and behind them are looked at by text.
+    if (digit < 0 || digit > 7) return isFieldEnd(block, index) && digits > 0 ? value : numberText(block, at, length)
+    value = value * 8 + digit
+    digits += 1
+  }
+  return value
+}
+
+const nul = 0
+const space = 0x20
+
+/** A NUL ends the number whatever follows; a space does when a NUL or nothing follows it. */
+function isFieldEnd(block: Buffer, at: number): boolean {
+  return block[at] === nul || (block[at] === space && block[at + 1] === nul)
+}
+
+function numberText(block: Buffer, at: number, length: number): number {
   const text = block.subarray(at, at + length).toString('latin1').replace(/\0.*$/s, '').trim()
   if (text === '') return 0
   if (!/^[0-7]+$/.test(text)) throw archiveFault(`'${text}' in a header is no octal number`)

@@ -20,8 +20,8 @@ export interface TarItem {
   readonly entry: TarEntry
   /** Where the bytes that `read` gives belong; undefined for a file without holes. */
   readonly segments: readonly Segment[] | undefined
-  /** The next stored bytes, at most `limit`; undefined at the end. */
-  read(limit?: number): Promise<Buffer | undefined>
+  /** The next stored bytes, at most `limit`; undefined at the end. No promise where they are at hand: small files need no turn of the event loop. */
+  read(limit?: number): Buffer | undefined | Promise<Buffer | undefined>
 }
 
 export async function* readTar(source: AsyncIterable<Uint8Array>, limits: TarLimits = defaultTarLimits): AsyncGenerator<TarItem> {
@@ -46,9 +46,12 @@ async function* items(bytes: ByteSource, limits: TarLimits): AsyncGenerator<TarI
     if (budget.entries < 0) throw archiveFault(`it has more than the ${limits.maxEntries} entries allowed`)
     if (budget.bytes < 0) throw archiveFault(`its files add up to more than the ${limits.maxTotalBytes} bytes allowed`, next.item.entry.path)
     yield next.item
-    await next.finish()
+    const finished = next.finish()
+    if (finished !== undefined) await finished
   }
 }
+
+const noRecords: PaxRecords = new Map()
 
 interface Pending {
   pax: PaxRecords
@@ -56,10 +59,16 @@ interface Pending {
   longLink: Buffer | undefined
 }
 
-async function nextItem(bytes: ByteSource, global: PaxRecords, limits: TarLimits): Promise<{ item: TarItem; finish: () => Promise<void> } | undefined> {
-  const pending: Pending = { pax: new Map(), longName: undefined, longLink: undefined }
+interface Next {
+  readonly item: TarItem
+  /** Skips what was not read. */
+  finish(): Promise<void> | undefined
+}
+
+async function nextItem(bytes: ByteSource, global: PaxRecords, limits: TarLimits): Promise<Next | undefined> {
+  const pending: Pending = { pax: noRecords, longName: undefined, longLink: undefined }
   for (let headers = 0; headers < 64; headers += 1) {
-    const block = await bytes.take(blockBytes)
+    const block = bytes.takeNow(blockBytes) ?? (await bytes.take(blockBytes))
     if (block.length === 0 && headers === 0) return undefined
     if (block.length < blockBytes) throw archiveFault('it ends in the middle of a header')
     if (isZero(block)) {
@@ -82,7 +91,7 @@ async function nextItem(bytes: ByteSource, global: PaxRecords, limits: TarLimits
         pending.longLink = untilNul(await metadata(bytes, header, limits))
         break
       default:
-        return await dataItem(bytes, { header, block: Buffer.from(block), pending, global, limits })
+        return await dataItem(bytes, { header, block: header.typeFlag === 'S' ? Buffer.from(block) : block, pending, global, limits })
     }
   }
   throw archiveFault('an entry has more than 64 headers')
@@ -120,10 +129,10 @@ const entryTypes: Readonly<Record<string, EntryType>> = {
   '0': 'file', '7': 'file', S: 'file', '1': 'hardlink', '2': 'symlink', '3': 'charDevice', '4': 'blockDevice', '5': 'directory', '6': 'fifo',
 }
 
-async function dataItem(bytes: ByteSource, described: Described): Promise<{ item: TarItem; finish: () => Promise<void> }> {
+async function dataItem(bytes: ByteSource, described: Described): Promise<Next> {
   const { header, pending, global, limits } = described
   const pax = global.size === 0 ? pending.pax : new Map([...global, ...pending.pax])
-  const path = Buffer.from(pax.get('GNU.sparse.name') ?? pax.get('path') ?? pending.longName ?? header.name)
+  const path = pax.get('GNU.sparse.name') ?? pax.get('path') ?? pending.longName ?? header.name
   const isFolderName = path[path.length - 1] === 0x2f
   const type = header.typeFlag === '0' && isFolderName ? 'directory' : entryTypes[header.typeFlag]
   if (type === undefined) throw archiveFault(`unknown type '${header.typeFlag}'`, path)
@@ -134,7 +143,7 @@ async function dataItem(bytes: ByteSource, described: Described): Promise<{ item
   // Only files have content; some writers put a size on links and folders without storing any byte.
   const storedBytes = type === 'file' ? headerSize : 0
   const data = new EntryData(bytes, path, storedBytes)
-  const sparse = type === 'file' ? await sparseMap(bytes, data, described, pax) : undefined
+  const sparse = type === 'file' && (header.typeFlag === 'S' || pax.size > 0) ? await sparseMap(bytes, data, described, pax) : undefined
   const entry = describe({ header, pax, pending, path, type, sizeBytes: sparse?.realBytes ?? storedBytes })
   if (entry.linkPath.length > limits.maxPathBytes) throw archiveFault(`its target is longer than ${limits.maxPathBytes} bytes`, path)
   return { item: { entry, segments: sparse?.segments, read: (limit) => data.read(limit) }, finish: () => data.finish() }
@@ -151,7 +160,7 @@ function describe(parts: { header: RawHeader; pax: PaxRecords; pending: Pending;
   return {
     type,
     path: parts.path.length > 1 && parts.path.at(-1) === 0x2f ? trimSlashes(parts.path) : parts.path,
-    linkPath: isLink ? Buffer.from(pax.get('linkpath') ?? parts.pending.longLink ?? header.linkName) : Buffer.alloc(0),
+    linkPath: isLink ? (pax.get('linkpath') ?? parts.pending.longLink ?? header.linkName) : nothing,
     mode: header.mode & 0o7777,
     uid: uid === undefined ? header.uid : parsePaxNumber(uid, 'uid'),
     gid: gid === undefined ? header.gid : parsePaxNumber(gid, 'gid'),
@@ -164,6 +173,8 @@ function describe(parts: { header: RawHeader; pax: PaxRecords; pending: Pending;
     xattrs: xattrsOf(pax),
   }
 }
+
+const nothing = Buffer.alloc(0)
 
 function trimSlashes(path: Buffer): Buffer {
   let end = path.length
@@ -207,8 +218,15 @@ class EntryData {
     return this.#left
   }
 
-  async read(limit = 1 << 20): Promise<Buffer | undefined> {
+  read(limit = 1 << 20): Buffer | undefined | Promise<Buffer | undefined> {
     if (this.#left === 0) return undefined
+    const whole = this.#left <= limit ? this.#bytes.takeNow(this.#left) : undefined
+    if (whole === undefined) return this.#readLater(limit)
+    this.#left = 0
+    return whole
+  }
+
+  async #readLater(limit: number): Promise<Buffer> {
     const chunk = await this.#bytes.some(Math.min(limit, this.#left))
     if (chunk === undefined) throw archiveFault(`it ends ${this.#left} bytes too early`, this.#path)
     this.#left -= chunk.length
@@ -223,10 +241,14 @@ class EntryData {
     return chunk
   }
 
-  async finish(): Promise<void> {
+  finish(): Promise<void> | undefined {
     const rest = this.#left + this.#padding
     this.#left = 0
     this.#padding = 0
+    return this.#bytes.skipNow(rest) ? undefined : this.#skip(rest)
+  }
+
+  async #skip(rest: number): Promise<void> {
     if (!(await this.#bytes.skip(rest))) throw archiveFault('it ends too early', this.#path)
   }
 }
