@@ -1,7 +1,7 @@
 /** Unpacking into a folder: metadata, whiteouts in both directions, replacements, and archives made to do harm. */
 import assert from 'node:assert/strict'
 import { chmodSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { test } from 'node:test'
 import { present } from '#base/assert.ts'
 import { isFault } from '#base/fault.ts'
@@ -30,7 +30,10 @@ class RecordingFiles implements RawFiles {
   xattrs(path: Uint8Array | string): ReadonlyMap<string, Buffer> {
     return this.attributes.get(Buffer.from(path).toString()) ?? new Map()
   }
-  setTimes(): void {}
+  readonly times = new Map<string, bigint>()
+  setTimes(path: Uint8Array | string, _accessedNs: bigint, modifiedNs: bigint): void {
+    this.times.set(basename(Buffer.from(path).toString()), modifiedNs)
+  }
   syncFileSystem(): void {}
 }
 
@@ -52,6 +55,14 @@ function place(): Place {
     [Symbol.dispose]: () => rmSync(root, { recursive: true }),
   }
 }
+
+test('times before 1970 and parts of a second are kept', async () => {
+  using to = place()
+  await to.apply([{ path: 'whole', modifiedNs: 1_234_567_890_000_000_000n }, { path: 'before', modifiedNs: -5_000_000_000n }, { path: 'part', modifiedNs: 1_000_000_001n }])
+  assert.equal(statSync(join(to.root, 'whole'), { bigint: true }).mtimeNs, 1_234_567_890_000_000_000n)
+  assert.equal(to.files.times.get('before'), -5_000_000_000n)
+  assert.equal(to.files.times.get('part'), 1_000_000_001n)
+})
 
 test('files, folders, links and their metadata are as the archive says', async () => {
   using to = place()

@@ -233,9 +233,9 @@ class Tree {
     }
   }
 
-  /** Through the open file where Node's numbers (seconds as a double) are exact: whole seconds, as most archives have. */
+  /** Through the open file where Node's numbers (seconds as a double) are exact: whole seconds since 1970, as most archives have. (Before 1970 Node sets the present.) */
   #fileTimes(descriptor: number, path: Buffer, { accessedNs, modifiedNs }: TarEntry): void {
-    if (accessedNs !== undefined || modifiedNs % nsPerSecond !== 0n) return this.#options.files.setTimes(path, accessedNs ?? modifiedNs, modifiedNs)
+    if (accessedNs !== undefined || modifiedNs < 0n || modifiedNs % nsPerSecond !== 0n) return this.#options.files.setTimes(path, accessedNs ?? modifiedNs, modifiedNs)
     const seconds = Number(modifiedNs / nsPerSecond)
     futimesSync(descriptor, seconds, seconds)
   }
