@@ -16,6 +16,7 @@ import { silentLogger } from '#base/log.ts'
 import { systemRandom } from '#base/random.ts'
 import { openFileBlobs } from '#oci/blobs/file-system.ts'
 import { openRegistry } from '#registry/registry.ts'
+import { openFileStorage } from '#registry/storage/file-storage.ts'
 import { writeResult } from './record.ts'
 import type { Verdict } from './record.ts'
 
@@ -50,7 +51,8 @@ function buildSuite(folder: string): { readonly binary: string; readonly commit:
 async function execute(binary: string, setting: Setting, folder: string): Promise<Record<string, Verdict>> {
   const root = mkdtempSync(join(folder, 'run-'))
   const blobs = await openFileBlobs(join(root, 'content'))
-  await using registry = await openRegistry({ root: join(root, 'registry'), blobs, clock: systemClock, random: systemRandom, logger: silentLogger, ...(setting.htpasswd === undefined ? {} : { htpasswd: setting.htpasswd }) })
+  await using storage = await openFileStorage({ root: join(root, 'registry'), blobs, clock: systemClock, random: systemRandom })
+  await using registry = await openRegistry({ storage, clock: systemClock, random: systemRandom, logger: silentLogger, ...(setting.htpasswd === undefined ? {} : { htpasswd: setting.htpasswd }) })
   const server = createServer((req, res) => void registry.handle(req, res))
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
   const address = server.address()

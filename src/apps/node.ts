@@ -19,6 +19,7 @@ import { openPodRuntime } from '#engine/pods/pod-runtime.ts'
 import { openKernel } from '#linux/real/kernel.ts'
 import { openFileBlobs } from '#oci/blobs/file-system.ts'
 import { openRegistry } from '#registry/registry.ts'
+import { openFileStorage } from '#registry/storage/file-storage.ts'
 import { resolveConfig } from './config/config.ts'
 import { clusterDomain, dnsAddress } from './config/addresses.ts'
 import { engineTable, podTable, serviceTable } from './config/names.ts'
@@ -41,7 +42,8 @@ const stack = new AsyncDisposableStack()
 const kernel = stack.use(await openKernel({ clock }))
 const blobs = await openFileBlobs(join(paths.state, 'blobs'))
 const credential = await registryCredential(config, random)
-const registry = stack.use(await openRegistry({ root: join(paths.state, 'registry'), blobs, engine: credential, clock, random, logger: log.child({ part: 'registry' }) }))
+const storage = stack.use(await openFileStorage({ root: join(paths.state, 'registry'), blobs, clock, random }))
+const registry = stack.use(await openRegistry({ storage, engine: credential, clock, random, logger: log.child({ part: 'registry' }) }))
 const engine = stack.use(
   await openEngine({
     kernel,

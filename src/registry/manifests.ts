@@ -1,6 +1,5 @@
 /** Manifests in a repository: stored by digest, named by tags, refused when they point to what is not there. */
 import { Fault } from '#base/fault.ts'
-import type { Blobs } from '#oci/blobs/contract.ts'
 import type { Descriptor } from '#oci/descriptor.ts'
 import { mediaTypes, writeDescriptor } from '#oci/descriptor.ts'
 import type { Digest } from '#oci/digest.ts'
@@ -9,6 +8,8 @@ import type { Manifest } from '#oci/manifest.ts'
 import { maxManifestBytes, parseManifest } from '#oci/manifest.ts'
 import { isTag } from '#oci/reference.ts'
 import type { ManifestLink, Repositories } from './repositories.ts'
+import type { Content } from './storage/contract.ts'
+import { storeBytes } from './storage/contract.ts'
 
 export interface FoundManifest {
   readonly digest: Digest
@@ -20,13 +21,13 @@ export interface FoundManifest {
 const maxCachedBytes = 16 * 1024 * 1024
 
 export class Manifests {
-  readonly #blobs: Blobs
+  readonly #content: Content
   readonly #repositories: Repositories
   readonly #cache = new Map<Digest, Buffer>()
   #cachedBytes = 0
 
-  constructor(blobs: Blobs, repositories: Repositories) {
-    this.#blobs = blobs
+  constructor(content: Content, repositories: Repositories) {
+    this.#content = content
     this.#repositories = repositories
   }
 
@@ -46,7 +47,7 @@ export class Manifests {
   async #read(digest: Digest): Promise<Buffer> {
     const cached = this.#cache.get(digest)
     if (cached !== undefined) return cached
-    const bytes = await this.#blobs.read(digest, { maxBytes: maxManifestBytes })
+    const bytes = await this.#content.read(digest, { maxBytes: maxManifestBytes })
     this.#remember(digest, bytes)
     return bytes
   }
@@ -72,25 +73,23 @@ export class Manifests {
     await this.#checkReferences(repository, parsed)
     const tags = named === undefined ? [reference, ...manifest.tags] : manifest.tags
     for (const tag of tags) if (!isTag(tag)) throw new Fault('invalidArgument', `'${tag.slice(0, 200)}' is no tag: expected 1 to 128 letters, digits, '_', '.' or '-'`, { details: { reason: 'MANIFEST_INVALID' } })
-    await using ingest = await this.#blobs.begin()
-    await ingest.write(oneChunk(bytes))
-    await ingest.commit({ expect: digest })
+    await storeBytes(this.#content, bytes, digest)
     await this.#repositories.linkManifest(repository, digest, linkOf(parsed, bytes.length))
     for (const tag of tags) await this.#repositories.setTag(repository, tag, digest)
     return { digest, subject: parsed.subject?.digest }
   }
 
-  /** Every blob and manifest it points to must be visible in the repository, with the size it says. */
+  /** Every blob and manifest it points to must be visible in the repository, with the size it says; the links are young afterwards. */
   async #checkReferences(repository: string, manifest: Manifest): Promise<void> {
     if (manifest.kind === 'index') {
       for (const child of manifest.manifests) {
-        if ((await this.#repositories.manifest(repository, child.digest)) === undefined) throw unknownBlob(repository, child, 'manifest')
+        if (!(await this.#repositories.keepManifest(repository, child.digest))) throw unknownBlob(repository, child, 'manifest')
       }
       return
     }
     for (const blob of [manifest.config, ...manifest.layers]) {
       if (isForeign(blob)) continue
-      const found = (await this.#repositories.hasBlob(repository, blob.digest)) ? await this.#blobs.stat(blob.digest) : undefined
+      const found = (await this.#repositories.keepBlob(repository, blob.digest)) ? await this.#content.stat(blob.digest) : undefined
       if (found === undefined) throw unknownBlob(repository, blob, 'blob')
       if (found.sizeBytes !== blob.size) throw new Fault('invalidArgument', `blob ${blob.digest} holds ${found.sizeBytes} bytes, the manifest says ${blob.size}`, { details: { reason: 'MANIFEST_INVALID' } })
     }
@@ -99,6 +98,13 @@ export class Manifests {
   async delete(repository: string, reference: string): Promise<void> {
     const gone = isDigest(reference) ? await this.#repositories.unlinkManifest(repository, reference) : await this.#repositories.untag(repository, reference)
     if (!gone) throw await this.#missing(repository, reference)
+  }
+
+  /** Sorted by bytes; `NAME_UNKNOWN` for a repository that holds nothing. */
+  async tags(repository: string): Promise<readonly string[]> {
+    const tags = await this.#repositories.tags(repository)
+    if (tags.length === 0 && !(await this.#repositories.exists(repository))) throw await this.#missing(repository, '')
+    return tags
   }
 
   /** The referrers of `subject` as an image index (distribution-spec "Listing Referrers"). */
@@ -142,8 +148,4 @@ function unknownBlob(repository: string, descriptor: Descriptor, kind: string): 
   return new Fault('notFound', `the manifest points to ${kind} ${descriptor.digest}, which is not in repository '${repository}': push it first`, {
     details: { reason: 'MANIFEST_BLOB_UNKNOWN', detail: { digest: descriptor.digest } },
   })
-}
-
-async function* oneChunk(bytes: Buffer): AsyncGenerator<Buffer> {
-  yield bytes
 }

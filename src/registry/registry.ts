@@ -1,32 +1,31 @@
 /**
- * The embedded registry: opens its folder and answers HTTP. It shares its blobs with the engine; a blob is visible in a
- * repository only through a link below `<root>/repositories`.
+ * A registry over a storage: answers HTTP and says what it needs kept. It holds no state of its own, so that any number of them
+ * may serve one storage.
  */
-import { mkdir, readFile } from 'node:fs/promises'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { join } from 'node:path'
-import { systemErrorCode } from '#base/fault.ts'
-import { writeFileAtomically } from '#base/files.ts'
 import type { Clock } from '#base/clock.ts'
 import type { Logger } from '#base/log.ts'
 import type { Random } from '#base/random.ts'
-import type { Blobs } from '#oci/blobs/contract.ts'
 import type { Digest } from '#oci/digest.ts'
-import { maxManifestBytes, parseManifest, referencedDescriptors } from '#oci/manifest.ts'
 import { RegistryAuth } from './auth/registry-auth.ts'
-import { createRegistryHandler } from './http/handler.ts'
+import { pruneLinks } from './collect/links.ts'
+import { Handler } from './http/handler.ts'
+import { Manifests } from './manifests.ts'
 import { Repositories } from './repositories.ts'
+import type { Records, RegistryStorage } from './storage/contract.ts'
+import { Uploads } from './uploads.ts'
 
 export interface RegistryOptions {
-  /** Its own folder; made when missing. */
-  readonly root: string
-  readonly blobs: Blobs
+  /** Ended by who opened it. */
+  readonly storage: RegistryStorage
   /** Text of an htpasswd file (bcrypt). Neither this nor `engine`: everybody may do everything. */
   readonly htpasswd?: string
   /** Default true. */
   readonly anonymousPull?: boolean
   /** The credential with which the engine of this machine pushes: its mounts copy nothing. */
   readonly engine?: { readonly username: string; readonly password: string }
+  /** What nobody has used for so long may be collected, milliseconds; a day by default. Longer than any push lasts. */
+  readonly graceMs?: number
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger
@@ -37,49 +36,31 @@ export interface Registry extends AsyncDisposable {
   readonly handle: (req: IncomingMessage, res: ServerResponse) => Promise<void>
   /** Every digest that a repository links: roots for the collector of blobs. */
   roots(): AsyncGenerator<Digest>
-  /** Takes links of blobs away that no manifest of their repository needs and that are older than `graceMs`. */
-  prune(graceMs: number): Promise<number>
+  /** Takes links of blobs away that no manifest of their repository needs and that are older than the grace. Answers how many. */
+  prune(): Promise<number>
 }
 
+const dayMs = 24 * 3_600_000
+
 export async function openRegistry(options: RegistryOptions): Promise<Registry> {
-  const folder = join(options.root, 'repositories')
-  await mkdir(folder, { recursive: true, mode: 0o700 })
-  const repositories = new Repositories(folder)
-  const auth = new RegistryAuth({ ...options, tokenKey: await tokenKey(options) })
-  const handler = createRegistryHandler({ ...options, repositories, auth })
+  const { storage } = options
+  const graceMs = options.graceMs ?? dayMs
+  const repositories = new Repositories({ records: storage.records, clock: options.clock, renewAfterMs: graceMs / 4 })
+  const auth = new RegistryAuth({ ...options, tokenKey: await tokenKey(storage.records, options.random) })
+  const manifests = new Manifests(storage.content, repositories)
+  const handler = new Handler({ auth, content: storage.content, manifests, repositories, uploads: new Uploads(options) }, options.logger)
   return {
     handle: (req, res) => handler.handle(req, res),
     roots: () => repositories.roots(),
-    prune: (graceMs) => pruneLinks(repositories, options, graceMs),
-    [Symbol.asyncDispose]: () => handler[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: async () => {},
+    prune: () => pruneLinks(repositories, storage.content, options.clock.nowMs() - graceMs),
   }
 }
 
-/** The key that signs tokens, made once and kept with the registry's state. */
-async function tokenKey(options: RegistryOptions): Promise<Uint8Array> {
-  const path = join(options.root, 'token.key')
-  try {
-    return await readFile(path)
-  } catch (error) {
-    if (systemErrorCode(error) !== 'ENOENT') throw error
-    const key = options.random.bytes(32)
-    await writeFileAtomically(path, key)
-    return key
-  }
-}
-
-async function pruneLinks(repositories: Repositories, options: RegistryOptions, graceMs: number): Promise<number> {
-  let pruned = 0
-  for (const repository of await repositories.list()) {
-    const needed = new Set<Digest>()
-    for (const digest of await repositories.manifestLinks(repository)) {
-      const bytes = await options.blobs.read(digest, { maxBytes: maxManifestBytes })
-      for (const descriptor of referencedDescriptors(parseManifest(bytes, (await repositories.manifest(repository, digest))?.mediaType))) needed.add(descriptor.digest)
-    }
-    for (const { digest, linkedAtMs } of await repositories.blobLinks(repository)) {
-      if (needed.has(digest) || linkedAtMs > options.clock.nowMs() - graceMs) continue
-      if (await repositories.unlinkBlob(repository, digest)) pruned += 1
-    }
-  }
-  return pruned
+/** The key that signs tokens, made once and kept in the storage: every registry over it signs alike. */
+async function tokenKey(records: Records, random: Random): Promise<Uint8Array> {
+  const known = await records.read('token.key')
+  if (known !== undefined) return known
+  await records.create('token.key', Buffer.from(random.bytes(32)).toString('hex'))
+  return await tokenKey(records, random)
 }

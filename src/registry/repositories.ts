@@ -1,25 +1,23 @@
 /**
- * What a repository holds, as small files beside the shared blobs: a blob or manifest is visible in a repository only through
- * a link here. Nothing is kept in memory, so several registries may serve one folder.
+ * What a repository holds, as small records beside the content: a blob or manifest is visible in a repository only through a link
+ * here.
  *
- *     <root>/<repository>/_blobs/<algorithm>/<hex>       empty
- *     <root>/<repository>/_manifests/<algorithm>/<hex>   media type, and what the referrers API needs
- *     <root>/<repository>/_tags/<tag>                    the manifest's digest
- *     <root>/<repository>/_referrers/<subject>/<digest>  empty
- *     <root>/<repository>/_uploads/<id>                  empty: the upload belongs to this repository
+ *     repositories/<repository>/_blobs/<algorithm>/<hex>       empty
+ *     repositories/<repository>/_manifests/<algorithm>/<hex>   media type, and what the referrers API needs
+ *     repositories/<repository>/_tags/<tag>                    the manifest's digest
+ *     repositories/<repository>/_referrers/<subject>/<digest>  empty
+ *     repositories/<repository>/_uploads/<id>/                 an upload (`uploads.ts`)
  *
  * Components of repository names start with a letter or digit, so `_…` cannot be one.
  */
-import { mkdir, readdir, readFile, stat, unlink, writeFile } from 'node:fs/promises'
-import type { Dirent } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { Fault, systemErrorCode } from '#base/fault.ts'
-import { writeFileAtomically } from '#base/files.ts'
+import type { Clock } from '#base/clock.ts'
+import { Fault } from '#base/fault.ts'
 import { parseJson } from '#base/json.ts'
 import type { Digest } from '#oci/digest.ts'
 import { digestAlgorithm, isDigest } from '#oci/digest.ts'
 import { asObject, countAt, optionalString, optionalStringMap, stringAt } from '#oci/json.ts'
 import { isRepository, isTag } from '#oci/reference.ts'
+import type { Records, RecordStat } from './storage/contract.ts'
 
 export interface ManifestLink {
   readonly mediaType: string
@@ -29,175 +27,217 @@ export interface ManifestLink {
   readonly subject?: Digest
 }
 
-export class Repositories {
-  readonly #root: string
+/** A link that the collector may take away, if it is still the same. */
+export interface DatedLink extends RecordStat {
+  readonly digest: Digest
+}
 
-  constructor(root: string) {
-    this.#root = root
+export interface RepositoriesParts {
+  readonly records: Records
+  readonly clock: Clock
+  /** A link that somebody is told of is renewed when it is older; a quarter of the collector's grace. */
+  readonly renewAfterMs: number
+}
+
+const root = 'repositories'
+
+export class Repositories {
+  readonly #parts: RepositoriesParts
+
+  constructor(parts: RepositoriesParts) {
+    this.#parts = parts
   }
 
-  #folder(repository: string): string {
-    if (!isRepository(repository)) throw new Fault('invalidArgument', `'${repository}' is no repository name: lower-case letters and digits, separated by '.', '_', '-' or '/'`, { details: { reason: 'NAME_INVALID' } })
-    return join(this.#root, repository)
+  get #records(): Records {
+    return this.#parts.records
   }
 
   // ---- blobs ----
 
   async hasBlob(repository: string, digest: Digest): Promise<boolean> {
-    return await exists(this.#blobPath(repository, digest))
+    return (await this.#records.stat(blobPath(repository, digest))) !== undefined
+  }
+
+  /** The same for who will build on it: the link is young afterwards, which keeps it from the collector. */
+  async keepBlob(repository: string, digest: Digest): Promise<boolean> {
+    return await this.#keep(blobPath(repository, digest))
   }
 
   async linkBlob(repository: string, digest: Digest): Promise<void> {
-    await writeLink(this.#blobPath(repository, digest), '')
+    await this.#records.write(blobPath(repository, digest), '')
   }
 
-  /** True when it was there. */
-  async unlinkBlob(repository: string, digest: Digest): Promise<boolean> {
-    return await removed(this.#blobPath(repository, digest))
+  /** True when it was there; with `version`, when it was still that one. */
+  async unlinkBlob(repository: string, digest: Digest, options: { readonly version?: string } = {}): Promise<boolean> {
+    return await this.#records.remove(blobPath(repository, digest), options)
   }
 
-  #blobPath(repository: string, digest: Digest): string {
-    return join(this.#folder(repository), '_blobs', digest.replace(':', '/'))
+  async #keep(path: string): Promise<boolean> {
+    const found = await this.#records.stat(path)
+    if (found === undefined || found.writtenAtMs > this.#parts.clock.nowMs() - this.#parts.renewAfterMs) return found !== undefined
+    return await this.#records.touch(path)
   }
 
   // ---- manifests and tags ----
 
   async manifest(repository: string, digest: Digest): Promise<ManifestLink | undefined> {
-    const text = await readText(this.#manifestPath(repository, digest))
-    return text === undefined ? undefined : parseLink(text, digest)
+    const bytes = await this.#records.read(manifestPath(repository, digest))
+    return bytes === undefined ? undefined : parseLink(bytes, digest)
+  }
+
+  /** True when it is there; its link is young afterwards, as with `keepBlob`. */
+  async keepManifest(repository: string, digest: Digest): Promise<boolean> {
+    return await this.#keep(manifestPath(repository, digest))
   }
 
   async linkManifest(repository: string, digest: Digest, link: ManifestLink): Promise<void> {
-    if (link.subject !== undefined) await writeLink(this.#referrerPath(repository, link.subject, digest), '')
-    await writeLink(this.#manifestPath(repository, digest), JSON.stringify(link))
+    if (link.subject !== undefined) await this.#records.write(referrerPath(repository, link.subject, digest), '')
+    await this.#records.write(manifestPath(repository, digest), JSON.stringify(link))
   }
 
-  /** Takes the manifest, every tag that names it and its referrer entry away; true when it was there. */
-  async unlinkManifest(repository: string, digest: Digest): Promise<boolean> {
+  /** Takes the manifest, every tag that names it and its referrer entry away; true when it was there, and with `version`, still that one. */
+  async unlinkManifest(repository: string, digest: Digest, options: { readonly version?: string } = {}): Promise<boolean> {
     const link = await this.manifest(repository, digest)
-    if (link === undefined) return false
+    if (link === undefined || !(await this.#records.remove(manifestPath(repository, digest), options))) return false
     for (const tag of await this.tags(repository)) if ((await this.tag(repository, tag)) === digest) await this.untag(repository, tag)
-    if (link.subject !== undefined) await removed(this.#referrerPath(repository, link.subject, digest))
-    return await removed(this.#manifestPath(repository, digest))
-  }
-
-  #manifestPath(repository: string, digest: Digest): string {
-    return join(this.#folder(repository), '_manifests', digest.replace(':', '/'))
+    if (link.subject !== undefined) await this.#records.remove(referrerPath(repository, link.subject, digest))
+    return true
   }
 
   async tag(repository: string, tag: string): Promise<Digest | undefined> {
     if (!isTag(tag)) return undefined
-    const text = (await readText(join(this.#folder(repository), '_tags', tag)))?.trim()
+    const text = (await this.#records.read(tagPath(repository, tag)))?.toString().trim()
     return text !== undefined && isDigest(text) ? text : undefined
+  }
+
+  async tagStat(repository: string, tag: string): Promise<RecordStat | undefined> {
+    return await this.#records.stat(tagPath(repository, tag))
   }
 
   async setTag(repository: string, tag: string, digest: Digest): Promise<void> {
     if (!isTag(tag)) throw new Fault('invalidArgument', `'${tag}' is no tag: expected 1 to 128 letters, digits, '_', '.' or '-'`, { details: { reason: 'MANIFEST_INVALID' } })
-    await writeLink(join(this.#folder(repository), '_tags', tag), digest)
+    await this.#records.write(tagPath(repository, tag), digest)
   }
 
-  async untag(repository: string, tag: string): Promise<boolean> {
-    return isTag(tag) && (await removed(join(this.#folder(repository), '_tags', tag)))
+  async untag(repository: string, tag: string, options: { readonly version?: string } = {}): Promise<boolean> {
+    return isTag(tag) && (await this.#records.remove(tagPath(repository, tag), options))
   }
 
   /** Sorted by bytes. */
   async tags(repository: string): Promise<readonly string[]> {
-    return (await names(join(this.#folder(repository), '_tags'))).filter(isTag).sort()
+    return (await this.#names(`${folderOf(repository)}/_tags`)).filter(isTag).sort()
   }
 
   // ---- referrers ----
 
   async referrers(repository: string, subject: Digest): Promise<readonly Digest[]> {
-    return (await names(join(this.#folder(repository), '_referrers', fileName(subject)))).map((name) => name.replace('-', ':')).filter(isDigest).sort()
-  }
-
-  #referrerPath(repository: string, subject: Digest, digest: Digest): string {
-    return join(this.#folder(repository), '_referrers', fileName(subject), fileName(digest))
-  }
-
-  // ---- uploads ----
-
-  async beginUpload(repository: string, id: string): Promise<void> {
-    await writeLink(join(this.#folder(repository), '_uploads', id), '')
-  }
-
-  async ownsUpload(repository: string, id: string): Promise<boolean> {
-    return /^[A-Za-z0-9_-]{1,128}$/.test(id) && (await exists(join(this.#folder(repository), '_uploads', id)))
-  }
-
-  async endUpload(repository: string, id: string): Promise<void> {
-    await removed(join(this.#folder(repository), '_uploads', id))
+    return (await this.#names(`${folderOf(repository)}/_referrers/${fileName(subject)}`)).map((name) => name.replace('-', ':')).filter(isDigest).sort()
   }
 
   // ---- all of them ----
 
-  /** True when anything was ever pushed there. */
+  /** True when it holds a manifest or a blob. */
   async exists(repository: string): Promise<boolean> {
-    return (await exists(join(this.#folder(repository), '_manifests'))) || (await exists(join(this.#folder(repository), '_blobs')))
+    return (await this.#holds(repository, '_manifests')) || (await this.#holds(repository, '_blobs'))
+  }
+
+  async #holds(repository: string, part: '_manifests' | '_blobs'): Promise<boolean> {
+    for await (const algorithm of this.#records.list(`${folderOf(repository)}/${part}`)) {
+      for await (const _link of this.#records.list(`${folderOf(repository)}/${part}/${algorithm.name}`)) return true
+    }
+    return false
   }
 
   /** Every repository that holds a manifest, sorted by bytes. */
   async list(): Promise<readonly string[]> {
     const found: string[] = []
-    const visit = async (folder: string, name: string): Promise<void> => {
-      for (const entry of await entries(folder)) {
-        if (!entry.isDirectory()) continue
-        if (entry.name === '_manifests') {
-          if (await hasAny(join(folder, entry.name))) found.push(name)
-        } else if (!entry.name.startsWith('_')) await visit(join(folder, entry.name), name === '' ? entry.name : `${name}/${entry.name}`)
-      }
-    }
-    await visit(this.#root, '')
+    for await (const repository of this.walk()) if (await this.#holds(repository, '_manifests')) found.push(repository)
     return found.sort()
   }
 
-  /** Every digest that some repository links, for the collector. */
+  /** Every repository that holds anything, be it a begun upload, in no order. */
+  async *walk(): AsyncGenerator<string> {
+    yield* this.#walk('')
+  }
+
+  async *#walk(repository: string): AsyncGenerator<string> {
+    let holds = false
+    for await (const { name, isFolder } of this.#records.list(repository === '' ? root : `${root}/${repository}`)) {
+      if (!isFolder) continue
+      if (name.startsWith('_')) holds = true
+      else yield* this.#walk(repository === '' ? name : `${repository}/${name}`)
+    }
+    if (holds && isRepository(repository)) yield repository
+  }
+
+  /** Every digest that some repository links, for the collector of content. */
   async *roots(): AsyncGenerator<Digest> {
-    const visit = async function* (folder: string): AsyncGenerator<Digest> {
-      for (const entry of await entries(folder)) {
-        if (entry.name === '_blobs' || entry.name === '_manifests') {
-          for (const algorithm of ['sha256', 'sha512']) {
-            for (const hex of await names(join(folder, entry.name, algorithm))) {
-              const digest = `${algorithm}:${hex}`
-              if (isDigest(digest)) yield digest
-            }
-          }
-        } else if (!entry.name.startsWith('_') && entry.isDirectory()) yield* visit(join(folder, entry.name))
-      }
+    for await (const repository of this.walk()) {
+      for (const part of ['_blobs', '_manifests'] as const) for await (const { digest } of this.#links(repository, part)) yield digest
     }
-    yield* visit(this.#root)
   }
 
-  /** Links of blobs in one repository with the time they were made, for pruning what no manifest needs. */
-  async blobLinks(repository: string): Promise<readonly { readonly digest: Digest; readonly linkedAtMs: number }[]> {
-    const found: { digest: Digest; linkedAtMs: number }[] = []
-    for (const algorithm of ['sha256', 'sha512']) {
-      for (const hex of await names(join(this.#folder(repository), '_blobs', algorithm))) {
-        const digest = `${algorithm}:${hex}`
-        if (isDigest(digest)) found.push({ digest, linkedAtMs: (await stat(this.#blobPath(repository, digest))).mtimeMs })
-      }
-    }
-    return found
+  /** Links of blobs in one repository with their age. */
+  async *blobLinks(repository: string): AsyncGenerator<DatedLink> {
+    yield* dated(this.#links(repository, '_blobs'))
   }
 
-  async manifestLinks(repository: string): Promise<readonly Digest[]> {
-    const found: Digest[] = []
+  async *manifestLinks(repository: string): AsyncGenerator<DatedLink> {
+    yield* dated(this.#links(repository, '_manifests'))
+  }
+
+  async *#links(repository: string, part: '_manifests' | '_blobs'): AsyncGenerator<{ readonly digest: Digest; readonly stat: () => Promise<RecordStat | undefined> }> {
+    const folder = `${folderOf(repository)}/${part}`
     for (const algorithm of ['sha256', 'sha512']) {
-      for (const hex of await names(join(this.#folder(repository), '_manifests', algorithm))) {
-        const digest = `${algorithm}:${hex}`
-        if (isDigest(digest)) found.push(digest)
+      for await (const entry of this.#records.list(`${folder}/${algorithm}`)) {
+        const digest = `${algorithm}:${entry.name}`
+        if (isDigest(digest)) yield { digest, stat: () => entry.stat() }
       }
     }
-    return found
   }
+
+  async #names(folder: string): Promise<string[]> {
+    const names: string[] = []
+    for await (const { name } of this.#records.list(folder)) names.push(name)
+    return names
+  }
+}
+
+async function* dated(links: AsyncIterable<{ readonly digest: Digest; readonly stat: () => Promise<RecordStat | undefined> }>): AsyncGenerator<DatedLink> {
+  for await (const { digest, stat } of links) {
+    const found = await stat()
+    if (found !== undefined) yield { digest, ...found }
+  }
+}
+
+/** Where the records of a repository stand; `NAME_INVALID` for what is no repository name. */
+export function folderOf(repository: string): string {
+  if (!isRepository(repository)) throw new Fault('invalidArgument', `'${repository}' is no repository name: lower-case letters and digits, separated by '.', '_', '-' or '/'`, { details: { reason: 'NAME_INVALID' } })
+  return `${root}/${repository}`
+}
+
+function blobPath(repository: string, digest: Digest): string {
+  return `${folderOf(repository)}/_blobs/${digest.replace(':', '/')}`
+}
+
+function manifestPath(repository: string, digest: Digest): string {
+  return `${folderOf(repository)}/_manifests/${digest.replace(':', '/')}`
+}
+
+function tagPath(repository: string, tag: string): string {
+  return `${folderOf(repository)}/_tags/${tag}`
+}
+
+function referrerPath(repository: string, subject: Digest, digest: Digest): string {
+  return `${folderOf(repository)}/_referrers/${fileName(subject)}/${fileName(digest)}`
 }
 
 function fileName(digest: Digest): string {
   return `${digestAlgorithm(digest)}-${digest.slice(digestAlgorithm(digest).length + 1)}`
 }
 
-function parseLink(text: string, digest: Digest): ManifestLink {
-  const node = asObject(parseJson(text, `link of manifest ${digest}`), 'link')
+function parseLink(bytes: Buffer, digest: Digest): ManifestLink {
+  const node = asObject(parseJson(bytes, `link of manifest ${digest}`), 'link')
   const artifactType = optionalString(node, 'artifactType')
   const annotations = optionalStringMap(node, 'annotations')
   const subject = optionalString(node, 'subject')
@@ -209,72 +249,3 @@ function parseLink(text: string, digest: Digest): ManifestLink {
     ...(subject !== undefined && isDigest(subject) ? { subject } : {}),
   }
 }
-
-/** Empty links need no content, only their name; others are replaced atomically. */
-async function writeLink(path: string, content: string): Promise<void> {
-  try {
-    await (content === '' ? writeFile(path, '') : writeFileAtomically(path, content))
-  } catch (error) {
-    if (systemErrorCode(error) !== 'ENOENT') throw error
-    await mkdir(dirname(path), { recursive: true })
-    await (content === '' ? writeFile(path, '') : writeFileAtomically(path, content))
-  }
-}
-
-async function readText(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8')
-  } catch (error) {
-    if (isAbsence(error)) return undefined
-    throw error
-  }
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await stat(path)
-    return true
-  } catch (error) {
-    if (isAbsence(error)) return false
-    throw error
-  }
-}
-
-async function removed(path: string): Promise<boolean> {
-  try {
-    await unlink(path)
-    return true
-  } catch (error) {
-    if (isAbsence(error)) return false
-    throw error
-  }
-}
-
-async function names(folder: string): Promise<string[]> {
-  try {
-    return await readdir(folder)
-  } catch (error) {
-    if (isAbsence(error)) return []
-    throw error
-  }
-}
-
-async function entries(folder: string): Promise<Dirent[]> {
-  try {
-    return await readdir(folder, { withFileTypes: true })
-  } catch (error) {
-    if (isAbsence(error)) return []
-    throw error
-  }
-}
-
-async function hasAny(folder: string): Promise<boolean> {
-  for (const algorithm of await names(folder)) if ((await names(join(folder, algorithm))).length > 0) return true
-  return false
-}
-
-function isAbsence(error: unknown): boolean {
-  const code = systemErrorCode(error)
-  return code === 'ENOENT' || code === 'ENOTDIR' || code === 'ENAMETOOLONG'
-}
-

@@ -15,6 +15,7 @@ import { openFileBlobs } from '#oci/blobs/file-system.ts'
 import { digestOf } from '#oci/digest.ts'
 import { sampleTar } from '#oci/layer/archive-samples.ts'
 import { openRegistry } from './registry.ts'
+import { openFileStorage } from './storage/file-storage.ts'
 
 const isInstalled = spawnSync('skopeo', ['--version']).status === 0
 
@@ -30,7 +31,7 @@ test('skopeo copies images in, out and across, logs in, lists and deletes', { sk
   const root = mkdtempSync(join(present(process.env['BERTH_TEST_ROOT'], 'BERTH_TEST_ROOT'), 'sk-'))
   await using stack = new AsyncDisposableStack()
   stack.defer(() => rmSync(root, { recursive: true }))
-  const registry = stack.use(await openRegistry({ root: join(root, 'r'), blobs: await openFileBlobs(join(root, 'b')), htpasswd: `joe:${hashSync('pw', 4)}`, clock: systemClock, random: systemRandom, logger: silentLogger }))
+  const registry = stack.use(await openRegistry({ storage: stack.use(await openFileStorage({ root: join(root, 'r'), blobs: await openFileBlobs(join(root, 'b')), clock: systemClock, random: systemRandom })), htpasswd: `joe:${hashSync('pw', 4)}`, clock: systemClock, random: systemRandom, logger: silentLogger }))
   const server = createServer((req, res) => void registry.handle(req, res))
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   stack.defer(() => server.closeAllConnections())

@@ -18,6 +18,7 @@ import { openKernel } from '#linux/real/kernel.ts'
 import { openFileBlobs } from '#oci/blobs/file-system.ts'
 import { sampleTar } from '#oci/layer/archive-samples.ts'
 import { openRegistry } from '#registry/registry.ts'
+import { openFileStorage } from '#registry/storage/file-storage.ts'
 
 test('a push to the registry of the same machine copies no blob, and anybody can pull it', async () => {
   const root = mkdtempSync(join(present(process.env['BERTH_TEST_ROOT'], 'BERTH_TEST_ROOT'), 'lp-'))
@@ -26,7 +27,7 @@ test('a push to the registry of the same machine copies no blob, and anybody can
   const kernel = stack.use(await openKernel())
   const credentials = { username: 'engine', password: 'secret' }
   const blobs = await openFileBlobs(join(root, 'b'))
-  const registry = stack.use(await openRegistry({ root: join(root, 'r'), blobs, engine: credentials, clock: systemClock, random: systemRandom, logger: silentLogger }))
+  const registry = stack.use(await openRegistry({ storage: stack.use(await openFileStorage({ root: join(root, 'r'), blobs, clock: systemClock, random: systemRandom })), engine: credentials, clock: systemClock, random: systemRandom, logger: silentLogger }))
   const requests: string[] = []
   const server = createServer((req, res) => {
     requests.push(`${req.method} ${req.headers['content-length'] ?? ''}`)

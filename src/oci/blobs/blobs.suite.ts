@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { Readable } from 'node:stream'
 import { describe, test } from 'node:test'
+import { sleep, systemClock } from '#base/clock.ts'
 import { isFault } from '#base/fault.ts'
 import { digestOf } from '../digest.ts'
 import type { BlobReader, Blobs } from './contract.ts'
@@ -33,6 +34,11 @@ async function put(blobs: Blobs, text: string): Promise<ReturnType<typeof digest
   return (await ingest.commit()).digest
 }
 
+/** Real time passes: blobs are as old as the file system says. */
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await sleep(systemClock, 1)
+}
+
 export function blobsSuite(name: string, make: () => Promise<BlobsUnderTest>): void {
   describe(`blobs: ${name}`, () => {
     test('what is committed can be read whole and in ranges', async () => {
@@ -61,7 +67,8 @@ export function blobsSuite(name: string, make: () => Promise<BlobsUnderTest>): v
       assert.equal(await store.blobs.stat(digest), undefined)
       await assert.rejects(store.blobs.open(digest), (error) => isFault(error, 'notFound'))
       await assert.rejects(store.blobs.read(digest, { maxBytes: 1 }), (error) => isFault(error, 'notFound'))
-      await assert.rejects(store.blobs.remove(digest), (error) => isFault(error, 'notFound'))
+      assert.equal(await store.blobs.remove(digest), undefined)
+      assert.equal(await store.blobs.keep(digest), undefined)
       await assert.rejects(store.blobs.resume('nobody'), (error) => isFault(error, 'notFound'))
     })
 
@@ -152,6 +159,31 @@ export function blobsSuite(name: string, make: () => Promise<BlobsUnderTest>): v
       let length = 0
       for await (const chunk of reader) length += chunk.length
       assert.equal(length, 300_000)
+    })
+
+    test('what was kept or committed again since is not removed, and what is aside is found', async () => {
+      await using store = await make()
+      const digest = await put(store.blobs, 'old')
+      const first = (await store.blobs.stat(digest))?.committedAtMs ?? 0
+      await until(() => systemClock.nowMs() > first + 5)
+      const kept = (await store.blobs.keep(digest))?.committedAtMs ?? 0
+      assert.ok(kept > first)
+      assert.equal(await store.blobs.remove(digest, { committedBeforeMs: kept }), undefined)
+      assert.equal(await contentOf(store.blobs, digest), 'old')
+      assert.equal(await store.blobs.remove(digest, { committedBeforeMs: kept + 1 }), 3)
+      assert.equal(await store.blobs.stat(digest), undefined)
+    })
+
+    test('keeping and removing at once: the blob is gone, or it is young', async () => {
+      await using store = await make()
+      for (let round = 0; round < 50; round += 1) {
+        const digest = await put(store.blobs, `round ${round}`)
+        const committedBeforeMs = ((await store.blobs.stat(digest))?.committedAtMs ?? 0) + 1
+        await until(() => systemClock.nowMs() > committedBeforeMs)
+        const [kept, removed] = await Promise.all([store.blobs.keep(digest), store.blobs.remove(digest, { committedBeforeMs })])
+        assert.equal((await store.blobs.stat(digest)) !== undefined, kept !== undefined, `round ${round}`)
+        if (kept !== undefined) assert.equal(removed, undefined)
+      }
     })
 
     test('sha512 names a blob as well', async () => {

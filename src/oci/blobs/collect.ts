@@ -32,7 +32,7 @@ export class BlobLeases {
 export type BlobRoots = () => AsyncIterable<Digest> | Iterable<Digest>
 
 export interface CollectOptions {
-  readonly blobs: BlobReader & BlobRemover
+  readonly blobs: Pick<BlobReader, 'list'> & BlobRemover
   readonly roots: readonly BlobRoots[]
   readonly leases: BlobLeases
   /** Blobs committed after this instant (ms since the epoch) are spared: their owner may be about to name them. */
@@ -41,25 +41,23 @@ export interface CollectOptions {
 
 /** Answers how many bytes were freed. Candidates are listed before the roots, so that what is named meanwhile is safe. */
 export async function collectBlobs(options: CollectOptions): Promise<number> {
-  const candidates = new Map<Digest, number>()
-  for await (const blob of options.blobs.list()) if (blob.committedAtMs < options.committedBeforeMs) candidates.set(blob.digest, blob.sizeBytes)
-  for (const roots of options.roots) for await (const digest of roots()) candidates.delete(digest)
+  const candidates = new Set<Digest>()
+  for await (const blob of options.blobs.list()) if (blob.committedAtMs < options.committedBeforeMs) candidates.add(blob.digest)
+  if (candidates.size > 0) for (const roots of options.roots) for await (const digest of roots()) candidates.delete(digest)
   let freed = 0
-  for (const [digest, sizeBytes] of candidates) {
-    // Committed again since it was listed, or held by now: somebody wants it.
-    const now = await options.blobs.stat(digest)
-    if (now === undefined || now.committedAtMs >= options.committedBeforeMs || options.leases.isHeld(digest)) continue
-    await options.blobs.remove(digest)
-    freed += sizeBytes
+  for (const digest of candidates) {
+    if (options.leases.isHeld(digest)) continue
+    // Who has linked it since it was listed has made it young before (`keep`), and then it stays.
+    freed += (await options.blobs.remove(digest, options)) ?? 0
   }
   return freed
 }
 
-/** Throws ingests away that nobody has touched since `touchedBeforeMs`: uploads and downloads that were given up. Answers the bytes. */
-export async function sweepIngests(blobs: BlobIngester, touchedBeforeMs: number): Promise<number> {
+/** Throws ingests away that nobody has touched since `touchedBeforeMs`, but for those `spared` by their id: uploads and downloads that were given up. Answers the bytes. */
+export async function sweepIngests(blobs: BlobIngester, touchedBeforeMs: number, spared: ReadonlySet<string> = new Set()): Promise<number> {
   let freed = 0
   for await (const left of blobs.abandoned()) {
-    if (left.touchedAtMs >= touchedBeforeMs) continue
+    if (left.touchedAtMs >= touchedBeforeMs || spared.has(left.id)) continue
     try {
       await using ingest = await blobs.resume(left.id)
       freed += ingest.offset

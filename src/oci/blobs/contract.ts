@@ -23,7 +23,7 @@ import type { Digest, DigestAlgorithm } from '../digest.ts'
 export interface BlobStat {
   readonly digest: Digest
   readonly sizeBytes: number
-  /** Milliseconds since the epoch at which the blob was committed last; the collector spares what is young. */
+  /** Milliseconds since the epoch at which the blob was committed or kept last; the collector spares what is young. */
   readonly committedAtMs: number
 }
 
@@ -50,6 +50,8 @@ export interface Ingest extends AsyncDisposable {
    * ingest: beyond it `tooLarge`.
    */
   write(source: AsyncIterable<Uint8Array>, options?: { readonly signal?: AbortSignal; readonly maxBytes?: number }): Promise<number>
+  /** The bytes taken so far. Nothing may be written meanwhile. */
+  content(): Readable
   /**
    * Makes the bytes a blob. With `expect`, other content is refused (`invalidArgument`, `DIGEST_INVALID`) and the
    * ingest stays open so that its owner decides; without it the digest is computed (`algorithm`, sha256 by default).
@@ -72,9 +74,17 @@ export interface BlobIngester {
   abandoned(): AsyncIterable<{ readonly id: string; readonly sizeBytes: number; readonly touchedAtMs: number }>
 }
 
-export interface BlobRemover {
-  /** Forgets a blob; readers that have it open still finish. `notFound` when it is not here. */
-  remove(digest: Digest): Promise<void>
+export interface BlobKeeper {
+  /** Makes a blob young, which keeps the collector from it for its grace; undefined when it is not here. To be called before something is linked to it. */
+  keep(digest: Digest): Promise<BlobStat | undefined>
 }
 
-export interface Blobs extends BlobReader, BlobIngester, BlobRemover {}
+export interface BlobRemover {
+  /**
+   * Forgets a blob and answers the bytes that frees; readers that have it open still finish. With `committedBeforeMs`: unless it was
+   * committed or kept since, by whichever process. undefined then, and when it is not here.
+   */
+  remove(digest: Digest, options?: { readonly committedBeforeMs: number }): Promise<number | undefined>
+}
+
+export interface Blobs extends BlobReader, BlobIngester, BlobKeeper, BlobRemover {}

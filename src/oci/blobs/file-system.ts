@@ -7,37 +7,46 @@ import { createHash, randomUUID } from 'node:crypto'
 import type { Hash } from 'node:crypto'
 import { createReadStream, fsync } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
-import { access, mkdir, open, opendir, rename, stat, unlink, utimes } from 'node:fs/promises'
+import { mkdir, open, opendir, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { promisify } from 'node:util'
 import { present } from '#base/assert.ts'
+import type { Clock } from '#base/clock.ts'
+import { systemClock } from '#base/clock.ts'
 import { Fault, systemErrorCode } from '#base/fault.ts'
 import type { Digest, DigestAlgorithm } from '../digest.ts'
 import { digestAlgorithm, digestFromHex, isDigest } from '../digest.ts'
+import { condemnedSuffix, isAbsence, renew, unlessAside, unlinkIf, writtenAtMs } from './condemned.ts'
 import type { BlobStat, Blobs, Ingest } from './contract.ts'
 
 const ingestIdShape = /^[A-Za-z0-9_-]{1,128}$/
 /** Larger source chunks are hashed in steps of this size, so that the main thread is never held for long. */
 const hashStepBytes = 1024 * 1024
 const algorithms: readonly DigestAlgorithm[] = ['sha256', 'sha512']
+/** Hashes remembered of ingests that were released. */
+const maxReleased = 256
 
-/** Opens (and makes, where needed) a blob store below `root`. */
-export async function openFileBlobs(root: string): Promise<Blobs> {
+/** Opens (and makes, where needed) a blob store below `root`. Several processes may have it open. */
+export async function openFileBlobs(root: string, clock: Clock = systemClock): Promise<Blobs> {
   const blobFolder = join(root, 'blobs')
   const ingestFolder = join(root, 'ingests')
   for (const folder of [...algorithms.map((algorithm) => join(blobFolder, algorithm)), ingestFolder]) await mkdir(folder, { recursive: true, mode: 0o700 })
-  return new FileBlobs(blobFolder, ingestFolder)
+  return new FileBlobs(blobFolder, ingestFolder, clock)
 }
 
 class FileBlobs implements Blobs {
   readonly #blobFolder: string
   readonly #ingestFolder: string
+  readonly #clock: Clock
   readonly #held = new Set<string>()
+  /** Where the hashes of released ingests stand, so that who takes one up again need not read it. */
+  readonly #released = new Map<string, { readonly hash: Hash; readonly length: number }>()
 
-  constructor(blobFolder: string, ingestFolder: string) {
+  constructor(blobFolder: string, ingestFolder: string, clock: Clock) {
     this.#blobFolder = blobFolder
     this.#ingestFolder = ingestFolder
+    this.#clock = clock
   }
 
   path(digest: Digest): string {
@@ -46,13 +55,21 @@ class FileBlobs implements Blobs {
   }
 
   async stat(digest: Digest): Promise<BlobStat | undefined> {
+    return await unlessAside(this.path(digest), () => this.#look(digest))
+  }
+
+  async #look(digest: Digest): Promise<BlobStat | undefined> {
     try {
-      const found = await stat(this.path(digest))
-      return { digest, sizeBytes: found.size, committedAtMs: found.mtimeMs }
+      const found = await stat(this.path(digest), { bigint: true })
+      return { digest, sizeBytes: Number(found.size), committedAtMs: writtenAtMs(found) }
     } catch (error) {
-      if (systemErrorCode(error) === 'ENOENT') return undefined
+      if (isAbsence(error)) return undefined
       throw error
     }
+  }
+
+  async keep(digest: Digest): Promise<BlobStat | undefined> {
+    return (await renew(this.path(digest), this.#clock.nowMs())) ? await this.stat(digest) : undefined
   }
 
   async open(digest: Digest, range: { readonly start?: number; readonly end?: number } = {}): Promise<Readable> {
@@ -81,18 +98,24 @@ class FileBlobs implements Blobs {
   }
 
   async #openFile(digest: Digest): Promise<FileHandle> {
-    try {
-      return await open(this.path(digest), 'r')
-    } catch (error) {
-      if (systemErrorCode(error) === 'ENOENT') throw new Fault('notFound', `blob ${digest} is not here`, { details: { reason: 'BLOB_UNKNOWN' } })
-      throw error
-    }
+    const path = this.path(digest)
+    const handle = await unlessAside(path, async () => {
+      try {
+        return await open(path, 'r')
+      } catch (error) {
+        if (isAbsence(error)) return undefined
+        throw error
+      }
+    })
+    if (handle === undefined) throw new Fault('notFound', `blob ${digest} is not here`, { details: { reason: 'BLOB_UNKNOWN' } })
+    return handle
   }
 
   async *list(): AsyncGenerator<BlobStat> {
     for (const algorithm of algorithms) {
       for await (const entry of await opendir(join(this.#blobFolder, algorithm))) {
-        const name = `${algorithm}:${entry.name}`
+        // What a remover that was killed has put aside is a blob again.
+        const name = `${algorithm}:${entry.name.endsWith(condemnedSuffix) ? entry.name.slice(0, -condemnedSuffix.length) : entry.name}`
         if (!isDigest(name)) continue
         const found = await this.stat(name)
         if (found !== undefined) yield found
@@ -100,13 +123,13 @@ class FileBlobs implements Blobs {
     }
   }
 
-  async remove(digest: Digest): Promise<void> {
-    try {
-      await unlink(this.path(digest))
-    } catch (error) {
-      if (systemErrorCode(error) === 'ENOENT') throw new Fault('notFound', `blob ${digest} is not here`, { details: { reason: 'BLOB_UNKNOWN' } })
-      throw error
-    }
+  async remove(digest: Digest, options: { readonly committedBeforeMs?: number } = {}): Promise<number | undefined> {
+    let sizeBytes = 0
+    const gone = await unlinkIf(this.path(digest), (found) => {
+      sizeBytes = Number(found.size)
+      return options.committedBeforeMs === undefined || writtenAtMs(found) < options.committedBeforeMs
+    })
+    return gone ? sizeBytes : undefined
   }
 
   async begin(options: { readonly id?: string } = {}): Promise<Ingest> {
@@ -126,11 +149,14 @@ class FileBlobs implements Blobs {
     this.#held.add(id)
     try {
       const handle = await open(path, 'r+')
-      const { hash, length } = await hashFile(path, 'sha256')
+      const { size } = await handle.stat()
+      const known = this.#released.get(id)
+      const { hash, length } = known?.length === size ? known : await hashFile(path, 'sha256')
+      this.#released.delete(id)
       return this.#hold(id, handle, hash, length)
     } catch (error) {
       this.#held.delete(id)
-      if (systemErrorCode(error) === 'ENOENT') throw new Fault('notFound', `there is no ingest '${id}': it was committed, aborted, or never begun`, { details: { reason: 'BLOB_UPLOAD_UNKNOWN' } })
+      if (systemErrorCode(error) === 'ENOENT') throw unknownIngest(id)
       throw error
     }
   }
@@ -158,8 +184,18 @@ class FileBlobs implements Blobs {
       id, handle, hash, offset,
       path: join(this.#ingestFolder, id),
       blobPath: (digest) => this.path(digest),
-      letGo: () => this.#held.delete(id),
+      clock: this.#clock,
+      letGo: (released) => {
+        this.#held.delete(id)
+        if (released !== undefined) this.#remember(id, released)
+      },
     })
+  }
+
+  #remember(id: string, released: { readonly hash: Hash; readonly length: number }): void {
+    this.#released.set(id, released)
+    const [oldest] = this.#released.keys()
+    if (this.#released.size > maxReleased && oldest !== undefined) this.#released.delete(oldest)
   }
 }
 
@@ -170,7 +206,8 @@ interface IngestParts {
   readonly hash: Hash
   readonly offset: number
   readonly blobPath: (digest: Digest) => string
-  readonly letGo: () => void
+  readonly clock: Clock
+  readonly letGo: (released?: { readonly hash: Hash; readonly length: number }) => void
 }
 
 class FileIngest implements Ingest {
@@ -244,6 +281,11 @@ class FileIngest implements Ingest {
     }
   }
 
+  content(): Readable {
+    this.#mustBeOpen()
+    return this.#offset === 0 ? emptyStream() : createReadStream(this.#parts.path, { end: this.#offset - 1, highWaterMark: 256 * 1024 })
+  }
+
   async commit(options: { readonly expect?: Digest; readonly algorithm?: DigestAlgorithm } = {}): Promise<BlobStat> {
     this.#mustBeOpen()
     if (this.#writing) throw new Fault('conflict', `ingest '${this.id}' is still being written`)
@@ -253,19 +295,16 @@ class FileIngest implements Ingest {
       throw new Fault('invalidArgument', `the ${this.#offset} bytes received have the digest ${digest}, not ${options.expect} as promised`, { details: { reason: 'DIGEST_INVALID' } })
     }
     const target = this.#parts.blobPath(digest)
-    if (await exists(target)) {
-      const now = (await this.#parts.handle.stat()).mtime
-      await utimes(target, now, now)
-      await this.#finish('aborted')
-    } else {
+    if (await renew(target, this.#parts.clock.nowMs())) await this.#finish('aborted')
+    else {
       await this.#parts.handle.sync().catch((error: unknown) => Promise.reject(asDiskFault(error)))
       await this.#parts.handle.chmod(0o400)
-      await rename(this.#parts.path, target)
+      await rename(this.#parts.path, target).catch((error: unknown) => Promise.reject(isAbsence(error) ? unknownIngest(this.id) : error))
       await syncFolder(join(target, '..'))
       await this.#finish('committed')
     }
-    const found = await stat(target)
-    return { digest, sizeBytes: found.size, committedAtMs: found.mtimeMs }
+    const found = await stat(target, { bigint: true })
+    return { digest, sizeBytes: Number(found.size), committedAtMs: writtenAtMs(found) }
   }
 
   async #digest(algorithm: DigestAlgorithm): Promise<Digest> {
@@ -285,8 +324,8 @@ class FileIngest implements Ingest {
   async #finish(state: 'committed' | 'aborted' | 'released'): Promise<void> {
     this.#state = state
     await this.#parts.handle.close()
-    if (state === 'aborted') await unlink(this.#parts.path)
-    this.#parts.letGo()
+    if (state === 'aborted') await rm(this.#parts.path, { force: true })
+    this.#parts.letGo(state === 'released' ? { hash: this.#hash, length: this.#offset } : undefined)
   }
 
   #mustBeOpen(): void {
@@ -311,6 +350,10 @@ async function writeFully(handle: FileHandle, bytes: Uint8Array, position: numbe
   }
 }
 
+function unknownIngest(id: string): Fault {
+  return new Fault('notFound', `there is no ingest '${id}': it was committed, aborted, or never begun`, { details: { reason: 'BLOB_UPLOAD_UNKNOWN' } })
+}
+
 function asDiskFault(error: unknown): unknown {
   const code = systemErrorCode(error)
   if (code === 'ENOSPC' || code === 'EDQUOT') return new Fault('resourceExhausted', 'no space left on device: free some room below the state folder, or prune images', { cause: error })
@@ -326,16 +369,6 @@ async function hashFile(path: string, algorithm: DigestAlgorithm): Promise<{ has
     length += bytes.length
   }
   return { hash, length }
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await access(path)
-    return true
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return false
-    throw error
-  }
 }
 
 const fsyncDescriptor = promisify(fsync)

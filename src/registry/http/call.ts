@@ -1,0 +1,37 @@
+/** One request on its way through a route, and what every route needs of the rooms beside. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { RouteParams } from '#base/http.ts'
+import type { Caller, RegistryAuth } from '../auth/registry-auth.ts'
+import type { Action } from '../auth/tokens.ts'
+import type { Manifests } from '../manifests.ts'
+import type { Repositories } from '../repositories.ts'
+import type { Content } from '../storage/contract.ts'
+import type { Uploads } from '../uploads.ts'
+
+export interface Call {
+  readonly req: IncomingMessage
+  readonly res: ServerResponse
+  readonly params: RouteParams
+  readonly query: URLSearchParams
+  readonly caller: Caller
+}
+
+export type Route = (call: Call) => Promise<void>
+
+/** Method, pattern and function: what a file of routes hands over. */
+export type Routes = readonly (readonly [method: string, pattern: string, route: Route])[]
+
+export interface Rooms {
+  readonly auth: RegistryAuth
+  readonly content: Content
+  readonly manifests: Manifests
+  readonly repositories: Repositories
+  readonly uploads: Uploads
+}
+
+/** The repository of the call, in which the caller may do this. */
+export function repositoryOf(rooms: Rooms, call: Call, action: Action): string {
+  const repository = call.params['name'] ?? ''
+  rooms.auth.demand(call.caller, action, repository)
+  return repository
+}

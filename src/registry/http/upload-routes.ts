@@ -1,0 +1,124 @@
+/** Uploads over HTTP (distribution-spec "Pushing blobs"): monolithic, in chunks, streamed, mounted from another repository. */
+import { asFault, Fault, isFault } from '#base/fault.ts'
+import { sendEmpty, signalOf } from '#base/http.ts'
+import type { Digest, DigestAlgorithm } from '#oci/digest.ts'
+import { digestAlgorithm, parseDigest } from '#oci/digest.ts'
+import { isRepository } from '#oci/reference.ts'
+import type { Chunk, UploadKey } from '../uploads.ts'
+import type { Call, Rooms, Routes } from './call.ts'
+import { repositoryOf } from './call.ts'
+import { parseContentRange } from './content-range.ts'
+
+export function uploadRoutes(rooms: Rooms): Routes {
+  const path = '/v2/:name+/blobs/uploads/:id'
+  return [
+    ['POST', '/v2/:name+/blobs/uploads/', (call) => begin(rooms, call)],
+    ['POST', '/v2/:name+/blobs/uploads', (call) => begin(rooms, call)],
+    ['GET', path, (call) => status(rooms, call)],
+    ['PATCH', path, (call) => append(rooms, call)],
+    ['PUT', path, (call) => finish(rooms, call)],
+    ['DELETE', path, (call) => cancel(rooms, call)],
+  ]
+}
+
+async function begin(rooms: Rooms, call: Call): Promise<void> {
+  const repository = repositoryOf(rooms, call, 'push')
+  const mount = call.query.get('mount')
+  if (mount !== null && (await mounted(rooms, call, { repository, digest: parseDigest(mount, 'mount') }))) return
+  const asked = call.query.get('digest')
+  const digest = asked === null ? undefined : parseDigest(asked, 'the query parameter digest')
+  const id = await rooms.uploads.begin(repository, digest === undefined ? algorithmOf(call.query.get('digest-algorithm')) : digestAlgorithm(digest))
+  if (digest !== undefined) return await commit(rooms, call, { repository, id, digest })
+  sendEmpty(call.res, { status: 202, headers: uploadHeaders({ repository, id }, 0) })
+}
+
+function algorithmOf(text: string | null): DigestAlgorithm {
+  if (text === null || text === 'sha256' || text === 'sha512') return text ?? 'sha256'
+  throw new Fault('invalidArgument', `digest-algorithm='${text.slice(0, 100)}' is unknown here: expected sha256 or sha512`, { details: { reason: 'DIGEST_INVALID' } })
+}
+
+/** Cross-repository mount: only of what the caller could pull there. The engine may mount whatever is stored. */
+async function mounted(rooms: Rooms, call: Call, { repository, digest }: { readonly repository: string; readonly digest: Digest }): Promise<boolean> {
+  const from = call.query.get('from')
+  const { auth, repositories, content } = rooms
+  const visible = from !== null && isRepository(from) && auth.may(call.caller, 'pull', from) && (await repositories.hasBlob(from, digest))
+  if (!visible && !call.caller.isEngine && !(await repositories.hasBlob(repository, digest))) return false
+  if ((await content.keep(digest)) === undefined) return false
+  await repositories.linkBlob(repository, digest)
+  sendEmpty(call.res, { status: 201, headers: blobHeaders(repository, digest) })
+  return true
+}
+
+function keyOf(rooms: Rooms, call: Call): UploadKey {
+  return { repository: repositoryOf(rooms, call, 'push'), id: call.params['id'] ?? '' }
+}
+
+async function status(rooms: Rooms, call: Call): Promise<void> {
+  const key = keyOf(rooms, call)
+  sendEmpty(call.res, { status: 204, headers: uploadHeaders(key, await rooms.uploads.offset(key)) })
+}
+
+async function append(rooms: Rooms, call: Call): Promise<void> {
+  const key = keyOf(rooms, call)
+  const offset = await inOrder(key, async () => rooms.uploads.append(key, await chunkOf(rooms, call, key)))
+  sendEmpty(call.res, { status: 202, headers: uploadHeaders(key, offset) })
+}
+
+async function finish(rooms: Rooms, call: Call): Promise<void> {
+  const key = keyOf(rooms, call)
+  const digest = parseDigest(call.query.get('digest') ?? undefined, 'the query parameter digest')
+  await commit(rooms, call, { ...key, digest })
+}
+
+async function commit(rooms: Rooms, call: Call, upload: UploadKey & { readonly digest: Digest }): Promise<void> {
+  const { repository, digest } = upload
+  await inOrder(upload, async () => {
+    const chunk = call.req.headers['content-length'] === '0' ? undefined : await chunkOf(rooms, call, upload)
+    await rooms.uploads.finish(upload, chunk, { expect: digest, link: () => rooms.repositories.linkBlob(repository, digest) })
+  })
+  sendEmpty(call.res, { status: 201, headers: blobHeaders(repository, digest) })
+}
+
+async function cancel(rooms: Rooms, call: Call): Promise<void> {
+  await rooms.uploads.cancel(keyOf(rooms, call))
+  sendEmpty(call.res, { status: 204 })
+}
+
+/** The request's body with the place that its range says. */
+async function chunkOf(rooms: Rooms, call: Call, key: UploadKey): Promise<Chunk> {
+  const range = await rangeOf(rooms, call, key)
+  return { source: call.req, signal: signalOf(call.res), ...(range === undefined ? {} : { start: range }) }
+}
+
+async function rangeOf(rooms: Rooms, call: Call, key: UploadKey): Promise<number | undefined> {
+  const refuse = async (message: string): Promise<Fault> => new Fault('rangeNotSatisfiable', message, { details: { offset: await rooms.uploads.offset(key) } })
+  try {
+    const range = parseContentRange(call.req.headers['content-range'])
+    const length = call.req.headers['content-length']
+    if (range !== undefined && length !== undefined && Number(length) !== range.end - range.start) throw await refuse(`the chunk is ${length} bytes long, but its range says ${range.end - range.start}`)
+    return range?.start
+  } catch (error) {
+    throw isFault(error, 'rangeNotSatisfiable') && error.details['offset'] === undefined ? await refuse(asFault(error).message) : error
+  }
+}
+
+/** Tells a client whose chunk is out of order where the upload stands. */
+async function inOrder<T>(key: UploadKey, task: () => Promise<T>): Promise<T> {
+  try {
+    return await task()
+  } catch (error) {
+    const offset = isFault(error, 'rangeNotSatisfiable') ? error.details['offset'] : undefined
+    if (typeof offset !== 'number') throw error
+    const headers = uploadHeaders(key, offset)
+    throw new Fault('rangeNotSatisfiable', asFault(error).message, { cause: error, details: { range: headers['Range'], location: headers['Location'] } })
+  }
+}
+
+function blobHeaders(repository: string, digest: Digest): Readonly<Record<string, string>> {
+  return { Location: `/v2/${repository}/blobs/${digest}`, 'Docker-Content-Digest': digest }
+}
+
+/** `Range` is inclusive; an empty upload says 0-0 as well, since there is no way to write none. */
+function uploadHeaders({ repository, id }: UploadKey, offset: number): Readonly<Record<string, string>> {
+  return { Location: `/v2/${repository}/blobs/uploads/${id}`, Range: `0-${Math.max(0, offset - 1)}`, 'Docker-Upload-UUID': id }
+}
