@@ -300,7 +300,7 @@ export const fakeHost: HostFacts = {
 
 /** A host without mounts. */
 export function fakeMounts(): Mounts {
-  return { mount: async () => undefined, bindInside: async () => undefined, overlay: async () => undefined, unmount: async () => undefined, table: async () => [] }
+  return { mount: async () => undefined, bindInside: async () => undefined, bindShifted: async () => undefined, overlay: async () => undefined, unmount: async () => undefined, table: async () => [] }
 }
 
 export function fakeVolumes(): Volumes {

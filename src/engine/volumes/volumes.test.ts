@@ -24,6 +24,7 @@ function recordingMounts(): Mounts & { readonly mounted: MountRequest[] } {
     mounted,
     mount: async (request) => void mounted.push(request),
     bindInside: async ({ root, path, target }) => void mounted.push({ source: `${root}/${path}`, target }),
+    bindShifted: async ({ source, target }) => void mounted.push({ source, target }),
     overlay: async () => undefined,
     unmount: async (target) => void mounted.splice(mounted.findIndex((each) => each.target === target), 1),
     table: async (under) =>

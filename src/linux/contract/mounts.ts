@@ -45,6 +45,15 @@ export interface BindInsideRequest {
   readonly recursive?: boolean
 }
 
+/** A bind mount that shows the owners on the disk as a user namespace maps them (mount_setattr(2), "ID-mapped mounts"). */
+export interface ShiftedBindRequest {
+  readonly source: string
+  /** A folder, or a file where `source` is one. It exists. */
+  readonly target: string
+  /** Path of the user namespace: who has id N on the disk is shown as the id of the machine that N stands for in it. */
+  readonly userNamespace: string
+}
+
 /**
  * An overlay. Given as parts rather than as `data` so that any number of layers and any character in their paths work:
  * the implementation uses fsopen/fsconfig (`lowerdir+`) where a page of options would not hold them.
@@ -79,6 +88,8 @@ export interface Mounts {
   /** Links and `..` are resolved with `root` as the root folder (openat2(2), RESOLVE_IN_ROOT), in the same step in which the place is opened. */
   bindInside(request: BindInsideRequest): Promise<void>
   overlay(request: OverlayRequest): Promise<void>
+  /** Without the mounts below the source, and private. `invalidArgument`: the file system cannot do it, or is shifted already; `unimplemented`: the kernel cannot (before Linux 5.12). */
+  bindShifted(request: ShiftedBindRequest): Promise<void>
   /** Unmounts what is on top of `target`. What is not mounted gives no error: unmounting is level-triggered. `lazy` detaches at once and cleans up when the last user is gone. */
   unmount(target: string, options?: { readonly lazy?: boolean }): Promise<void>
   /** The mount table in the kernel's order (parents first), or the part of it at and below `under`. */

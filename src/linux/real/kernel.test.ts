@@ -1,7 +1,7 @@
 /** The kernel room against the real kernel: mounts, namespaces, links, nftables, cgroups. Runs in private namespaces (tools/test.ts). */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chownSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -59,6 +59,49 @@ test('a bind inside a root is made though files are renamed all around, and `..`
   } finally {
     await kernel.processes.kill(renaming.pid, 9)
     await renaming.exited
+  }
+})
+
+const shifted = [{ containerId: 0, hostId: 100_000, size: 1000 }, { containerId: 4_294_967_294, hostId: 0, size: 1 }]
+
+test('a bind with shifted owners shows and writes them through the mapping, and the disk keeps its own', async () => {
+  const source = folder('shift/source')
+  const target = folder('shift/target')
+  const pin = join(root, 'shift/user')
+  await kernel.namespaces.create({ pinAt: {}, owner: { mapping: { uids: shifted, gids: shifted }, pinAt: pin } })
+  try {
+    for (const [name, uid] of [['root', 0], ['bob', 7], ['stranger', 5000]] as const) {
+      writeFileSync(join(source, name), '')
+      chownSync(join(source, name), uid, uid)
+    }
+    await kernel.mounts.bindShifted({ source, target, userNamespace: pin })
+    assert.deepEqual(['root', 'bob', 'stranger'].map((name) => statSync(join(target, name)).uid), [100_000, 100_007, 65_534])
+    chownSync(join(target, 'bob'), 100_009, 100_000)
+    assert.deepEqual([lstatSync(join(source, 'bob')).uid, lstatSync(join(source, 'bob')).gid], [9, 0])
+    // Our own root has its place in the mapping, or nothing could be made.
+    writeFileSync(join(target, 'ours'), '')
+    assert.equal(lstatSync(join(source, 'ours')).uid, 4_294_967_294)
+    assert.equal((await kernel.mounts.table(target))[0]?.propagation, 'private')
+    await assert.rejects(kernel.mounts.bindShifted({ source: target, target: folder('shift/twice'), userNamespace: pin }), (error) => isFault(error, 'permissionDenied') || isFault(error, 'invalidArgument'))
+  } finally {
+    await kernel.mounts.unmount(target)
+    await kernel.namespaces.remove(pin)
+  }
+})
+
+test('a network namespace belongs to a user namespace of its own, or joins the one of another', async () => {
+  const at = (name: string): string => join(root, `owned-${name}`)
+  const owned = async (net: string, user: string): Promise<string> => (await kernel.processes.run(['nsenter', `--net=${net}`, `--user=${user}`, '--', 'ip', 'link', 'add', 'inner', 'type', 'bridge'])).stderr.toString()
+  await kernel.namespaces.create({ pinAt: { net: at('net') }, owner: { mapping: { uids: shifted, gids: shifted.slice(0, 1) }, pinAt: at('user') }, sysctls: { 'net.ipv4.ip_unprivileged_port_start': '80' } })
+  try {
+    assert.equal(await owned(at('net'), at('user')), '')
+    assert.deepEqual((await kernel.links.list({ netns: at('net') })).map(({ name, up }) => [name, up]), [['lo', true], ['inner', false]])
+    await kernel.namespaces.create({ pinAt: { net: at('net2') }, owner: { path: at('user') } })
+    assert.equal(await owned(at('net2'), at('user')), '')
+    await assert.rejects(kernel.namespaces.create({ pinAt: { net: at('net3') }, owner: { path: '/proc/self/ns/net' } }), (error) => isFault(error, 'internal'))
+    assert.equal(await kernel.namespaces.pinned(at('net3')), false)
+  } finally {
+    for (const name of ['net', 'net2', 'user']) await kernel.namespaces.remove(at(name))
   }
 })
 

@@ -12,8 +12,10 @@ import type { Mounts } from '../contract/mounts.ts'
 import type { Namespaces } from '../contract/namespaces.ts'
 import type { Nftables } from '../contract/nftables.ts'
 import type { Poller } from '../contract/poller.ts'
+import type { Processes } from '../contract/processes.ts'
 import { ConfinedWorkers, type JobLimits } from './confined/confinedJobs.ts'
 import { ExpectedMove } from './expected-move.ts'
+import { createOwned } from './owned-namespaces.ts'
 import { KernelPoller } from './poller/poller.ts'
 import { probe } from './probe.ts'
 import { KernelProcesses } from './processes.ts'
@@ -51,7 +53,7 @@ export async function openKernel(options: OpenKernelOptions = {}): Promise<Kerne
   let facts: Promise<KernelFacts> | undefined
   return {
     mounts: mountsOver({ quick, slow }),
-    namespaces: namespacesOver({ quick, slow }),
+    namespaces: namespacesOver({ quick, slow, processes }),
     links: linksOver(quick),
     nftables: nftablesOver(quick),
     cgroups,
@@ -89,15 +91,16 @@ function mountsOver({ quick, slow }: Threads): Mounts {
   return {
     mount: (request) => quick.call('mount', request),
     bindInside: (request) => quick.call('bindInside', request),
+    bindShifted: (request) => quick.call('bindShifted', request),
     overlay: (request) => quick.call('overlay', request),
     unmount: (target, options = {}) => slow.call('unmount', { target, lazy: options.lazy ?? false }),
     table: (under) => quick.call('mountTable', under === undefined ? {} : { under }),
   }
 }
 
-function namespacesOver({ quick, slow }: Threads): Namespaces {
+function namespacesOver({ quick, slow, processes }: Threads & { readonly processes: Processes }): Namespaces {
   return {
-    create: (request) => quick.call('createNamespaces', request),
+    create: (request) => (request.owner === undefined ? quick.call('createNamespaces', request) : createOwned({ ...request, owner: request.owner }, { processes, thread: quick })),
     remove: (path) => slow.call('removeNamespace', { path }),
     pinned: (path) => quick.call('isPinned', { path }),
   }

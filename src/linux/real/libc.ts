@@ -67,6 +67,8 @@ export const libc = {
   pidfdOpen: bindSyscall<[pid: number, flags: number]>(434, ['int', 'unsigned int']),
   openat2: bindSyscall<[folder: number, path: string, how: Uint8Array, size: number]>(437, ['int', 'const char *', 'uint8_t *', 'size_t']),
   moveMount: bindSyscall<[from: number, fromPath: string, to: number, toPath: string, flags: number]>(429, ['int', 'const char *', 'int', 'const char *', 'unsigned int']),
+  openTree: bindSyscall<[folder: number, path: string, flags: number]>(428, ['int', 'const char *', 'unsigned int']),
+  mountSetattr: bindSyscall<[folder: number, path: string, flags: number, attributes: Uint8Array, size: number]>(442, ['int', 'const char *', 'unsigned int', 'uint8_t *', 'size_t']),
   fsopen: bindSyscall<[type: string, flags: number]>(430, ['const char *', 'unsigned int']),
   fsconfig: bindSyscall<[fd: number, command: number, key: string | null, value: string | null, aux: number]>(431, ['int', 'unsigned int', 'const char *', 'const char *', 'int']),
   fsmount: bindSyscall<[fd: number, flags: number, attributes: number]>(432, ['int', 'unsigned int', 'unsigned int']),

@@ -63,6 +63,10 @@ function simulatedMounts(paths: ReadonlySet<string>): Mounts {
       requirePath(paths, root, 'bind')
       add({ source: `${root}/${path}`, target }, 'none')
     },
+    async bindShifted({ source, target }) {
+      requirePath(paths, source, 'bind')
+      add({ source, target }, 'none')
+    },
     async overlay(request) {
       for (const path of [...request.lower, ...(request.upper === undefined ? [] : [request.upper, request.work ?? ''])]) requirePath(paths, path, 'overlay')
       add({ source: 'overlay', target: request.target }, 'overlay')
@@ -85,8 +89,8 @@ interface NamespaceParts {
 
 function simulatedNamespaces({ paths, pins, networks }: NamespaceParts): Namespaces {
   return {
-    async create({ pinAt, sysctls }) {
-      const wanted = Object.entries(pinAt)
+    async create({ pinAt, owner, sysctls }) {
+      const wanted = [...Object.entries(pinAt), ...(owner !== undefined && 'mapping' in owner ? [['user', owner.pinAt] as const] : [])]
       for (const [, path] of wanted) {
         requirePath(paths, parentOf(path), 'pin a namespace')
         if (pins.has(path)) throw new Fault('alreadyExists', `a namespace is pinned at ${path}`)

@@ -1,7 +1,7 @@
 /** Mount calls, run in a kernel worker: mount(2), umount2(2), fsopen(2). */
 import { closeSync, fstatSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { errnoFault, errnoOf } from '../../contract/errno.ts'
-import type { BindInsideRequest, MountEntry, MountFlag, MountRequest, OverlayRequest } from '../../contract/mounts.ts'
+import type { BindInsideRequest, MountEntry, MountFlag, MountRequest, OverlayRequest, ShiftedBindRequest } from '../../contract/mounts.ts'
 import { check, lastErrno, libc, O_CLOEXEC } from '../libc.ts'
 
 const MS_REMOUNT = 32
@@ -129,6 +129,29 @@ function overlayByParts(request: OverlayRequest): void {
     }
   } finally {
     libc.close(context)
+  }
+}
+
+const OPEN_TREE_CLONE = 1
+const AT_EMPTY_PATH = 0x1000
+const MOUNT_ATTR_IDMAP = 0x100000n
+const MS_PRIVATE = 1n << 18n
+
+export function bindShifted({ source, target, userNamespace }: ShiftedBindRequest): void {
+  const what = `bind ${source} on ${target} with shifted owners`
+  const owners = openSync(userNamespace, 'r')
+  try {
+    const tree = check(libc.openTree(AT_FDCWD, source, OPEN_TREE_CLONE | O_CLOEXEC), what)
+    try {
+      // struct mount_attr: attr_set, attr_clr, propagation, userns_fd. Private: what is mounted below the source is none of its business.
+      const attributes = new BigUint64Array([MOUNT_ATTR_IDMAP, 0n, MS_PRIVATE, BigInt(owners)])
+      check(libc.mountSetattr(tree, '', AT_EMPTY_PATH, new Uint8Array(attributes.buffer), attributes.byteLength), what)
+      check(libc.moveMount(tree, '', AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH), what)
+    } finally {
+      libc.close(tree)
+    }
+  } finally {
+    closeSync(owners)
   }
 }
 

@@ -2,6 +2,7 @@
 import { closeSync, existsSync, openSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { systemErrorCode } from '#base/fault.ts'
 import { errnoFault } from '../../contract/errno.ts'
+import { idMapText } from '../../contract/id-mapping.ts'
 import type { NamespaceKind, NamespacesRequest } from '../../contract/namespaces.ts'
 import { check, libc, namespaceFlags } from '../libc.ts'
 import { loopbackUp } from './links.ts'
@@ -86,6 +87,36 @@ export function createNamespaces(request: NamespacesRequest): void {
     throw error
   } finally {
     for (const { fd } of own) closeSync(fd)
+  }
+}
+
+/** Pins what a process that waits in new namespaces stands in, and fills it. All or nothing. */
+export function pinNamespacesOf({ pid, pinAt, owner, sysctls }: Pick<NamespacesRequest, 'pinAt' | 'owner' | 'sysctls'> & { readonly pid: number }): void {
+  const pinned: string[] = []
+  try {
+    if (owner !== undefined && 'mapping' in owner) {
+      for (const [file, ranges] of [['uid_map', owner.mapping.uids], ['gid_map', owner.mapping.gids]] as const) writeIdMap(`/proc/${pid}/${file}`, idMapText(ranges))
+    }
+    const wanted = { user: owner !== undefined && 'mapping' in owner ? owner.pinAt : undefined, net: pinAt.net }
+    for (const kind of ['user', 'net'] as const) {
+      const path = wanted[kind]
+      if (path === undefined) continue
+      checkFree(path)
+      pinned.push(path)
+      check(libc.mount(`/proc/${pid}/ns/${kind}`, path, null, MS_BIND, null), `pin the ${kind} namespace at ${path}`)
+    }
+    if (pinAt.net !== undefined) inNetworkNamespace(pinAt.net, () => fillNamespaces({ pinAt, ...(sysctls === undefined ? {} : { sysctls }) }))
+  } catch (error) {
+    for (const path of pinned) removeNamespace({ path })
+    throw error
+  }
+}
+
+function writeIdMap(path: string, text: string): void {
+  try {
+    writeFileSync(path, text, { flag: 'r+' })
+  } catch (error) {
+    throw errnoFault(systemErrorCode(error) ?? 'EIO', `map ids by ${path} as ${JSON.stringify(text)}`)
   }
 }
 
