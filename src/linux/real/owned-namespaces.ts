@@ -27,8 +27,7 @@ export async function createOwned(request: OwnedRequest, { processes, thread }: 
     // One that ended by itself reads no more.
     stdin?.on('error', () => stdin.destroy())
     stdin?.end()
-    await child.exited
-    for (const stream of child.stdio) stream?.destroy()
+    await Promise.all([child.exited, complaints])
   }
 }
 
