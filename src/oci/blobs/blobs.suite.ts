@@ -68,7 +68,7 @@ export function blobsSuite(name: string, make: () => Promise<BlobsUnderTest>): v
       await assert.rejects(store.blobs.open(digest), (error) => isFault(error, 'notFound'))
       await assert.rejects(store.blobs.read(digest, { maxBytes: 1 }), (error) => isFault(error, 'notFound'))
       assert.equal(await store.blobs.remove(digest), undefined)
-      assert.equal(await store.blobs.keep(digest), undefined)
+      assert.equal(await store.blobs.keep(digest), false)
       await assert.rejects(store.blobs.resume('nobody'), (error) => isFault(error, 'notFound'))
     })
 
@@ -166,7 +166,8 @@ export function blobsSuite(name: string, make: () => Promise<BlobsUnderTest>): v
       const digest = await put(store.blobs, 'old')
       const first = (await store.blobs.stat(digest))?.committedAtMs ?? 0
       await until(() => systemClock.nowMs() > first + 5)
-      const kept = (await store.blobs.keep(digest))?.committedAtMs ?? 0
+      assert.equal(await store.blobs.keep(digest), true)
+      const kept = (await store.blobs.stat(digest))?.committedAtMs ?? 0
       assert.ok(kept > first)
       assert.equal(await store.blobs.remove(digest, { committedBeforeMs: kept }), undefined)
       assert.equal(await contentOf(store.blobs, digest), 'old')
@@ -181,8 +182,8 @@ export function blobsSuite(name: string, make: () => Promise<BlobsUnderTest>): v
         const committedBeforeMs = ((await store.blobs.stat(digest))?.committedAtMs ?? 0) + 1
         await until(() => systemClock.nowMs() > committedBeforeMs)
         const [kept, removed] = await Promise.all([store.blobs.keep(digest), store.blobs.remove(digest, { committedBeforeMs })])
-        assert.equal((await store.blobs.stat(digest)) !== undefined, kept !== undefined, `round ${round}`)
-        if (kept !== undefined) assert.equal(removed, undefined)
+        assert.equal((await store.blobs.stat(digest)) !== undefined, kept, `round ${round}`)
+        if (kept) assert.equal(removed, undefined)
       }
     })
 

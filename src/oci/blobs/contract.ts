@@ -75,8 +75,8 @@ export interface BlobIngester {
 }
 
 export interface BlobKeeper {
-  /** Makes a blob young, which keeps the collector from it for its grace; undefined when it is not here. To be called before something is linked to it. */
-  keep(digest: Digest): Promise<BlobStat | undefined>
+  /** Makes a blob young, which keeps the collector from it for its grace; false when it is not here. To be called before something is linked to it. */
+  keep(digest: Digest): Promise<boolean>
 }
 
 export interface BlobRemover {

@@ -19,6 +19,7 @@ import type { Digest, DigestAlgorithm } from '../digest.ts'
 import { digestAlgorithm, digestFromHex, isDigest } from '../digest.ts'
 import { condemnedSuffix, isAbsence, renew, unlessAside, unlinkIf, writtenAtMs } from './condemned.ts'
 import type { BlobStat, Blobs, Ingest } from './contract.ts'
+import { pump } from './pump.ts'
 
 const ingestIdShape = /^[A-Za-z0-9_-]{1,128}$/
 /** Larger source chunks are hashed in steps of this size, so that the main thread is never held for long. */
@@ -68,8 +69,8 @@ class FileBlobs implements Blobs {
     }
   }
 
-  async keep(digest: Digest): Promise<BlobStat | undefined> {
-    return (await renew(this.path(digest), this.#clock.nowMs())) ? await this.stat(digest) : undefined
+  async keep(digest: Digest): Promise<boolean> {
+    return await renew(this.path(digest), this.#clock.nowMs())
   }
 
   async open(digest: Digest, range: { readonly start?: number; readonly end?: number } = {}): Promise<Readable> {
@@ -235,31 +236,19 @@ class FileIngest implements Ingest {
     this.#mustBeOpen()
     if (this.#writing) throw new Fault('conflict', `ingest '${this.id}' is being written already`)
     this.#writing = true
-    const iterator = source[Symbol.asyncIterator]()
-    const { signal } = options
-    let stop: (() => void) | undefined
-    const stopped = new Promise<never>((_resolve, reject) => {
-      stop = () => reject(new Fault('canceled', `writing ingest '${this.id}' was canceled`, { cause: signal?.reason }))
-    })
-    stopped.catch((error: unknown) => error)
-    if (signal?.aborted === true) stop?.()
-    else if (stop !== undefined) signal?.addEventListener('abort', stop, { once: true })
-    let finished = false
     try {
-      for (;;) {
-        const step = signal === undefined ? await iterator.next() : await Promise.race([iterator.next(), stopped])
-        if (step.done === true) break
-        if (options.maxBytes !== undefined && this.#offset + step.value.length > options.maxBytes) {
-          throw new Fault('tooLarge', `ingest '${this.id}' would grow beyond the ${options.maxBytes} bytes allowed`, { details: { reason: 'SIZE_INVALID' } })
-        }
-        await this.#append(step.value)
-      }
-      finished = true
+      await pump(source, {
+        ...(options.signal === undefined ? {} : { signal: options.signal }),
+        take: async (bytes) => {
+          if (options.maxBytes !== undefined && this.#offset + bytes.length > options.maxBytes) {
+            throw new Fault('tooLarge', `ingest '${this.id}' would grow beyond the ${options.maxBytes} bytes allowed`, { details: { reason: 'SIZE_INVALID' } })
+          }
+          await this.#append(bytes)
+        },
+      })
       return this.#offset
     } finally {
       this.#writing = false
-      if (stop !== undefined) signal?.removeEventListener('abort', stop)
-      if (!finished) await endSource(source, iterator)
     }
   }
 
@@ -335,12 +324,6 @@ class FileIngest implements Ingest {
   [Symbol.asyncDispose](): Promise<void> {
     return this.abort()
   }
-}
-
-/** Stops a source nobody reads any more. A stream is destroyed: its iterator's `return` would wait for a pending `next`. */
-async function endSource(source: AsyncIterable<Uint8Array>, iterator: AsyncIterator<Uint8Array>): Promise<void> {
-  if ('destroy' in source && typeof source.destroy === 'function') source.destroy()
-  else await iterator.return?.()
 }
 
 async function writeFully(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {

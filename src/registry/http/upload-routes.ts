@@ -43,7 +43,7 @@ async function mounted(rooms: Rooms, call: Call, { repository, digest }: { reado
   const { auth, repositories, content } = rooms
   const visible = from !== null && isRepository(from) && auth.may(call.caller, 'pull', from) && (await repositories.hasBlob(from, digest))
   if (!visible && !call.caller.isEngine && !(await repositories.hasBlob(repository, digest))) return false
-  if ((await content.keep(digest)) === undefined) return false
+  if (!(await content.keep(digest))) return false
   await repositories.linkBlob(repository, digest)
   sendEmpty(call.res, { status: 201, headers: blobHeaders(repository, digest) })
   return true

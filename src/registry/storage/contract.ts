@@ -68,8 +68,8 @@ export interface Content extends Omit<BlobReader, 'path' | 'list'> {
   list(): AsyncIterable<Pick<BlobStat, 'digest' | 'committedAtMs'>>
   /** Where a local file with these bytes stands, for sendfile; undefined where blobs are no files. */
   path(digest: Digest): string | undefined
-  /** Makes a blob young; undefined when it is not here. To be called before something is linked to it. */
-  keep(digest: Digest): Promise<BlobStat | undefined>
+  /** Makes a blob young; false when it is not here. To be called before something is linked to it. */
+  keep(digest: Digest): Promise<boolean>
   /** Removes a blob unless it was committed or kept since `committedBeforeMs`; answers its bytes, or undefined when it stays or is not here. Readers that have it open finish, unless they take longer than until the next collection. */
   remove(digest: Digest, options: { readonly committedBeforeMs: number }): Promise<number | undefined>
   /** Stores the source's bytes as segments. When the source fails or is canceled, what arrived is stored and claimed before the error is thrown. */

@@ -50,7 +50,7 @@ class FileContent implements Content {
     return this.#blobs.list()
   }
 
-  keep(digest: Digest): Promise<BlobStat | undefined> {
+  keep(digest: Digest): Promise<boolean> {
     return this.#blobs.keep(digest)
   }
 

@@ -17,6 +17,8 @@ export interface StorageUnderTest extends AsyncDisposable {
   names(): Promise<readonly string[]>
   /** How coarse the storage's clock is, milliseconds. */
   readonly tickMs?: number
+  /** How many objects a list of the storage holds before it is asked for more. */
+  readonly pageSize?: number
   /** Whether conditional writes and removals are settled by the storage itself; where not, races are not tried. */
   readonly isConditional?: boolean
 }
@@ -83,7 +85,7 @@ export function storageSuite(name: string, make: () => Promise<StorageUnderTest>
 
     test('more records than a page holds are listed, each once', async () => {
       await using at = await make()
-      const expected = Array.from({ length: 1100 }, (_, index) => `n${String(index).padStart(4, '0')}`)
+      const expected = Array.from({ length: (at.pageSize ?? 100) + 10 }, (_, index) => `n${String(index).padStart(4, '0')}`)
       for (let start = 0; start < expected.length; start += 50) await Promise.all(expected.slice(start, start + 50).map((each) => at.storage.records.write(`many/${each}`, '', { durable: false })))
       assert.deepEqual(await namesIn(at.storage, 'many'), expected)
     })
@@ -218,10 +220,11 @@ export function storageSuite(name: string, make: () => Promise<StorageUnderTest>
       const other = await at.other()
       const digest = digestOf('old')
       await storeBytes(content, Buffer.from('old'), digest)
-      for (const renew of [async () => (await other.content.keep(digest))?.committedAtMs, async () => (await storeBytes(other.content, Buffer.from('old'), digest), (await content.stat(digest))?.committedAtMs)]) {
+      for (const renew of [() => other.content.keep(digest), () => storeBytes(other.content, Buffer.from('old'), digest)]) {
         const first = (await content.stat(digest))?.committedAtMs ?? 0
         await later(at.storage, first + (at.tickMs ?? 0))
-        const renewedAtMs = (await renew()) ?? 0
+        await renew()
+        const renewedAtMs = (await content.stat(digest))?.committedAtMs ?? 0
         assert.ok(renewedAtMs > first)
         assert.equal(await content.remove(digest, { committedBeforeMs: renewedAtMs }), undefined)
         assert.equal(await textOf(content, digest), 'old')
@@ -229,7 +232,7 @@ export function storageSuite(name: string, make: () => Promise<StorageUnderTest>
       const now = (await content.stat(digest))?.committedAtMs ?? 0
       assert.equal(await other.content.remove(digest, { committedBeforeMs: now + 1 }), 3)
       assert.equal(await content.stat(digest), undefined)
-      assert.equal(await content.keep(digest), undefined)
+      assert.equal(await content.keep(digest), false)
       await assert.rejects(content.open(digest), (error) => isFault(error, 'notFound'))
       assert.deepEqual(await Array.fromAsync(content.list()), [])
     })
@@ -239,13 +242,13 @@ export function storageSuite(name: string, make: () => Promise<StorageUnderTest>
       if (at.isConditional === false) return t.diagnostic('the storage does not settle races')
       const other = await at.other()
       const digest = digestOf('contended')
-      for (let round = 0; round < 10; round += 1) {
+      for (let round = 0; round < (at.tickMs === undefined ? 10 : 2); round += 1) {
         await storeBytes(at.storage.content, Buffer.from('contended'), digest)
         const committedBeforeMs = ((await other.content.stat(digest))?.committedAtMs ?? 0) + 1
         await later(at.storage, committedBeforeMs + (at.tickMs ?? 0))
         const [kept] = await Promise.all([other.content.keep(digest), at.storage.content.remove(digest, { committedBeforeMs })])
-        assert.equal((await at.storage.content.stat(digest)) !== undefined, kept !== undefined, `round ${round}`)
-        if (kept !== undefined) assert.equal(await textOf(other.content, digest), 'contended')
+        assert.equal((await at.storage.content.stat(digest)) !== undefined, kept, `round ${round}`)
+        if (kept === true) assert.equal(await textOf(other.content, digest), 'contended')
       }
     })
 

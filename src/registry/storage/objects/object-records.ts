@@ -1,0 +1,77 @@
+/**
+ * Records as objects. Before its content stands a line made up anew for each write, so that a touch changes the object's etag and a
+ * removal that asks for the former one does not happen.
+ */
+import { Fault } from '#base/fault.ts'
+import type { Random } from '#base/random.ts'
+import type { RecordEntry, Records, RecordStat } from '../contract.ts'
+import type { FoundObject, ObjectStat, ObjectStore } from './contract.ts'
+
+const tokenBytes = 12
+/** Others may write between our look and our write; after so many times something else is wrong. */
+const maxAttempts = 20
+
+export class ObjectRecords implements Records {
+  readonly #objects: ObjectStore
+  readonly #random: Random
+
+  constructor(objects: ObjectStore, random: Random) {
+    this.#objects = objects
+    this.#random = random
+  }
+
+  async read(path: string): Promise<Buffer | undefined> {
+    const found = await this.#objects.get(path)
+    return found === undefined ? undefined : contentOf(found)
+  }
+
+  async stat(path: string): Promise<RecordStat | undefined> {
+    const found = await this.#objects.stat(path)
+    return found === undefined ? undefined : statOf(found)
+  }
+
+  async write(path: string, content: string): Promise<void> {
+    await this.#objects.put(path, this.#bytes(content))
+  }
+
+  async create(path: string, content: string): Promise<boolean> {
+    // The look comes first for storages that do not know the condition.
+    return (await this.#objects.stat(path)) === undefined && (await this.#objects.put(path, this.#bytes(content), { absent: true }))
+  }
+
+  async touch(path: string): Promise<boolean> {
+    for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
+      const found = await this.#objects.get(path)
+      if (found === undefined) return false
+      if (await this.#objects.put(path, this.#bytes(contentOf(found).toString()), { etag: found.etag })) return true
+    }
+    throw new Fault('unavailable', `record '${path}' was written by others ${maxAttempts} times in a row`)
+  }
+
+  async remove(path: string, options: { readonly version?: string } = {}): Promise<boolean> {
+    const found = await this.#objects.stat(path)
+    if (found === undefined || (options.version !== undefined && found.etag !== options.version)) return false
+    return await this.#objects.delete(path, options.version === undefined ? undefined : { etag: options.version })
+  }
+
+  async *list(folder: string): AsyncGenerator<RecordEntry> {
+    const prefix = folder === '' ? '' : `${folder}/`
+    for await (const found of this.#objects.list(prefix, { delimiter: '/' })) {
+      const isFolder = found.isPrefix
+      const name = isFolder ? found.key.slice(prefix.length, -1) : found.key.slice(prefix.length)
+      yield { name, isFolder, stat: async () => (found.isPrefix ? undefined : statOf(found)) }
+    }
+  }
+
+  #bytes(content: string): Buffer {
+    return Buffer.from(`${Buffer.from(this.#random.bytes(tokenBytes)).toString('base64url')}\n${content}`)
+  }
+}
+
+function contentOf(found: FoundObject): Buffer {
+  return found.body.subarray(found.body.indexOf('\n') + 1)
+}
+
+function statOf(found: ObjectStat): RecordStat {
+  return { version: found.etag, writtenAtMs: found.writtenAtMs }
+}
