@@ -7,7 +7,7 @@ import { Fault, type FaultCode } from './fault.ts'
 import { drained } from './streams.ts'
 
 /** gRPC's default; a message above is refused before it is read. */
-const maxMessageBytes = 4 << 20
+const defaultMessageBytes = 4 << 20
 
 const prefixBytes = 5
 
@@ -21,7 +21,7 @@ export function grpcFrame(message: Buffer): Buffer {
 }
 
 /** Cuts a byte stream into messages. */
-export async function* grpcMessages(stream: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+export async function* grpcMessages(stream: AsyncIterable<Buffer>, maxMessageBytes = defaultMessageBytes): AsyncGenerator<Buffer> {
   let pending: Buffer[] = []
   let length = 0
   for await (const chunk of stream) {
@@ -45,7 +45,7 @@ export async function* grpcMessages(stream: AsyncIterable<Buffer>): AsyncGenerat
 }
 
 /** Status codes (`doc/statuscodes.md`); what is not here is `internal`. */
-const codes: readonly (readonly [status: number, code: FaultCode])[] = [
+export const grpcCodes: readonly (readonly [status: number, code: FaultCode])[] = [
   [1, 'canceled'], [3, 'invalidArgument'], [4, 'timeout'], [5, 'notFound'], [6, 'alreadyExists'], [7, 'permissionDenied'], [8, 'resourceExhausted'], [9, 'preconditionFailed'], [12, 'unimplemented'],
   [14, 'unavailable'], [15, 'dataLoss'], [16, 'unauthenticated'],
 ]
@@ -125,7 +125,7 @@ class Call implements GrpcCall {
       this.cancel()
     }
     const { code, message } = this.#status ?? { code: 14, message: 'the connection ended before the answer did' }
-    if (code !== 0) throw new Fault(codes.find(([status]) => status === code)?.[1] ?? 'internal', message || `${this.#method} failed with status ${code}`)
+    if (code !== 0) throw new Fault(grpcCodes.find(([status]) => status === code)?.[1] ?? 'internal', message || `${this.#method} failed with status ${code}`)
   }
 
   cancel(): void {

@@ -101,3 +101,69 @@ export function* protoFields(message: Buffer): Generator<ProtoField> {
     else throw malformed(`wire type ${type}`)
   }
 }
+
+/** Fields of one message that are looked at; no message of ours has nearly as many. */
+const maxFields = 100_000
+
+/** A message whose fields are asked for by number. What is absent is empty, as proto3 has it. */
+export class ProtoMessage {
+  readonly #fields = new Map<number, ProtoField[]>()
+
+  constructor(message: Buffer) {
+    let count = 0
+    for (const field of protoFields(message)) {
+      count += 1
+      if (count > maxFields) throw malformed(`more than ${maxFields} fields`)
+      const known = this.#fields.get(field.number)
+      if (known === undefined) this.#fields.set(field.number, [field])
+      else known.push(field)
+    }
+  }
+
+  has(number: number): boolean {
+    return this.#fields.has(number)
+  }
+
+  integer(number: number): bigint {
+    return BigInt.asIntN(64, this.#fields.get(number)?.at(-1)?.value ?? 0n)
+  }
+
+  boolean(number: number): boolean {
+    return this.integer(number) !== 0n
+  }
+
+  bytes(number: number): Buffer {
+    return this.#fields.get(number)?.at(-1)?.bytes ?? nothing
+  }
+
+  string(number: number): string {
+    return this.bytes(number).toString('utf8')
+  }
+
+  strings(number: number): readonly string[] {
+    return (this.#fields.get(number) ?? []).map(({ bytes }) => bytes.toString('utf8'))
+  }
+
+  /** Of a repeated field; views, not copies. */
+  blobs(number: number): readonly Buffer[] {
+    return (this.#fields.get(number) ?? []).map(({ bytes }) => bytes)
+  }
+
+  message(number: number): ProtoMessage {
+    return new ProtoMessage(this.bytes(number))
+  }
+
+  messages(number: number): readonly ProtoMessage[] {
+    return (this.#fields.get(number) ?? []).map(({ bytes }) => new ProtoMessage(bytes))
+  }
+
+  /** `map<string, string>`. */
+  stringMap(number: number): ReadonlyMap<string, string> {
+    return new Map(this.messages(number).map((entry) => [entry.string(1), entry.string(2)]))
+  }
+
+  /** `map<string, M>`. */
+  messageMap(number: number): ReadonlyMap<string, ProtoMessage> {
+    return new Map(this.messages(number).map((entry) => [entry.string(1), entry.message(2)]))
+  }
+}

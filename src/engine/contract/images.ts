@@ -149,8 +149,8 @@ export interface ImportRootOptions {
 export interface ImageArchives {
   /** `docker load`: a tar of `docker save` or an OCI layout, gzip or not. Calls back per image with its names. */
   load(archive: Readable, options: { readonly onLoaded: (image: Image, names: readonly string[]) => void; readonly onProgress?: (progress: TransferProgress) => void; readonly signal?: AbortSignal }): Promise<void>
-  /** `docker save`: one tar readable by Docker (manifest.json, repositories) and as an OCI layout. */
-  save(namesOrIds: readonly string[], options?: { readonly signal?: AbortSignal }): Promise<Readable>
+  /** `docker save`: one tar readable by Docker (manifest.json, repositories) and as an OCI layout. `names`: of a lone image, instead of what it was asked for by. */
+  save(namesOrIds: readonly string[], options?: { readonly names?: readonly string[]; readonly signal?: AbortSignal }): Promise<Readable>
   /** `docker import`: a root file system tar (gzip or not) becomes a one-layer image. `changes` are Dockerfile lines applied by the caller into `defaults`. */
   importRoot(archive: Readable, options: ImportRootOptions): Promise<Image>
   /** The same with a tar that is fetched over HTTP or HTTPS; without a scheme it is HTTP. A name that is none is refused before anything is fetched. */

@@ -12,16 +12,50 @@ export type BuildSource = Pick<BuildRequest, 'context' | 'definition' | 'credent
 /** Of a Dockerfile or an ignore file. */
 const maxTextBytes = 16 << 20
 
+/** A folder that a client lends, by the name that it has for it. */
+export interface ClientFolder {
+  readonly session: Session
+  readonly name: string
+}
+
+export function clientFolder(session: Session, name: string): ClientFolder {
+  return { session, name }
+}
+
+export interface LoadedDefinition {
+  readonly text: string
+  /** Of the ignore file beside it; undefined: there is none. */
+  readonly ignore: string | undefined
+  readonly transferredBytes: number
+}
+
+export async function definitionOfFolder({ session, name }: ClientFolder, dockerfile: string, signal: AbortSignal): Promise<LoadedDefinition> {
+  const follow = [dockerfile, `${dockerfile}.dockerignore`]
+  const texts = await textsOf(session.files({ folder: name, follow }, signal))
+  const text = texts.get(dockerfile)
+  if (text === undefined) throw new Fault('invalidArgument', `failed to read dockerfile: open ${dockerfile}: no such file or directory`)
+  if (text.trim() === '') throw new Fault('invalidArgument', `the Dockerfile (${dockerfile}) cannot be empty`)
+  const transferredBytes = [...texts.values()].reduce((sum, each) => sum + Buffer.byteLength(each), 0)
+  return { text, ignore: texts.get(follow[1] ?? ''), transferredBytes }
+}
+
+/** The text of a folder's own ignore file; empty where there is none. */
+export async function ignoreOfFolder({ session, name }: ClientFolder, signal: AbortSignal): Promise<string> {
+  const file = '.dockerignore'
+  return (await textsOf(session.files({ folder: name, follow: [file] }, signal))).get(file) ?? ''
+}
+
+/** A folder's files as a tar, without what is ignored. */
+export function folderFiles({ session, name }: ClientFolder, ignore: string, signal: AbortSignal): AsyncGenerator<Buffer> {
+  return session.files({ folder: name, exclude: ignorePatterns(ignore) }, signal)
+}
+
 /** The client's folders `dockerfile` and `context`. */
 export async function sourceOfSession(session: Session, dockerfile: string, signal: AbortSignal): Promise<Pick<BuildSource, 'context' | 'definition'>> {
-  const names = [dockerfile, `${dockerfile}.dockerignore`]
-  const texts = await textsOf(session.files({ folder: 'dockerfile', include: names }, signal))
-  const definition = texts.get(dockerfile)
-  if (definition === undefined) throw new Fault('invalidArgument', `failed to read dockerfile: open ${dockerfile}: no such file or directory`)
-  if (definition.trim() === '') throw new Fault('invalidArgument', `the Dockerfile (${dockerfile}) cannot be empty`)
-  const ignore = texts.get(`${dockerfile}.dockerignore`) ?? (await textsOf(session.files({ folder: 'context', include: ['.dockerignore'] }, signal))).get('.dockerignore') ?? ''
-  const context = Readable.from(session.files({ folder: 'context', exclude: ignorePatterns(ignore) }, signal), { objectMode: false })
-  return { context: { kind: 'archive', tar: context }, definition }
+  const { text, ignore } = await definitionOfFolder(clientFolder(session, 'dockerfile'), dockerfile, signal)
+  const context = clientFolder(session, 'context')
+  const files = folderFiles(context, ignore ?? (await ignoreOfFolder(context, signal)), signal)
+  return { context: { kind: 'archive', tar: Readable.from(files, { objectMode: false }) }, definition: text }
 }
 
 /** What any build with a session has of it, whatever its context. */
@@ -45,7 +79,7 @@ export function outputTo(session: Session | undefined, outputs: readonly JsonInp
   if (type === 'image' || type === 'docker' || type === 'moby') return undefined
   if (type !== 'local' && type !== 'tar') throw new Fault('invalidArgument', `output of type '${type}' is not supported; expected local or tar`)
   if (session === undefined) throw new Fault('invalidArgument', `output of type '${type}' needs the client's session`)
-  return (built) => (type === 'local' ? session.sendFiles(built, signal) : session.sendTar(built, signal))
+  return async (built) => (type === 'local' ? session.sendFiles(built, signal) : session.sendArchive(await built.tar(), signal))
 }
 
 /** Small files of a tar by their path. */

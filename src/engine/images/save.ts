@@ -21,13 +21,13 @@ interface Chosen {
   readonly manifest: Buffer
 }
 
-export async function saveArchive(store: ImageStore, namesOrIds: readonly string[], options: { readonly signal?: AbortSignal } = {}): Promise<Readable> {
+export async function saveArchive(store: ImageStore, namesOrIds: readonly string[], options: { readonly names?: readonly string[]; readonly signal?: AbortSignal } = {}): Promise<Readable> {
   if (namesOrIds.length === 0) throw new Fault('invalidArgument', 'no image was named: expected at least one')
   const chosen = new Map<Digest, Chosen>()
   for (const text of namesOrIds) {
     const known = findAsked(store, text)
     const before = chosen.get(known.record.id)
-    const names = [...(before?.names ?? []), ...askedNames(store, known, text)]
+    const names = options.names ?? [...(before?.names ?? []), ...askedNames(store, known, text)]
     chosen.set(known.record.id, { known, names: [...new Set(names)], manifest: before?.manifest ?? (await manifestOf(store, known)) })
   }
   return Readable.from(archive(store, [...chosen.values()]), { objectMode: false, highWaterMark: 256 * 1024, ...(options.signal === undefined ? {} : { signal: options.signal }) })

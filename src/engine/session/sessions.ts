@@ -91,6 +91,15 @@ export interface FileSelection {
   /** Patterns of `.dockerignore`'s kind. */
   readonly include?: readonly string[]
   readonly exclude?: readonly string[]
+  /** Only these paths, which may hold wildcards, and what their symlinks lead to. */
+  readonly follow?: readonly string[]
+}
+
+/** Which of a build's outputs is meant, as the client counts them; absent: the only one. */
+export interface OutputTarget {
+  readonly exporter?: number
+  /** The client's folder keeps nothing else. */
+  readonly replace?: boolean
 }
 
 export class Session {
@@ -119,19 +128,26 @@ export class Session {
 
   /** The selected files as a tar. */
   async *files(selection: FileSelection, signal: AbortSignal): AsyncGenerator<Buffer> {
-    const metadata = encoded({ 'dir-name': [selection.folder], 'include-patterns': selection.include ?? [], 'exclude-patterns': selection.exclude ?? [] })
+    const metadata = encoded({ 'dir-name': [selection.folder], 'include-patterns': selection.include ?? [], 'exclude-patterns': selection.exclude ?? [], followpaths: selection.follow ?? [] })
     yield* receiveTar(this.#call('/moby.filesync.v1.FileSync/DiffCopy', { metadata, signal }))
   }
 
-  /** What was built, into the client's folder. */
-  async sendFiles(built: BuiltRoot, signal: AbortSignal): Promise<void> {
-    await sendFiles(this.#call(fileSend, { signal }), await built.files())
+  /** The body of an upload that the client names by a URL (`http://buildkit-session/ID`). */
+  async *upload(url: URL, signal: AbortSignal): AsyncGenerator<Buffer> {
+    const call = this.#call('/moby.upload.v1.Upload/Pull', { metadata: { urlpath: url.pathname, urlhost: url.host }, signal })
+    call.end()
+    for await (const message of call.receive()) for (const { number, bytes } of protoFields(message)) if (number === 1) yield bytes
   }
 
-  /** What was built, as a tar into the client's file. */
-  async sendTar(built: BuiltRoot, signal: AbortSignal): Promise<void> {
-    const call = this.#call(fileSend, { signal })
-    for await (const chunk of await built.tar()) {
+  /** What was built, into the client's folder. */
+  async sendFiles(built: BuiltRoot, signal: AbortSignal, target: OutputTarget = {}): Promise<void> {
+    await sendFiles(this.#call(fileSend, { signal, metadata: targetMetadata(target) }), await built.files())
+  }
+
+  /** An archive into the client's file. */
+  async sendArchive(archive: AsyncIterable<Uint8Array>, signal: AbortSignal, target: OutputTarget = {}): Promise<void> {
+    const call = this.#call(fileSend, { signal, metadata: targetMetadata(target) })
+    for await (const chunk of archive) {
       const message = new ProtoWriter()
       message.bytes(1, Buffer.from(chunk))
       await call.send(message.finish())
@@ -212,6 +228,10 @@ export class Session {
     if (!this.#offer.methods.includes(method)) throw new Fault('invalidArgument', `the client's session does not offer ${method}`)
     return openCall(this.#http, method, options)
   }
+}
+
+function targetMetadata({ exporter, replace = false }: OutputTarget): Readonly<Record<string, string>> {
+  return { ...(exporter === undefined ? {} : { 'buildkit-attachable-exporter-id': String(exporter) }), ...(replace ? { 'buildkit-exporter-multi-platform': '1' } : {}) }
 }
 
 /** Headers hold ASCII only: other values are sent as in a URL, and say so. */

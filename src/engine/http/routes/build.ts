@@ -2,12 +2,13 @@
  * `POST /build`: JSON lines out (Engine API `ImageBuild`). The context is the body, or comes from the client's session, which
  * `POST /session` opens.
  */
+import type { Duplex } from 'node:stream'
 import { Fault } from '#base/fault.ts'
 import { sendEmpty, sendJson } from '#base/http.ts'
 import { parseJson } from '#base/json.ts'
 import { parsePlatform } from '#oci/platform.ts'
 import type { BuildMessage, CacheImport } from '../../contract/builds.ts'
-import type { BuildRequest } from '../backend.ts'
+import type { BuildRequest, EngineBackend } from '../backend.ts'
 import { BuildTrace } from '../build-trace.ts'
 import type { Session } from '../../session/sessions.ts'
 import type { Exchange, Handler } from '../exchange.ts'
@@ -157,16 +158,37 @@ async function cancelBuild({ res, query, backend }: Exchange): Promise<void> {
 /** The client serves gRPC on the connection from here on. Nobody offers without an upgrade. */
 async function session({ hijack, res, backend }: Exchange): Promise<void> {
   if (hijack === undefined) return sendEmpty(res, { status: 404 })
-  const { req, socket, head } = hijack
+  const { req } = hijack
   const header = (name: string): string => String(req.headers[`x-docker-expose-session-${name}`] ?? '')
   const id = header('uuid')
   if (id === '') throw new Fault('invalidArgument', 'the session has no id (X-Docker-Expose-Session-Uuid)')
   // One header line for each method; Node joins them.
   const methods = header('grpc-method').split(',').map((method) => method.trim())
+  await backend.sessions.serve(takeOver(hijack, backend), { id, methods })
+}
+
+/** The connection, no longer HTTP/1.1's. */
+function takeOver({ req, socket, head }: NonNullable<Exchange['hijack']>, { log }: EngineBackend): Duplex {
   socket.write(`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${req.headers.upgrade}\r\n\r\n`)
-  socket.on('error', (error: Error) => backend.log.debug({ error: error.message }, 'a build session went away'))
+  socket.on('error', (error: Error) => log.debug({ error: error.message }, 'a build client went away'))
   if (head.length > 0) socket.unshift(head)
-  await backend.sessions.serve(socket, { id, methods })
+  return socket
+}
+
+const services = new WeakMap<EngineBackend, Promise<(socket: Duplex) => Promise<void>>>()
+
+/** BuildKit's services in gRPC. Few clients ask for them: who does not, does not pay for them. */
+async function grpc({ hijack, backend }: Exchange): Promise<void> {
+  if (hijack === undefined) throw new Fault('invalidArgument', 'no upgrade proto in request')
+  const protocol = hijack.req.headers.upgrade ?? ''
+  if (protocol !== 'h2c') throw new Fault('invalidArgument', `protocol ${protocol} not supported`)
+  let opening = services.get(backend)
+  if (opening === undefined) {
+    opening = import('../../grpc/service.ts').then(({ openBuildService }) => openBuildService(backend))
+    services.set(backend, opening)
+  }
+  const serve = await opening
+  await serve(takeOver(hijack, backend))
 }
 
 export const buildRoutes: readonly (readonly [string, string, Handler])[] = [
@@ -174,5 +196,6 @@ export const buildRoutes: readonly (readonly [string, string, Handler])[] = [
   ['POST', '/build/cancel', cancelBuild],
   ['POST', '/build/prune', pruneBuilds],
   ['POST', '/session', session],
+  ['POST', '/grpc', grpc],
 ]
 

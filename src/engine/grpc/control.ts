@@ -1,0 +1,152 @@
+/** BuildKit's `Control` (moby/buildkit `api/services/control/control.proto`): builds and what they say, the cache, sessions. */
+import { Duplex } from 'node:stream'
+import { Fault, isFault } from '#base/fault.ts'
+import { oneMessage, unary, type GrpcExchange, type GrpcMethod } from '#base/grpc-server.ts'
+import { ProtoMessage, ProtoWriter } from '#base/proto-wire.ts'
+import type { BuildCacheEntry, ImageBuilder } from '../http/backend.ts'
+import type { Session } from '../session/sessions.ts'
+import { cacheFilter } from './cache-filter.ts'
+import { checkExporters, exportResult } from './exporters.ts'
+import { Job } from './job.ts'
+import { encodeUsage, encodeVersion, encodeWorker, writeEntry, type WorkerFacts } from './records.ts'
+import { FrontendResult } from './result.ts'
+import { heldResult, ownedResults, solveFor } from './frontend-solve.ts'
+import type { BuildService } from './service.ts'
+import { readSolveRequest, type SolveRequest } from './solve-request.ts'
+
+const nothing = Buffer.alloc(0)
+
+export function controlMethods(service: BuildService): [string, GrpcMethod][] {
+  const method = (name: string, serve: GrpcMethod): [string, GrpcMethod] => [`/moby.buildkit.v1.Control/${name}`, serve]
+  return [
+    method('ListWorkers', unary(async () => repeated(encodeWorker(await workerFacts(service))))),
+    method('Info', unary(async () => repeated(encodeVersion(service.backend.system)))),
+    method('DiskUsage', unary((message) => diskUsage(service, new ProtoMessage(message)))),
+    method('Prune', (exchange) => prune(service, exchange)),
+    method('Solve', unary((message, { signal }) => solve(service, readSolveRequest(new ProtoMessage(message)), signal))),
+    method('Status', (exchange) => status(service, exchange)),
+    method('Session', (exchange) => session(service, exchange)),
+  ]
+}
+
+/** A message of but one field, the first. */
+function repeated(...messages: readonly Buffer[]): Buffer {
+  const writer = new ProtoWriter()
+  for (const message of messages) writer.bytes(1, message)
+  return writer.finish()
+}
+
+export async function workerFacts({ backend }: BuildService): Promise<WorkerFacts> {
+  return { system: backend.system, gatewayIp: await gatewayOf(backend.networks) }
+}
+
+/** Of the network that builds run in by default. */
+async function gatewayOf(networks: BuildService['backend']['networks']): Promise<string | undefined> {
+  try {
+    return (await networks.get('bridge')).ipam.config[0]?.gateway
+  } catch (error) {
+    if (isFault(error, 'notFound')) return undefined
+    throw error
+  }
+}
+
+export function builderOf({ backend }: BuildService): ImageBuilder {
+  if (backend.builder === undefined) throw new Fault('unimplemented', 'this engine has no builder')
+  return backend.builder
+}
+
+// ---- builds ------------------------------------------------------------------------------------------------------------
+
+async function solve(service: BuildService, request: SolveRequest, signal: AbortSignal): Promise<Buffer> {
+  builderOf(service)
+  if (request.ref === '') throw new Fault('invalidArgument', 'the build has no ref')
+  checkExporters(request.exporters)
+  const { sessions, clock } = service.backend
+  const sessionOf = (id = request.sessionId): Promise<Session> => sessions.get(id)
+  using job = new Job({ request, clock, session: sessionOf, signal })
+  using shown = service.jobs.show(request.ref, job)
+  void shown
+  await using owned = ownedResults(service, job)
+  void owned
+  const resultId = request.frontend === '' && !request.hasDefinition ? await job.chosen() : await directResult(service, job)
+  const facts = resultId === undefined ? new Map<string, string>() : await exportResult(job, heldResult(service, resultId), service.backend)
+  const answer = new ProtoWriter()
+  for (const fact of facts) writeEntry(answer, 1, fact)
+  return answer.finish()
+}
+
+/** Of a client that leaves the frontend to the engine. */
+async function directResult(service: BuildService, job: Job): Promise<string | undefined> {
+  const { frontend, attributes, inputs } = job.request
+  const solved = await solveFor(service, job, { frontend, attributes, inputs })
+  return solved instanceof FrontendResult ? solved.id : undefined
+}
+
+async function status({ jobs }: BuildService, exchange: GrpcExchange): Promise<void> {
+  const job = await jobs.get(new ProtoMessage(await oneMessage(exchange)).string(1))
+  for await (const response of job.status.read(exchange.signal)) await exchange.send(response)
+}
+
+/** A session over a call instead of a connection of its own, as clients share one among several builds. */
+async function session({ backend }: BuildService, exchange: GrpcExchange): Promise<void> {
+  const header = (name: string): string => String(exchange.metadata[`x-docker-expose-session-${name}`] ?? '')
+  const id = header('uuid')
+  if (id === '') throw new Fault('invalidArgument', 'the session has no id (X-Docker-Expose-Session-Uuid)')
+  const methods = header('grpc-method').split(',').map((method) => method.trim())
+  using connection = connectionOf(exchange)
+  await backend.sessions.serve(connection, { id, methods })
+}
+
+/** The bytes of `BytesMessage`s, both ways. */
+function connectionOf({ receive, send, signal }: GrpcExchange): Duplex & Disposable {
+  const incoming = (async function* () {
+    for await (const message of receive()) {
+      const data = new ProtoMessage(message).bytes(1)
+      if (data.length > 0) yield data
+    }
+  })()
+  const connection = new Duplex({
+    read() {
+      incoming.next().then(({ done, value }) => this.push(done === true ? null : value), (error: unknown) => this.destroy(error instanceof Error ? error : new Error(String(error))))
+    },
+    write(chunk: Buffer, _encoding, done) {
+      const message = new ProtoWriter()
+      message.bytes(1, chunk)
+      send(message.finish()).then(() => done(), done)
+    },
+  })
+  // Told to whoever uses the session.
+  connection.on('error', () => connection.destroy())
+  signal.addEventListener('abort', () => connection.destroy(), { once: true })
+  return Object.assign(connection, { [Symbol.dispose]: () => void connection.destroy() })
+}
+
+// ---- cache -------------------------------------------------------------------------------------------------------------
+
+async function diskUsage(service: BuildService, request: ProtoMessage): Promise<Buffer> {
+  const matches = cacheFilter(request.strings(1))
+  const oldestNs = service.backend.clock.nowNs() - request.integer(2)
+  const entries = (await builderOf(service).diskUsage()).filter((entry) => (matches?.(entry) ?? true) && (request.integer(2) === 0n || entry.lastUsedAtNs <= oldestNs))
+  return repeated(...entries.map(encodeUsage))
+}
+
+async function prune(service: BuildService, exchange: GrpcExchange): Promise<void> {
+  const request = new ProtoMessage(await oneMessage(exchange))
+  const matches = cacheFilter(request.strings(1))
+  const unusedForMs = Number(request.integer(3) / 1_000_000n)
+  const builder = builderOf(service)
+  const before = await builder.diskUsage()
+  const { deleted, reclaimedBytes } = await builder.prune({
+    all: request.boolean(2),
+    ...(matches === undefined ? {} : { matches }),
+    ...(unusedForMs === 0 ? {} : { unusedForMs }),
+    reservedBytes: Number(request.integer(4)),
+    maxUsedBytes: Number(request.integer(5)),
+    minFreeBytes: Number(request.integer(6)),
+  })
+  service.backend.events.publish({ type: 'builder', action: 'prune', actor: { id: '', attributes: { reclaimed: String(reclaimedBytes) } } })
+  const gone = new Set(deleted)
+  for (const entry of before.filter(({ id }: BuildCacheEntry) => gone.has(id))) await exchange.send(encodeUsage(entry))
+}
+
+export const empty = (): Promise<Buffer> => Promise.resolve(nothing)

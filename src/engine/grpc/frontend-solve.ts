@@ -1,0 +1,60 @@
+/** Results of frontends in the service: made for a job, held by it and by the jobs whose contexts they are. */
+import { Fault } from '#base/fault.ts'
+import { randomHex, systemRandom } from '#base/random.ts'
+import type { BuildAnswer } from '../contract/builds.ts'
+import type { Attributes } from './attributes.ts'
+import type { ContextSources } from './contexts.ts'
+import { resultIdOf } from './definitions.ts'
+import { solveFrontend } from './frontend.ts'
+import type { Job } from './job.ts'
+import { FrontendResult } from './result.ts'
+import type { BuildService } from './service.ts'
+
+export interface FrontendRequest {
+  readonly frontend: string
+  readonly attributes: Attributes
+  readonly inputs: ContextSources['inputs']
+}
+
+/** Results that one job may make: a frontend makes one for each thing that it asks. */
+const maxResults = 100
+
+export function heldResult({ results }: BuildService, id: string): FrontendResult {
+  const result = results.get(id)
+  if (result === undefined) throw new Fault('notFound', `no such ref: ${id}`)
+  return result
+}
+
+const owners = new WeakMap<Job, FrontendResult[]>()
+
+/** What the job's requests make and hold from here on is let go of with the answer. */
+export function ownedResults(service: BuildService, job: Job): AsyncDisposable {
+  const owned: FrontendResult[] = []
+  owners.set(job, owned)
+  return {
+    async [Symbol.asyncDispose]() {
+      owners.delete(job)
+      for (const result of owned) if (await result.release()) service.results.delete(result.id)
+    },
+  }
+}
+
+export async function solveFor(service: BuildService, job: Job, { frontend, attributes, inputs }: FrontendRequest): Promise<FrontendResult | BuildAnswer> {
+  const { backend, results } = service
+  const { builder } = backend
+  const owned = owners.get(job)
+  if (owned === undefined || builder === undefined) throw new Fault('canceled', 'the build is over')
+  if (owned.length >= maxResults) throw new Fault('resourceExhausted', `a build makes at most ${maxResults} results`)
+  // Those of other builds stay until this one is over.
+  for (const input of inputs.values()) {
+    const result = heldResult(service, resultIdOf(input))
+    result.hold()
+    owned.push(result)
+  }
+  const id = randomHex(systemRandom, 25)
+  const solved = await solveFrontend(job, frontend, { id, backend: { images: backend.images, builder }, attributes, inputs, imageOf: async (resultId) => (await heldResult(service, resultId).image()).imageId })
+  if (!(solved instanceof FrontendResult)) return solved
+  results.set(id, solved)
+  owned.push(solved)
+  return solved
+}

@@ -1,0 +1,87 @@
+/** The one frontend, `dockerfile.v0`: from its attributes to a result that can be built, or to the answer of a call that builds nothing. */
+import { Fault } from '#base/fault.ts'
+import type { BuildAnswer, CacheExport, CacheImport } from '../contract/builds.ts'
+import type { BuildRequest, EngineBackend } from '../http/backend.ts'
+import { lentBy, type LoadedDefinition } from '../http/session-build.ts'
+import { cacheImportsOf, parseAttributes, type Attributes } from './attributes.ts'
+import { contextOf, loadDefinition, namedContextsOf, type ContextSources } from './contexts.ts'
+import { located } from './failure.ts'
+import type { Job } from './job.ts'
+import { FrontendResult } from './result.ts'
+import type { TypedOptions } from './solve-request.ts'
+
+export interface FrontendOptions {
+  readonly id: string
+  readonly backend: Pick<EngineBackend, 'images'> & { readonly builder: NonNullable<EngineBackend['builder']> }
+  readonly attributes: Attributes
+  readonly inputs: ContextSources['inputs']
+  readonly imageOf: ContextSources['imageOf']
+}
+
+/** Reads the Dockerfile, so that what is wrong with it is told at once; builds when the result is asked for. */
+export async function solveFrontend(job: Job, frontend: string, options: FrontendOptions): Promise<FrontendResult | BuildAnswer> {
+  if (frontend !== 'dockerfile.v0') throw new Fault('unimplemented', frontend === '' ? 'LLB definitions are not supported: this engine builds Dockerfiles (frontend dockerfile.v0)' : `the frontend ${frontend} is not supported; expected dockerfile.v0`)
+  const { attributes, inputs, imageOf, backend } = options
+  const { signal } = job
+  const asked = parseAttributes(attributes)
+  const sources: ContextSources = { attributes, inputs, session: job.session, imageOf, signal }
+  const definition = await readDefinition(job, sources, asked.dockerfile)
+  const explain = (error: unknown): unknown => (definition === undefined ? error : located(error, { file: asked.dockerfile, text: definition.text }))
+  const { request: solve } = job
+  const request = async (): Promise<BuildRequest> => ({
+    ...asked,
+    ...lentBy(await job.session(undefined), signal),
+    context: await contextOf(sources, definition?.ignore),
+    namedContexts: await namedContextsOf(sources),
+    ...(definition === undefined ? {} : { definition: definition.text }),
+    ...timesOf(solve.exporters),
+    cacheFrom: cacheImportsOf(attributes).flatMap(cacheImport),
+    cacheTo: solve.cacheExports.map(cacheExport),
+    entitlements: solve.entitlements.filter((each) => each === 'network.host' || each === 'security.insecure'),
+    tags: [],
+    quiet: false,
+    squash: false,
+    remove: true,
+    forceRemove: true,
+    onMessage: job.tell,
+    signal,
+  })
+  const { call = 'build' } = asked
+  if (call === 'build') return new FrontendResult({ id: options.id, builder: backend.builder, images: backend.images, request, explain })
+  try {
+    const { answer } = await backend.builder.build(await request())
+    if (answer === undefined) throw new Fault('unimplemented', `the builder has no answer to the call '${call}'`)
+    return answer
+  } catch (error) {
+    throw explain(error)
+  }
+}
+
+function readDefinition(job: Job, sources: ContextSources, file: string): Promise<LoadedDefinition | undefined> {
+  return job.vertices.during(`[internal] load build definition from ${file}`, async (vertex) => {
+    const definition = await loadDefinition(sources)
+    if (definition !== undefined) vertex.progress('transferring dockerfile:', 'transferring', { currentBytes: definition.transferredBytes, isDone: true })
+    return definition
+  })
+}
+
+/** What exporters say of an image's times; the frontend's own build argument is the builder's to read. */
+function timesOf(exporters: readonly TypedOptions[]): Pick<BuildRequest, 'sourceDateEpochS' | 'rewriteTimestamps'> {
+  const said = (name: string): string | undefined => exporters.map(({ attributes }) => attributes.get(name)).find((value) => value !== undefined && value !== '')
+  const epoch = said('source-date-epoch')
+  if (epoch !== undefined && !/^\d{1,15}$/.test(epoch)) throw new Fault('invalidArgument', `invalid source-date-epoch ${epoch}: expected seconds since 1970`)
+  return { ...(epoch === undefined ? {} : { sourceDateEpochS: Number(epoch) }), ...(said('rewrite-timestamp') === 'true' ? { rewriteTimestamps: true } : {}) }
+}
+
+function cacheImport({ type, attributes }: TypedOptions): readonly CacheImport[] {
+  const reference = attributes.get('ref') ?? ''
+  if (type === 'registry' && reference !== '') return [{ kind: 'registry', reference }]
+  throw new Fault('unimplemented', `cache sources of type ${type} are not supported; expected registry`)
+}
+
+function cacheExport({ type, attributes }: TypedOptions): CacheExport {
+  const reference = attributes.get('ref') ?? ''
+  if (type === 'inline') return { kind: 'inline' }
+  if (type === 'registry' && reference !== '') return { kind: 'registry', reference, mode: attributes.get('mode') === 'max' ? 'max' : 'min' }
+  throw new Fault('unimplemented', `cache destinations of type ${type} are not supported; expected inline or registry`)
+}

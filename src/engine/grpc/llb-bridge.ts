@@ -1,0 +1,76 @@
+/** BuildKit's `LLBBridge` for clients that are the frontend of a build of theirs (moby/buildkit `frontend/gateway/pb/gateway.proto`). */
+import { Fault } from '#base/fault.ts'
+import { unary, type GrpcExchange, type GrpcMethod } from '#base/grpc-server.ts'
+import { ProtoMessage, ProtoWriter } from '#base/proto-wire.ts'
+import type { BuildAnswer } from '../contract/builds.ts'
+import { empty, workerFacts } from './control.ts'
+import { definitionOf } from './definitions.ts'
+import { decodeStatus, ReturnedFailure } from './failure.ts'
+import { heldResult, solveFor } from './frontend-solve.ts'
+import type { Job } from './job.ts'
+import { encodePong, writeEntry } from './records.ts'
+import { FrontendResult } from './result.ts'
+import type { BuildService } from './service.ts'
+
+export function bridgeMethods(service: BuildService): [string, GrpcMethod][] {
+  /** The build is named by the call's metadata. */
+  const method = (name: string, serve: (job: Job, request: ProtoMessage, exchange: GrpcExchange) => Promise<Buffer>): [string, GrpcMethod] => [
+    `/moby.buildkit.v1.frontend.LLBBridge/${name}`,
+    unary(async (message, exchange) => serve(await jobOf(service, exchange), new ProtoMessage(message), exchange)),
+  ]
+  return [
+    method('Ping', async () => encodePong(await workerFacts(service))),
+    method('Solve', (job, request) => solve(service, job, request)),
+    method('Evaluate', async (_job, request) => {
+      await heldResult(service, request.string(1)).evaluate()
+      return empty()
+    }),
+    method('Return', (job, request) => returned(job, request)),
+    method('Warn', (job, request) => warn(job, request)),
+  ]
+}
+
+function jobOf({ jobs }: BuildService, { metadata }: GrpcExchange): Promise<Job> {
+  const id = metadata['buildkit-controlapi-buildid']
+  if (typeof id !== 'string' || id === '') throw new Fault('invalidArgument', 'no buildid found in context')
+  return jobs.get(id)
+}
+
+async function solve(service: BuildService, job: Job, request: ProtoMessage): Promise<Buffer> {
+  const solved = await solveFor(service, job, { frontend: request.string(2), attributes: request.stringMap(3), inputs: request.messageMap(13) })
+  const answer = new ProtoWriter()
+  if (solved instanceof FrontendResult) {
+    if (request.boolean(14)) await solved.evaluate()
+    answer.message(3, (result) =>
+      result.message(3, (ref) => {
+        ref.string(1, solved.id)
+        ref.bytes(2, definitionOf(solved.id))
+      }),
+    )
+  } else answer.message(3, (result) => writeAnswer(result, solved))
+  return answer.finish()
+}
+
+/** As metadata of a result without files. */
+function writeAnswer(result: ProtoWriter, { json, text, exitCode }: BuildAnswer): void {
+  const metadata: Readonly<Record<string, string>> = { 'result.json': JSON.stringify(json, undefined, 2), 'result.txt': text, 'result.statuscode': String(exitCode), version: '1.0.0' }
+  for (const entry of Object.entries(metadata)) writeEntry(result, 10, entry)
+}
+
+function returned(job: Job, request: ProtoMessage): Promise<Buffer> {
+  const failure = decodeStatus(request.message(2))
+  if (failure.code !== 0) job.fail(new ReturnedFailure(failure))
+  else {
+    const result = request.message(1)
+    if (result.has(2) || result.has(4)) throw new Fault('unimplemented', 'a build has one result here, of one platform')
+    job.return(result.message(3).string(1) || result.string(1) || undefined)
+  }
+  return empty()
+}
+
+function warn(job: Job, request: ProtoMessage): Promise<Buffer> {
+  const ranges = request.messages(7)
+  const at = { file: request.message(6).string(1), firstLine: Number(ranges[0]?.message(1).integer(1) ?? 0n), lastLine: Number(ranges.at(-1)?.message(2).integer(1) ?? 0n) }
+  job.tell({ kind: 'warning', vertex: request.string(1), warning: { rule: '', description: request.strings(4).join('\n'), url: request.string(5), detail: request.string(3), ...(ranges.length === 0 ? {} : { at }) } })
+  return empty()
+}

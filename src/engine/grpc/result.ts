@@ -1,0 +1,105 @@
+/**
+ * What a frontend's Solve stands for: a Dockerfile with its contexts, built when somebody needs it. Others may hold a result (it is a
+ * context of their own builds); an image that nobody asked for by a name is forgotten with the last of them.
+ */
+import { isFault } from '#base/fault.ts'
+import type { BuildResult } from '../contract/builds.ts'
+import type { Images } from '../contract/images.ts'
+import type { BuildRequest, BuiltRoot, ImageBuilder } from '../http/backend.ts'
+
+export interface ResultOptions {
+  readonly id: string
+  readonly builder: ImageBuilder
+  readonly images: Pick<Images, 'list' | 'remove' | 'tag'>
+  /** A request of its own for each time that something is made of the result: contexts are read once. */
+  readonly request: () => Promise<BuildRequest>
+  /** Failures as they shall be told. */
+  readonly explain: (error: unknown) => unknown
+}
+
+export class FrontendResult {
+  readonly id: string
+  readonly #options: ResultOptions
+  #image: Promise<BuildResult> | undefined
+  #holders = 1
+  /** Others will ask for the image. */
+  #isLinked = false
+  /** All steps are done, and known by now. */
+  #isBuilt = false
+  /** Whether the image goes with the result. */
+  #isTransient = false
+
+  constructor(options: ResultOptions) {
+    this.id = options.id
+    this.#options = options
+  }
+
+  /** Keeps the result, its image to come with it, until `release`. */
+  hold(): void {
+    this.#holders += 1
+    this.#isLinked = true
+  }
+
+  /** Answers whether nobody holds it any more. */
+  async release(): Promise<boolean> {
+    this.#holders -= 1
+    if (this.#holders > 0) return false
+    if (this.#image !== undefined) await this.#forgetImage(this.#image)
+    return true
+  }
+
+  async #forgetImage(image: Promise<BuildResult>): Promise<void> {
+    const { images } = this.#options
+    try {
+      const { imageId } = await image
+      if (this.#isTransient) await images.remove(imageId)
+    } catch (error) {
+      // It never came to be; or it has got a name, a container or a child meanwhile.
+      if (!isFault(error)) throw error
+    }
+  }
+
+  /** Runs all steps; what they make becomes an image only where others need one. */
+  async evaluate(): Promise<void> {
+    if (this.#isLinked) await this.image()
+    else if (!this.#isBuilt) await this.#run({ output: async () => undefined })
+  }
+
+  get isLinked(): boolean {
+    return this.#isLinked
+  }
+
+  /** The image, made at most once. Without `keep` it goes with the result, unless it was there before. */
+  async image({ tags = [], keep = false }: { readonly tags?: readonly string[]; readonly keep?: boolean } = {}): Promise<BuildResult> {
+    const { images } = this.#options
+    if (keep) this.#isTransient = false
+    if (this.#image !== undefined) {
+      const result = await this.#image
+      for (const tag of tags) await images.tag(result.imageId, tag)
+      return result
+    }
+    const before = keep ? undefined : new Set((await images.list({ all: true })).map(({ id }) => id))
+    this.#image ??= this.#run({ tags }).then((result) => {
+      this.#isTransient = before !== undefined && !before.has(result.imageId)
+      return result
+    })
+    return this.#image
+  }
+
+  /** Hands the root file system over. */
+  async handOver(output: (built: BuiltRoot) => Promise<void>): Promise<void> {
+    await this.#run({ output })
+  }
+
+  async #run(change: Pick<BuildRequest, 'output'> | Pick<BuildRequest, 'tags'>): Promise<BuildResult> {
+    const { builder, request, explain } = this.#options
+    try {
+      const asked = await request()
+      const result = await builder.build({ ...asked, ...change, ...(this.#isBuilt ? { noCache: false } : {}) })
+      this.#isBuilt = true
+      return result
+    } catch (error) {
+      throw explain(error)
+    }
+  }
+}
