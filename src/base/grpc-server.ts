@@ -2,7 +2,7 @@
  * gRPC served on a connection that somebody else has accepted (github.com/grpc/grpc, `PROTOCOL-HTTP2.md`): HTTP/2 by prior knowledge.
  * Messages are bytes here, as in `grpc.ts`. A call ends with its connection, and nothing of it outlives `serveGrpc`.
  */
-import { constants, performServerHandshake, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
+import { performServerHandshake, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import { asFault, Fault } from './fault.ts'
 import { grpcCodes, grpcFrame, grpcMessages } from './grpc.ts'
@@ -95,7 +95,8 @@ async function serveCall(stream: ServerHttp2Stream, metadata: IncomingHttpHeader
   const exchange: GrpcExchange = {
     metadata,
     signal: gone.signal,
-    receive: () => grpcMessages(stream, options.maxMessageBytes ?? 16 << 20),
+    // Who stops reading may still answer.
+    receive: () => grpcMessages(stream.iterator({ destroyOnReturn: false }), options.maxMessageBytes ?? 16 << 20),
     async send(message) {
       if (stream.destroyed) throw new Fault('canceled', 'the client gave the call up')
       if (!stream.headersSent) respond(stream)
@@ -121,12 +122,10 @@ function respond(stream: ServerHttp2Stream): void {
 function finish(stream: ServerHttp2Stream, status: GrpcStatus): void {
   if (stream.destroyed) return
   if (!stream.headersSent) respond(stream)
-  stream.once('wantTrailers', () => {
-    stream.sendTrailers(trailersOf(status))
-    // Nobody reads what the client may still send.
-    stream.close(constants.NGHTTP2_NO_ERROR)
-  })
+  stream.once('wantTrailers', () => stream.sendTrailers(trailersOf(status)))
   stream.end()
+  // What the client may still send is not for anybody; that it ends, too, is what closes the stream.
+  stream.resume()
 }
 
 function trailersOf({ code, message, details = [] }: GrpcStatus): Record<string, string> {

@@ -110,7 +110,9 @@ function runArgv(instruction: RunAt, state: StageState): Pick<RunCommand, 'argv'
 
 function failedCommand(at: Instruction, argv: readonly string[], exitCode: number, lastLines: readonly string[]): Fault {
   const output = lastLines.length === 0 ? '' : `\nIts last lines were:\n${lastLines.map((line) => `  ${line}`).join('\n')}`
-  return new Fault('unprocessable', `${at.file}:${at.line}: The command '${argv.join(' ')}' returned a non-zero code: ${exitCode}${output}`, { details: { exitCode, line: at.line } })
+  return new Fault('unprocessable', `${at.file}:${at.line}: The command '${argv.join(' ')}' returned a non-zero code: ${exitCode}${output}`, {
+    details: { exitCode, line: at.line, words: `process ${JSON.stringify(argv.join(' '))} did not complete successfully: exit code: ${exitCode}` },
+  })
 }
 
 function limitsOf(request: BuildRequest): Parameters<typeof runCommand>[1]['limits'] {

@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import type { BuildMessage, BuildWarning } from '../contract/builds.ts'
+import { wordsOf } from './dockerfile/fault.ts'
 
 export class Vertices implements Disposable {
   readonly #buildId: string
@@ -75,6 +76,6 @@ export class Vertex {
   }
 
   fail(error: unknown): void {
-    this.end({ error: error instanceof Error ? error.message : String(error) })
+    this.end({ error: wordsOf(error) })
   }
 }

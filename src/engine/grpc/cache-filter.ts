@@ -21,8 +21,9 @@ const fields: Readonly<Record<string, (entry: BuildCacheEntry) => Field>> = {
 
 /** Undefined: everything is meant. */
 export function cacheFilter(filters: readonly string[]): ((entry: BuildCacheEntry) => boolean) | undefined {
-  if (filters.length === 0) return undefined
-  const alternatives = filters.map((filter) => filter.split(',').map((part) => testOf(part.trim())))
+  // One without a word holds for everything.
+  if (filters.every((filter) => filter.trim() === '')) return undefined
+  const alternatives = filters.map((filter) => filter.split(',').map((part) => part.trim()).filter((part) => part !== '').map(testOf))
   return (entry) => alternatives.some((tests) => tests.every((test) => test(entry)))
 }
 

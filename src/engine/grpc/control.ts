@@ -98,27 +98,41 @@ async function session({ backend }: BuildService, exchange: GrpcExchange): Promi
 }
 
 /** The bytes of `BytesMessage`s, both ways. */
-function connectionOf({ receive, send, signal }: GrpcExchange): Duplex & Disposable {
-  const incoming = (async function* () {
-    for await (const message of receive()) {
-      const data = new ProtoMessage(message).bytes(1)
-      if (data.length > 0) yield data
-    }
-  })()
+function connectionOf(exchange: GrpcExchange): Duplex & Disposable {
+  const incoming = bytesOf(exchange)
   const connection = new Duplex({
     read() {
-      incoming.next().then(({ done, value }) => this.push(done === true ? null : value), (error: unknown) => this.destroy(error instanceof Error ? error : new Error(String(error))))
+      void settle(incoming.next(), (error, next) => (error === undefined ? this.push(next?.value ?? null) : this.destroy(error)))
     },
     write(chunk: Buffer, _encoding, done) {
       const message = new ProtoWriter()
       message.bytes(1, chunk)
-      send(message.finish()).then(() => done(), done)
+      void settle(exchange.send(message.finish()), (error) => done(error))
     },
   })
   // Told to whoever uses the session.
   connection.on('error', () => connection.destroy())
-  signal.addEventListener('abort', () => connection.destroy(), { once: true })
+  exchange.signal.addEventListener('abort', () => connection.destroy(), { once: true })
   return Object.assign(connection, { [Symbol.dispose]: () => void connection.destroy() })
+}
+
+async function* bytesOf(exchange: GrpcExchange): AsyncGenerator<Buffer, undefined> {
+  for await (const message of exchange.receive()) {
+    const data = new ProtoMessage(message).bytes(1)
+    if (data.length > 0) yield data
+  }
+  return undefined
+}
+
+/** Tells how a promise ended, in Node's way. */
+async function settle<T>(promise: Promise<T>, tell: (error: Error | undefined, value?: T) => void): Promise<void> {
+  let value: T
+  try {
+    value = await promise
+  } catch (error) {
+    return tell(error instanceof Error ? error : new Error(String(error), { cause: error }))
+  }
+  tell(undefined, value)
 }
 
 // ---- cache -------------------------------------------------------------------------------------------------------------

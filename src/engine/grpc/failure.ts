@@ -5,6 +5,7 @@
 import { asFault, Fault, isFault } from '#base/fault.ts'
 import { faultStatus, type GrpcStatus } from '#base/grpc-server.ts'
 import { ProtoWriter, type ProtoMessage } from '#base/proto-wire.ts'
+import { wordsOf } from '../build/dockerfile/fault.ts'
 
 /** A failure that a client has returned of its own, to be told by its Solve as it is. */
 export class ReturnedFailure extends Error {
@@ -36,7 +37,7 @@ const toldCodes: readonly string[] = ['canceled', 'unimplemented', 'unavailable'
 export function statusOfFailure(error: unknown): GrpcStatus {
   if (error instanceof ReturnedFailure) return error.status
   if (error instanceof LocatedFailure) return { ...statusOf(error.fault, error.message), details: [sourceDetail(error.source, error.lines)] }
-  return statusOf(asFault(error), asFault(error).message)
+  return statusOf(asFault(error), wordsOf(error))
 }
 
 function statusOf(fault: Fault, message: string): GrpcStatus {
@@ -48,8 +49,8 @@ class LocatedFailure extends Error {
   readonly source: FailureSource
   readonly lines: Lines
 
-  constructor(fault: Fault, message: string, at: { readonly source: FailureSource; readonly lines: Lines }) {
-    super(message, { cause: fault })
+  constructor(fault: Fault, at: { readonly source: FailureSource; readonly lines: Lines }) {
+    super(wordsOf(fault), { cause: fault })
     this.fault = fault
     this.source = at.source
     this.lines = at.lines
@@ -64,12 +65,9 @@ interface Lines {
 /** The failure with its place, where the fault names one. */
 export function located(error: unknown, source: FailureSource): unknown {
   if (!isFault(error)) return error
-  const { line, lastLine, exitCode, argv } = error.details
+  const { line, lastLine } = error.details
   if (typeof line !== 'number') return error
-  const lines = { first: line, last: typeof lastLine === 'number' ? lastLine : line }
-  const words = error.message.startsWith(`${source.file}:`) ? error.message.slice(source.file.length + 1).replace(/^\d+(-\d+)?: /, '') : error.message
-  if (typeof exitCode === 'number' && Array.isArray(argv)) return new LocatedFailure(error, `process ${JSON.stringify(argv.join(' '))} did not complete successfully: exit code: ${exitCode}`, { source, lines })
-  return new LocatedFailure(error, words, { source, lines })
+  return new LocatedFailure(error, { source, lines: { first: line, last: typeof lastLine === 'number' ? lastLine : line } })
 }
 
 /** `errdefs.Source`, in an Any. */

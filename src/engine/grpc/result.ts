@@ -49,12 +49,12 @@ export class FrontendResult {
   }
 
   async #forgetImage(image: Promise<BuildResult>): Promise<void> {
-    const { images } = this.#options
+    const [built] = await Promise.allSettled([image])
+    if (built.status === 'rejected' || !this.#isTransient) return
     try {
-      const { imageId } = await image
-      if (this.#isTransient) await images.remove(imageId)
+      await this.#options.images.remove(built.value.imageId)
     } catch (error) {
-      // It never came to be; or it has got a name, a container or a child meanwhile.
+      // It has got a name, a container or a child meanwhile.
       if (!isFault(error)) throw error
     }
   }

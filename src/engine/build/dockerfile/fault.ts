@@ -1,5 +1,5 @@
 /** Refusals of a Dockerfile name the place as `Dockerfile:line`, what stands there and what was expected. */
-import { Fault } from '#base/fault.ts'
+import { Fault, isFault } from '#base/fault.ts'
 
 /** Where an instruction stands: the file's name as the caller knows it and a line counted from 1. */
 export interface Place {
@@ -9,6 +9,16 @@ export interface Place {
 
 export function syntaxFault(at: Place, message: string): Fault {
   return new Fault('invalidArgument', `${at.file}:${at.line}: ${message}`, { details: { file: at.file, line: at.line } })
+}
+
+/**
+ * A failure as BuildKit's clients are told it: without the place and the last lines of output, which come to them apart. A fault may bring
+ * such words of its own (`details.words`).
+ */
+export function wordsOf(error: unknown): string {
+  if (!isFault(error)) return error instanceof Error ? error.message : String(error)
+  const { words } = error.details
+  return typeof words === 'string' ? words : error.message.replace(/^[^\s:]+:\d+: /, '')
 }
 
 /** The name nearest to `word` among `known`, when it is near enough to have been meant. */

@@ -1,0 +1,197 @@
+/**
+ * buildx's docker driver: the CLI's plug-in builds through `POST /grpc`, its files, secrets and keys come over its session. The binary is
+ * named by BUILDX.
+ */
+import assert from 'node:assert/strict'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, suite, test } from 'node:test'
+import { sleep, systemClock } from '#base/clock.ts'
+import { openKernel } from '#linux/real/kernel.ts'
+import { sampleTar } from '#oci/layer/archive-samples.ts'
+import { busyboxMissing, openRealEngine, type RealEngine } from '../real-engine.fixture.ts'
+
+const buildx = process.env['BUILDX'] ?? ''
+const client = '/usr/local/bin/docker'
+const skip = buildx === '' ? 'BUILDX names no buildx (https://github.com/docker/buildx)' : !existsSync(client) ? `no docker CLI at ${client}` : busyboxMissing
+
+suite('buildx', { skip }, () => {
+  let real: RealEngine
+  before(async () => {
+    real = await openRealEngine(await openKernel(), { name: 'bbdx', subnet: '172.29.124.0/22' })
+    mkdirSync(join(real.root, 'config/cli-plugins'), { recursive: true })
+    symlinkSync(buildx, join(real.root, 'config/cli-plugins/docker-buildx'))
+  })
+  after(() => real[Symbol.asyncDispose]())
+
+  interface Outcome {
+    readonly exitCode: number
+    readonly stdout: string
+    readonly stderr: string
+  }
+
+  const docker = async (args: readonly string[], { stdin = '', env = {}, signal }: { readonly stdin?: string | Buffer; readonly env?: Readonly<Record<string, string>>; readonly signal?: AbortSignal } = {}): Promise<Outcome> => {
+    const { kernel, root } = real
+    const result = await kernel.processes.run([client, ...args], {
+      stdin, timeoutMs: 60_000, maxOutputBytes: 16 << 20, ...(signal === undefined ? {} : { signal }),
+      env: { DOCKER_HOST: `unix://${join(root, 'd.sock')}`, DOCKER_CONFIG: join(root, 'config'), BUILDX_CONFIG: join(root, 'bx'), PATH: '/usr/bin:/bin', HOME: root, TMPDIR: root, ...env },
+    })
+    return { exitCode: result.exitCode ?? -1, stdout: result.stdout.toString(), stderr: result.stderr.toString() }
+  }
+  const built = async (args: readonly string[], more: Parameters<typeof docker>[1] = {}): Promise<Outcome> => {
+    const outcome = await docker(['buildx', 'build', '--progress', 'plain', ...args], more)
+    assert.equal(outcome.exitCode, 0, outcome.stderr)
+    return outcome
+  }
+  const folder = (files: Readonly<Record<string, string | Buffer>>): string => {
+    const path = mkdtempSync(join(real.root, 'context-'))
+    for (const [name, content] of Object.entries(files)) {
+      mkdirSync(join(path, name, '..'), { recursive: true })
+      writeFileSync(join(path, name), content)
+    }
+    return path
+  }
+  const seenIn = async (image: string, script: string): Promise<string> => (await real.client.run(script, {}, { Image: image })).output.trim()
+
+  /** Waits for a condition; fails when it does not come about. */
+  const until = async (what: string, holds: () => boolean | Promise<boolean>): Promise<void> => {
+    for (let round = 0; !(await holds()); round += 1) {
+      assert.ok(round < 1000, `${what} did not come about`)
+      await sleep(systemClock, 10)
+    }
+  }
+  const imageIds = async (): Promise<readonly string[]> => (await real.engine.images.list({ all: true })).map(({ id }) => id).toSorted()
+  const jsonFile = (path: string): Readonly<Record<string, unknown>> => {
+    const value: unknown = JSON.parse(readFileSync(path, 'utf8'))
+    assert.ok(typeof value === 'object' && value !== null)
+    return { ...value }
+  }
+
+  test('an image comes into the store under its names; its id goes into the files that ask for it', async () => {
+    const context = folder({ Dockerfile: 'FROM bb:1 AS base\nARG WHO\nLABEL a=b\nRUN echo "hello $WHO"; cat /etc/hosts | grep six > /hosts; ulimit -n > /files\nFROM base\nCOPY file /f\n', file: 'content\n' })
+    const files = join(real.root, 'facts')
+    mkdirSync(files)
+    const { stderr } = await built(['-t', 'x:1', '-t', 'localhost:5000/y', '--build-arg', 'WHO=you', '--label', 'c=d', '--add-host', 'six:6.6.6.6', '--ulimit', 'nofile=300:400', '--iidfile', join(files, 'id'), '--metadata-file', join(files, 'meta'), context])
+    assert.match(stderr, /#\d+ \[internal\] load build definition from Dockerfile\n#\d+ transferring dockerfile: \d+B done\n/)
+    assert.match(stderr, /\[base 2\/2\] RUN echo[^]*hello you/)
+    assert.match(stderr, /naming to docker\.io\/library\/x:1 done/)
+    const image = await real.engine.images.resolve('x:1')
+    assert.deepEqual([image.repoTags, image.config.config?.Labels], [['localhost:5000/y:latest', 'x:1'], { a: 'b', c: 'd' }])
+    assert.equal(readFileSync(join(files, 'id'), 'utf8'), image.id)
+    const meta = jsonFile(join(files, 'meta'))
+    assert.deepEqual([meta['containerimage.digest'], meta['image.name']], [image.id, 'docker.io/library/x:1,localhost:5000/y:latest'])
+    assert.equal(await seenIn('x:1', 'cat /f; cut -f1 /hosts; cat /files'), 'content\n6.6.6.6\n300')
+  })
+
+  test('plain `docker build` goes the same way; a Dockerfile or an archive may come from the input', async () => {
+    const { exitCode, stderr } = await docker(['build', '--progress', 'plain', '-t', 'in:1', '-'], { stdin: 'FROM bb:1\nRUN echo here > /here\n' })
+    assert.equal(exitCode, 0, stderr)
+    assert.match(stderr, /building with "default" instance using docker driver/)
+    assert.equal(await seenIn('in:1', 'cat /here'), 'here')
+    await built(['-t', 'in:2', '-'], { stdin: sampleTar([{ path: 'Dockerfile', content: 'FROM bb:1\nCOPY file /file\n' }, { path: 'file', content: 'sent' }]) })
+    assert.equal(await seenIn('in:2', 'cat /file'), 'sent')
+    const quiet = await docker(['build', '-q', '-'], { stdin: 'FROM bb:1\nRUN echo here > /here\n' })
+    assert.equal(quiet.stdout.trim(), (await real.engine.images.resolve('in:1')).id)
+  })
+
+  test('a failure shows the step, its output and the lines of the Dockerfile', async () => {
+    const failing = await docker(['buildx', 'build', '-'], { stdin: 'FROM bb:1\nRUN echo seen; exit 7\nRUN true\n' })
+    assert.equal(failing.exitCode, 1)
+    assert.match(failing.stderr, / > \[2\/3\] RUN echo seen; exit 7:\n[\d.]+ seen\n------\nDockerfile:2\n-+\n {3}1 \| {5}FROM bb:1\n {3}2 \| >>> RUN echo seen; exit 7\n/)
+    assert.match(failing.stderr, /ERROR: failed to build: failed to solve: process "\/bin\/sh -c echo seen; exit 7" did not complete successfully: exit code: 7\n/)
+    const wrong = await docker(['buildx', 'build', '-'], { stdin: 'FROM bb:1\nRUM true\n' })
+    assert.match(wrong.stderr, / 2 \| >>> RUM true\n[^]*failed to solve: .*unknown instruction: RUM/)
+    const missing = await docker(['buildx', 'build', '-f', join(real.root, 'absent'), folder({ file: '' })])
+    assert.match(missing.stderr, /failed to read dockerfile: open absent: no such file or directory/)
+    const absent = await docker(['buildx', 'build', '--target', 'absent', '-'], { stdin: 'FROM bb:1\n' })
+    assert.match(absent.stderr, /absent/)
+    assert.deepEqual([wrong.exitCode, missing.exitCode, absent.exitCode], [1, 1, 1])
+  })
+
+  test('secrets are lent; contexts have names', async () => {
+    const other = folder({ x: 'named folder\n', '.dockerignore': 'ignored\n', ignored: '' })
+    const context = folder({
+      Dockerfile: 'FROM alpine\nCOPY --from=other . /other/\nRUN --mount=type=secret,id=one cat /run/secrets/one > /out\nRUN --mount=type=secret,id=two,env=TWO echo "$TWO" >> /out\n',
+      one: 'first\n',
+    })
+    await built(['-t', 'n:1', '--secret', `id=one,src=${join(context, 'one')}`, '--secret', 'id=two,env=SECRET', '--build-context', `other=${other}`, '--build-context', 'alpine=docker-image://bb:1', context], { env: { SECRET: 'second' } })
+    assert.equal(await seenIn('n:1', 'cat /out /other/x; ls -A /other'), 'first\nsecond\nnamed folder\n.dockerignore\nx')
+  })
+
+  test('results go into folders and archives of the client, several from one build', async () => {
+    const before = await imageIds()
+    const out = join(real.root, 'out')
+    const context = folder({ Dockerfile: 'FROM scratch\nCOPY f /deep/f\n', f: 'exported\n' })
+    await built(['--output', `type=local,dest=${out}/local`, '--output', `type=tar,dest=${out}/root.tar`, '--output', `type=docker,name=out:1,dest=${out}/docker.tar`, '--output', `type=oci,dest=${out}/oci.tar`, '--metadata-file', `${out}.json`, context])
+    assert.equal(readFileSync(join(out, 'local/deep/f'), 'utf8'), 'exported\n')
+    const list = async (name: string): Promise<string> => (await real.kernel.processes.run(['tar', '-tf', join(out, name)])).stdout.toString()
+    assert.match(await list('root.tar'), /deep\/f/)
+    assert.match(await list('oci.tar'), /index\.json[^]*oci-layout/)
+    assert.deepEqual(await imageIds(), before, 'no image is left of what only went into archives')
+    const loaded = await docker(['load', '-i', join(out, 'docker.tar')])
+    assert.match(loaded.stdout, /Loaded image: out:1/)
+    assert.equal((await real.engine.images.resolve('out:1')).id, jsonFile(`${out}.json`)['containerimage.config.digest'])
+    await built(['--output', 'type=cacheonly', context])
+  })
+
+  test('targets of one file share a session and are each other’s contexts', async () => {
+    const context = folder({
+      'docker-bake.hcl': `group "default" { targets = ["top", "other"] }
+target "bottom" { dockerfile-inline = "FROM bb:1\\nCOPY f /bottom\\n" }
+target "top" {
+  dockerfile-inline = "FROM base\\nCOPY f /top\\n"
+  contexts = { base = "target:bottom" }
+  tags = ["bake:top"]
+}
+target "other" {
+  dockerfile-inline = "FROM bb:1\\nCOPY --from=b /bottom /other\\n"
+  contexts = { b = "target:bottom" }
+  tags = ["bake:other"]
+}`,
+      f: 'baked\n',
+    })
+    const { exitCode, stderr } = await docker(['buildx', 'bake', '--progress', 'plain', '-f', join(context, 'docker-bake.hcl'), '--set', `*.context=${context}`], { env: { BUILDX_BAKE_ENTITLEMENTS_FS: '0' } })
+    assert.equal(exitCode, 0, stderr)
+    assert.equal(await seenIn('bake:top', 'cat /bottom /top'), 'baked\nbaked')
+    assert.equal(await seenIn('bake:other', 'cat /other'), 'baked')
+  })
+
+  test('many builds at once', async () => {
+    const outcomes = await Promise.all(Array.from({ length: 6 }, (_, index) => docker(['buildx', 'build', '--progress', 'plain', '-t', `many:${index}`, '-'], { stdin: `FROM bb:1\nRUN echo ${index} > /n\n` })))
+    assert.deepEqual(outcomes.map(({ exitCode }) => exitCode), [0, 0, 0, 0, 0, 0], outcomes.map(({ stderr }) => stderr).join('\n'))
+    assert.equal(await seenIn('many:4', 'cat /n'), '4')
+  })
+
+  test('a client that is ended takes its build along', async () => {
+    const aborted = new AbortController()
+    const running = docker(['buildx', 'build', '-'], { stdin: 'FROM bb:1\nRUN touch /begun; sleep 1001\n', signal: aborted.signal })
+    const isThere = async (): Promise<boolean> => (await real.kernel.processes.run(['pgrep', '-f', '^sleep 1001$'])).exitCode === 0
+    await until('the command', isThere)
+    aborted.abort()
+    await assert.rejects(running)
+    await until('the end of the command', async () => !(await isThere()))
+  })
+
+  test('the builder and its cache are shown, filtered and pruned', async () => {
+    await built(['-t', 'du:1', '-'], { stdin: 'FROM bb:1\nRUN echo cached > /cached\n' })
+    assert.match((await docker(['buildx', 'ls'])).stdout, /default\* +docker[^]*running +\S+ +linux\//)
+    assert.match((await docker(['buildx', 'inspect'])).stdout, /Status: +running\nBuildKit version: +\S+\nPlatforms: +linux\//)
+    const all = await docker(['buildx', 'du', '--format', '{{.ID}} {{.Description}}'])
+    assert.match(all.stdout, /\S+ RUN .*echo cached/)
+    const none = await docker(['buildx', 'du', '--filter', 'description=nothing', '--format', '{{.ID}}'])
+    assert.equal(none.stdout, '', none.stderr)
+    const wrong = await docker(['buildx', 'du', '--filter', 'odd=1'])
+    assert.match(wrong.stderr, /invalid filter odd=/)
+    const history = await docker(['buildx', 'history', 'ls'])
+    assert.equal(history.exitCode, 0, history.stderr)
+    await real.engine.images.remove('du:1')
+    const pruned = await docker(['buildx', 'prune', '-f'])
+    assert.match(pruned.stdout, /Total:\s+\S+B/)
+    assert.match((await docker(['buildx', 'prune', '-af'])).stdout, /Total/)
+  })
+
+  test('nothing of the builds is left', async () => {
+    await until('an empty folder for work', () => readdirSync(join(real.root, 's/build/work')).length === 0)
+    assert.deepEqual((await real.kernel.mounts.table(join(real.root, 's/build'))).length, 0)
+  })
+})

@@ -1,0 +1,151 @@
+/** BuildKit's services behind `POST /grpc` by a client of our own: builds as buildx asks for them, refusals, and clients that go away. */
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { after, before, suite, test } from 'node:test'
+import { isFault } from '#base/fault.ts'
+import { ProtoMessage } from '#base/proto-wire.ts'
+import { openKernel } from '#linux/real/kernel.ts'
+import { busyboxMissing, openRealEngine, type RealEngine } from '../real-engine.fixture.ts'
+import { BuildClient, hijacked, openSession, writeMap, type Folder } from './build-client.fixture.ts'
+
+suite('build services', { skip: busyboxMissing }, () => {
+  let real: RealEngine
+  let socketPath: string
+  before(async () => {
+    real = await openRealEngine(await openKernel(), { name: 'bgrp', subnet: '172.29.128.0/22' })
+    socketPath = join(real.root, 'd.sock')
+  })
+  after(() => real[Symbol.asyncDispose]())
+
+  interface Build {
+    readonly ref: string
+    readonly dockerfile: string
+    readonly context?: Folder
+    readonly attributes?: Readonly<Record<string, string>>
+    readonly name?: string
+  }
+
+  /** As buildx builds: a Solve that waits, beside it the client's own frontend. */
+  const build = async (client: BuildClient, { ref, dockerfile, context = {}, attributes = {}, name = '' }: Build): Promise<{ readonly facts: ReadonlyMap<string, string>; readonly transfers: Awaited<ReturnType<typeof openSession>>['transfers'] }> => {
+    using session = await openSession(socketPath, `s-${ref}`, { dockerfile: { Dockerfile: dockerfile }, context })
+    const solving = client.control('Solve', (solve) => {
+      solve.string(1, ref)
+      solve.string(5, `s-${ref}`)
+      solve.message(13, (exporter) => {
+        exporter.string(1, 'moby')
+        writeMap(exporter, 2, { name })
+      })
+    })
+    const frontend = async (): Promise<void> => {
+      await client.bridge(ref, 'Ping')
+      let failure: unknown
+      let result = ''
+      try {
+        const solved = await client.bridge(ref, 'Solve', (solve) => {
+          solve.string(2, 'dockerfile.v0')
+          writeMap(solve, 3, { filename: 'Dockerfile', ...attributes })
+        })
+        result = new ProtoMessage(solved).message(3).message(3).string(1)
+      } catch (error) {
+        failure = error
+      }
+      await client.bridge(ref, 'Return', (returned) => {
+        if (failure === undefined) returned.message(1, (given) => given.message(3, (chosen) => chosen.string(1, result)))
+        else {
+          returned.message(2, (status) => {
+            status.varint(1, 2)
+            status.string(2, failure instanceof Error ? failure.message : '')
+          })
+        }
+      })
+    }
+    const [answer] = await Promise.all([solving, frontend()])
+    return { facts: new ProtoMessage(answer).stringMap(1), transfers: session.transfers }
+  }
+
+  test('the engine tells its worker, its version and its cache', async () => {
+    using client = await BuildClient.open(socketPath)
+    const [worker] = new ProtoMessage(await client.control('ListWorkers')).messages(1)
+    assert.equal(worker?.message(3).string(2), 'linux')
+    assert.notEqual(new ProtoMessage(await client.control('Info')).message(1).string(2), '')
+    assert.deepEqual(new ProtoMessage(await client.control('DiskUsage')).messages(1), [])
+    await assert.rejects(client.control('DiskUsage', (request) => request.string(1, 'odd==1')), /invalid filter odd==1/)
+  })
+
+  test('a build by the client’s own frontend becomes an image, and its steps are told', async () => {
+    using client = await BuildClient.open(socketPath)
+    const steps = client.steps('one')
+    const { facts } = await build(client, { ref: 'one', dockerfile: 'FROM bb:1\nCOPY f /f\nRUN cat /f\n', context: { f: 'content' }, name: 'grpc:1' })
+    const image = await real.engine.images.resolve('grpc:1')
+    assert.deepEqual([...facts], [['containerimage.config.digest', image.id], ['containerimage.digest', image.id], ['image.name', 'docker.io/library/grpc:1']])
+    assert.deepEqual((await steps).filter((name) => !name.startsWith('[internal] load metadata')).toSorted(), ['[1/3] FROM bb:1', '[2/3] COPY f /f', '[3/3] RUN cat /f', '[internal] load build context', '[internal] load build definition from Dockerfile', 'exporting to image'].toSorted())
+  })
+
+  test('a frontend of the engine’s own serves clients that have none', async () => {
+    using client = await BuildClient.open(socketPath)
+    using session = await openSession(socketPath, 's-direct', { dockerfile: { Dockerfile: 'FROM bb:1\nENV DIRECT=1\n' }, context: {} })
+    await client.control('Solve', (solve) => {
+      solve.string(1, 'direct')
+      solve.string(5, 's-direct')
+      solve.string(6, 'dockerfile.v0')
+      solve.string(3, 'image')
+      writeMap(solve, 4, { name: 'grpc:direct' })
+    })
+    assert.ok((await real.engine.images.resolve('grpc:direct')).config.config?.Env?.includes('DIRECT=1'))
+    assert.deepEqual(session.transfers.map(({ folder }) => folder), ['dockerfile', 'context', 'context'])
+  })
+
+  test('failures are the client’s own where its frontend returns them', async () => {
+    using client = await BuildClient.open(socketPath)
+    await assert.rejects(build(client, { ref: 'bad', dockerfile: 'FROM bb:1\nRUM x\n' }), /unknown instruction: RUM/)
+    await assert.rejects(build(client, { ref: 'failing', dockerfile: 'FROM bb:1\nRUN exit 9\n' }), /process "\/bin\/sh -c exit 9" did not complete successfully: exit code: 9/)
+    await assert.rejects(build(client, { ref: 'platforms', dockerfile: 'FROM bb:1\n', attributes: { platform: 'linux/amd64,linux/arm64' } }), /one platform/)
+    await assert.rejects(build(client, { ref: 'request', dockerfile: 'FROM bb:1\n', attributes: { requestid: 'frontend.odd' } }), /unsupported request frontend.odd/)
+  })
+
+  test('what is not there is refused: methods, frontends, definitions, exporters, sessions, protocols', async () => {
+    using client = await BuildClient.open(socketPath)
+    await assert.rejects(client.control('Odd'), (error) => isFault(error, 'unimplemented'))
+    await assert.rejects(client.call('/odd', Buffer.alloc(0)), (error) => isFault(error, 'unimplemented'))
+    await assert.rejects(client.control('Solve', (solve) => {
+      solve.string(1, 'gateway')
+      solve.string(6, 'gateway.v0')
+    }), /the frontend gateway.v0 is not supported/)
+    await assert.rejects(client.control('Solve', (solve) => {
+      solve.string(1, 'llb')
+      solve.message(2, (definition) => definition.bytes(1, Buffer.from('op')))
+    }), /LLB definitions are not supported/)
+    await assert.rejects(client.control('Solve', (solve) => {
+      solve.string(1, 'exporter')
+      solve.string(3, 'odd')
+    }), /exporter "odd" could not be found/)
+    await assert.rejects(client.bridge('', 'Ping'), /no buildid/)
+    await assert.rejects(hijacked(socketPath, '/grpc', { upgrade: 'other' }), /400/)
+  })
+
+  test('a message that is cut, of no kind, or too large ends its call alone', async () => {
+    using client = await BuildClient.open(socketPath)
+    await assert.rejects(client.call('/moby.buildkit.v1.Control/Solve', Buffer.from([0x0a, 0x7f])), /malformed protobuf/)
+    await assert.rejects(client.call('/moby.buildkit.v1.Control/Solve', Buffer.alloc((16 << 20) + 1)), /at most 16777216 are read/)
+    await client.control('Info')
+  })
+
+  test('a client that goes away ends its builds', async () => {
+    const client = await BuildClient.open(socketPath)
+    const solving = client.control('Solve', (solve) => solve.string(1, 'left'))
+    await client.bridge('left', 'Ping')
+    client[Symbol.dispose]()
+    await assert.rejects(solving)
+    // The ref is free as soon as nothing of the build is left.
+    using next = await BuildClient.open(socketPath)
+    for (let isLeft = true; isLeft; ) {
+      const [again] = await Promise.allSettled([next.control('Solve', (solve) => solve.string(1, 'left')), next.bridge('left', 'Return')])
+      isLeft = again.status === 'rejected'
+      if (again.status === 'rejected') assert.match(messageOf(again.reason), /left already exists/)
+    }
+  })
+})
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : ''
+}
