@@ -33,6 +33,7 @@ const bans: readonly Ban[] = [
   { pattern: /\bMath\.random\(/, instead: 'take a Random (#base/random.ts)', except: [] },
   { pattern: /['"]node:child_process['"]/, instead: 'ask the linux room (#linux/contract) to run it', except: ['src/linux/', 'tools/', 'bench/', 'conformance/'], outsideTests: true },
   { pattern: /['"]koffi['"]/, instead: 'ask the linux room (#linux/contract)', except: ['src/linux/'] },
+  { pattern: /^import (?!type)[^\n]* from 'node:http'$/m, instead: 'import from #base/http-module.ts: the module loads undici and HTTP/2, some 10 MB of memory', except: [], within: ['src/'], outsideTests: true },
   { pattern: /\bas any\b|:\s*any\b|<any>/, instead: 'parse the input, then name its type', except: [] },
   { pattern: /@ts-(ignore|expect-error|nocheck)/, instead: 'mend the type', except: [] },
   { pattern: /catch\s*(\([^)]*\))?\s*\{\s*\}/, instead: 'handle the error or say why it does not matter', except: [] },

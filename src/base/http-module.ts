@@ -4,5 +4,5 @@
  */
 import type * as http from 'node:http'
 
-export const { Agent, ServerResponse, createServer, request } = process.getBuiltinModule('node:http')
+export const { Agent, STATUS_CODES, ServerResponse, createServer, request } = process.getBuiltinModule('node:http')
 export type ServerResponse = http.ServerResponse

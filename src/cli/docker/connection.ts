@@ -2,7 +2,8 @@
  * A small client of the Docker Engine API over its unix socket: what the `berth` command speaks to the engine, the same
  * API and code path that `docker` uses. Errors carry the engine's own `message`.
  */
-import { Agent, type ClientRequest, type IncomingMessage, type RequestOptions, request } from 'node:http'
+import type { ClientRequest, IncomingMessage, RequestOptions } from 'node:http'
+import { Agent, request } from '#base/http-module.ts'
 import type { Duplex, Readable } from 'node:stream'
 import { ExitError } from '../exit.ts'
 import { parseJson, textAt } from '../json.ts'

@@ -3,7 +3,7 @@
  * folders from memory and keeps what is sent to it.
  */
 import { connect, type ClientHttp2Session } from 'node:http2'
-import { request } from 'node:http'
+import { request } from '#base/http-module.ts'
 import type { Socket } from 'node:net'
 import { callOnce, openCall, type CallOptions } from '#base/grpc.ts'
 import { serveGrpc, type GrpcExchange } from '#base/grpc-server.ts'

@@ -8,7 +8,7 @@ import type { ProtoMessage } from '#base/proto-wire.ts'
 import type { BuildContext, NamedContext } from '../contract/builds.ts'
 import type { BuildRequest } from '../http/backend.ts'
 import { clientFolder, definitionOfFolder, folderFiles, ignoreOfFolder, type LoadedDefinition } from '../http/session-build.ts'
-import type { Session } from '../session/sessions.ts'
+import type { Session } from '../session/client-session.ts'
 import type { Attributes } from './attributes.ts'
 import { resultIdOf } from './definitions.ts'
 

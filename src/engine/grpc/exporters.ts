@@ -5,7 +5,7 @@
 import { Fault } from '#base/fault.ts'
 import { canonicalReference, parseReference, withDefaultTag } from '#oci/reference.ts'
 import type { EngineBackend } from '../http/backend.ts'
-import type { Session } from '../session/sessions.ts'
+import type { Session } from '../session/client-session.ts'
 import type { Job } from './job.ts'
 import type { FrontendResult } from './result.ts'
 import type { TypedOptions } from './solve-request.ts'

@@ -3,7 +3,7 @@ import { Readable } from 'node:stream'
 import { Fault } from '#base/fault.ts'
 import { readTar } from '#oci/layer/reader.ts'
 import { ignorePatterns } from '../build/ignore.ts'
-import type { Session } from '../session/sessions.ts'
+import type { Session } from '../session/client-session.ts'
 import type { BuildRequest } from './backend.ts'
 import type { JsonInput } from './json-input.ts'
 

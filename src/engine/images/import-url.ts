@@ -2,7 +2,7 @@
  * `docker import URL`: the root file system comes over HTTP or HTTPS and is imported while it arrives. Redirects are followed, but not from
  * HTTPS to plain HTTP. A user and password in the address go to its host alone and are shown nowhere. Words and statuses of dockerd.
  */
-import { STATUS_CODES } from 'node:http'
+import { STATUS_CODES } from '#base/http-module.ts'
 import { Fault, isFault, type FaultCode } from '#base/fault.ts'
 import { Transport, type Answer } from '#oci/client/transport.ts'
 import type { Image, ImportRootOptions, TransferProgress } from '../contract/images.ts'

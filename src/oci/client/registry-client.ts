@@ -2,7 +2,7 @@
  * A client of OCI registries (distribution-spec 1.1): basic and bearer login, manifests, blobs with resume, uploads with mount.
  * One client talks to one registry; tokens are kept per repository and action.
  */
-import { STATUS_CODES } from 'node:http'
+import { STATUS_CODES } from '#base/http-module.ts'
 import type { OutgoingHttpHeaders } from 'node:http'
 import type { Readable } from 'node:stream'
 import { readBody } from '#base/http.ts'

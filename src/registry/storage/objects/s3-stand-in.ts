@@ -1,5 +1,5 @@
 /** S3's protocol over objects in memory, as far as our client uses it, for tests without a server. Signatures are not looked at. */
-import { createServer } from 'node:http'
+import { createServer } from '#base/http-module.ts'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { parseTarget, readBody, sendBytes, sendEmpty } from '#base/http.ts'
