@@ -2,11 +2,11 @@
  * The build context as a tar stream: every file below the folder that .dockerignore leaves in, as docker sends it
  * (symbolic links as links, owner 0:0). Files are streamed, never held in memory whole.
  */
-import dockerignore from '@balena/dockerignore'
 import { createReadStream } from 'node:fs'
 import { lstat, readdir, readlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
+import { ignorePatterns, PathPatterns } from '#base/path-patterns.ts'
 import type { TarEntry } from '#oci/layer/entry.ts'
 import { tarEnd, tarHeader, tarPadding } from '#oci/layer/writer.ts'
 import { ExitError } from '../exit.ts'
@@ -25,10 +25,9 @@ export function packContext(folder: string, options: ContextOptions): Readable {
 }
 
 async function* pack(folder: string, options: ContextOptions): AsyncGenerator<Buffer> {
-  const rules = dockerignore.default().add(options.ignore)
-  // With an exception (`!path`) a folder that is left out may still hold something that is not.
-  const exceptions = /^\s*!/m.test(options.ignore)
-  const included = (path: string): boolean => options.keep.includes(path) || !rules.ignores(path)
+  const rules = new PathPatterns(ignorePatterns(options.ignore))
+  const exceptions = rules.hasExceptions
+  const included = (path: string): boolean => options.keep.includes(path) || !rules.matches(path)
   yield* packFolder(folder, '', { included, descend: (path) => exceptions || included(path) || options.keep.some((kept) => kept.startsWith(`${path}/`)) })
   for (const { path, content } of options.extra) {
     yield tarHeader(entryOf({ path, type: 'file', mode: 0o644, sizeBytes: content.length, modifiedMs: 0 }))

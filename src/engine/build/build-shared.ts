@@ -3,8 +3,11 @@ import type { Gate, KeyedSerial } from '#base/task.ts'
 import type { Image } from '../contract/images.ts'
 import type { BuildRequest } from '../http/backend.ts'
 import type { BuilderOptions } from './builder.ts'
+import type { CacheMounts } from './cache-mounts.ts'
 import type { BuildCache, BuildLease } from './cache.ts'
+import type { Contexts } from './contexts.ts'
 import type { StagePlan } from './dockerfile/stages.ts'
+import type { RemoteSources } from './remote/remote-sources.ts'
 import type { Roots } from './roots.ts'
 import type { Spool } from './spool.ts'
 import type { FileTree } from './tree.ts'
@@ -25,8 +28,11 @@ export interface BuildShared {
   /** The images that alone may serve as cache; undefined: whatever was built here. */
   readonly cacheSources: readonly Image[] | undefined
   readonly lease: BuildLease
+  readonly cacheMounts: CacheMounts
   readonly steps: Gate
   readonly keys: KeyedSerial<string>
   readonly roots: Roots
+  readonly remote: RemoteSources
+  readonly contexts: Contexts
   readonly vertices: Vertices
 }

@@ -2,9 +2,13 @@
  * A builder on the real kernel with real snapshots and networks, for tests and for the comparison with dockerd: images are kept
  * in memory.
  */
+import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { mkdir, rm } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { after, before } from 'node:test'
 import { Readable } from 'node:stream'
 import { systemClock } from '#base/clock.ts'
 import { Fault } from '#base/fault.ts'
@@ -13,6 +17,7 @@ import { systemRandom } from '#base/random.ts'
 import type { Kernel } from '#linux/contract/kernel.ts'
 import type { Blobs } from '#oci/blobs/contract.ts'
 import { openFileBlobs } from '#oci/blobs/file-system.ts'
+import { sampleTar, type Sample } from '#oci/layer/archive-samples.ts'
 import type { Image, ImageConfig } from '../contract/images.ts'
 import { readHostFacts } from '../containers/host.ts'
 import type { BuildRequest } from '../http/backend.ts'
@@ -92,6 +97,7 @@ export async function openBuildLaboratory(kernel: Kernel, folder: string, name =
   const options: BuilderOptions = {
     images,
     snapshots,
+    blobs,
     runtime: {
       create: (request) => runtime.create(request),
       attach: (id, sink) => runtime.attach(id, sink),
@@ -178,3 +184,46 @@ function memoryImages(): BuilderOptions['images'] {
     },
   }
 }
+
+/** What a test file builds with: a laboratory of its own, opened before its tests and gone after them. */
+export interface BuildTests {
+  /** Once the tests run. */
+  readonly opened: () => { readonly kernel: Kernel; readonly laboratory: BuildLaboratory; readonly folder: string }
+  readonly build: (dockerfile: string, files?: readonly Sample[], change?: Partial<BuildRequest>) => Promise<Built>
+  /** The image's files as `find` sees them: type, mode, owner, path, link target; without `/bin`. */
+  readonly treeOf: (image: Image) => Promise<string[]>
+  readonly fileOf: (image: Image, path: string) => Promise<string>
+}
+
+/** `prepare` runs when the laboratory is open: hooks of one file do not wait for each other. */
+export function buildTests(name: string, openKernel: () => Promise<Kernel & AsyncDisposable>, prepare: (opened: ReturnType<BuildTests['opened']>) => void | Promise<void> = () => undefined): BuildTests {
+  let open: { readonly kernel: Kernel & AsyncDisposable; readonly laboratory: BuildLaboratory; readonly folder: string } | undefined
+  const opened = (): NonNullable<typeof open> => open ?? assert.fail('the laboratory is not open')
+  before(async () => {
+    const folder = await mkdtemp(join(process.env['BERTH_TEST_ROOT'] ?? tmpdir(), `${name}-`))
+    const kernel = await openKernel()
+    open = { kernel, folder, laboratory: await openBuildLaboratory(kernel, folder, name) }
+    await prepare(open)
+  })
+  after(async () => {
+    const { kernel, laboratory, folder } = opened()
+    await laboratory[Symbol.asyncDispose]()
+    await rm(folder, { recursive: true })
+    await kernel[Symbol.asyncDispose]()
+  })
+  return {
+    opened,
+    build: (dockerfile, files = [], change = {}) => opened().laboratory.build(sampleTar([{ path: 'Dockerfile', content: dockerfile }, ...files]), change),
+    treeOf: (image) =>
+      opened().laboratory.withFiles(image, async (root) => {
+        const { stdout } = await opened().kernel.processes.run(['find', '.', '-mindepth', '1', '-printf', '%y %m %U:%G %p %l\\n'], { cwd: root })
+        const lines = stdout.toString().trim().split('\n').map((line) => line.trimEnd())
+        return lines.filter((line) => !/ \.\/bin/.test(line)).sort((a, b) => (a.slice(a.indexOf('./')) < b.slice(b.indexOf('./')) ? -1 : 1))
+      }),
+    fileOf: (image, path) => opened().laboratory.withFiles(image, (root) => readFile(join(root, path), 'utf8')),
+  }
+}
+
+/** A shell for RUN: the machine's own busybox. */
+export const shellFiles: readonly Sample[] = [{ path: 'busybox', content: readFileSync('/bin/busybox'), mode: 0o755 }]
+export const withShell = 'FROM scratch\nCOPY busybox /bin/busybox\nCOPY busybox /bin/sh\n'

@@ -1,54 +1,27 @@
 /** The builder on the real kernel: what instructions do to files and configuration, what is cached, what is refused. */
 import assert from 'node:assert/strict'
-import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { after, before, test } from 'node:test'
+import { test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { isFault } from '#base/fault.ts'
 import type { Kernel } from '#linux/contract/kernel.ts'
 import { openKernel } from '#linux/real/kernel.ts'
 import { sampleTar, type Sample } from '#oci/layer/archive-samples.ts'
-import type { Image } from '../contract/images.ts'
 import type { BuildRequest } from '../http/backend.ts'
-import { openBuildLaboratory, type BuildLaboratory, type Built } from './builder.fixture.ts'
+import { buildTests, openBuildLaboratory, shellFiles, withShell, type BuildLaboratory } from './builder.fixture.ts'
 import { openBuilder } from './builder.ts'
 
-const folder = await mkdtemp(join(process.env['BERTH_TEST_ROOT'] ?? tmpdir(), 'bld-'))
-const busybox = await readFile('/bin/busybox')
-let kernel: Kernel & AsyncDisposable
+const shell = shellFiles
+let folder: string
+let kernel: Kernel
 let laboratory: BuildLaboratory
 
-before(async () => {
-  kernel = await openKernel()
-  laboratory = await openBuildLaboratory(kernel, folder)
+const { build, treeOf, fileOf } = buildTests('build', openKernel, (opened) => {
+  folder = opened.folder
+  kernel = opened.kernel
+  laboratory = opened.laboratory
 })
-
-after(async () => {
-  await laboratory[Symbol.asyncDispose]()
-  await rm(folder, { recursive: true })
-  await kernel[Symbol.asyncDispose]()
-})
-
-function build(dockerfile: string, files: readonly Sample[] = [], change: Partial<BuildRequest> = {}): Promise<Built> {
-  return laboratory.build(sampleTar([{ path: 'Dockerfile', content: dockerfile }, ...files]), change)
-}
-
-/** The image's files as `find` sees them: type, mode, owner, path, link target. */
-function treeOf(image: Image): Promise<string[]> {
-  return laboratory.withFiles(image, async (root) => {
-    const { stdout } = await kernel.processes.run(['find', '.', '-mindepth', '1', '-printf', '%y %m %U:%G %p %l\\n'], { cwd: root })
-    const lines = stdout.toString().trim().split('\n').map((line) => line.trimEnd())
-    return lines.filter((line) => !/ \.\/bin/.test(line)).sort((a, b) => (a.slice(a.indexOf('./')) < b.slice(b.indexOf('./')) ? -1 : 1))
-  })
-}
-
-function fileOf(image: Image, path: string): Promise<string> {
-  return laboratory.withFiles(image, (root) => readFile(join(root, path), 'utf8'))
-}
-
-const shell: readonly Sample[] = [{ path: 'busybox', content: busybox, mode: 0o755 }]
-const withShell = 'FROM scratch\nCOPY busybox /bin/busybox\nCOPY busybox /bin/sh\n'
 
 test('COPY places files, folders and links with modes, and root owns them', async () => {
   const { image, output } = await build('FROM scratch\nCOPY a.txt /\nCOPY dir /d\nCOPY a.txt b*.txt /many/\nCOPY --chown=1000:50 a.txt /owned/x\nCOPY --chmod=750 a.txt /mode\n', [

@@ -13,6 +13,7 @@ import { Fault, isFault } from '#base/fault.ts'
 import type { Logger } from '#base/log.ts'
 import { randomHex, type Random } from '#base/random.ts'
 import { Gate, KeyedSerial } from '#base/task.ts'
+import type { BlobIngester, BlobReader } from '#oci/blobs/contract.ts'
 import type { Mounts } from '#linux/contract/mounts.ts'
 import type { Processes } from '#linux/contract/processes.ts'
 import type { ContainerDefaults, Image, ImageBuilderStore, ImageConfig, ImageLister, ImageResolver, ImageTagger, ImageTransfer } from '../contract/images.ts'
@@ -21,23 +22,23 @@ import type { BuildResult, CacheImport } from '../contract/builds.ts'
 import type { BuildCacheEntry, BuildPruneOptions, BuildRequest, BuiltRoot, ImageBuilder } from '../http/backend.ts'
 import { chainIdsOf } from '../snapshots/chain.ts'
 import type { BuildShared } from './build-shared.ts'
+import { CacheMounts } from './cache-mounts.ts'
 import { cacheKey, type BuildCache } from './cache.ts'
-import { decompressed } from './decompress.ts'
-import { maxDockerfileBytes } from './dockerfile/lines.ts'
+import { Contexts } from './contexts.ts'
 import { planStages, type Stage, type StagePlan } from './dockerfile/stages.ts'
-import { withoutIgnored } from './ignore.ts'
 import { HeldMessages, OrderedOutput } from './ordered-output.ts'
 import type { CommandRunnerOptions } from './run-command.ts'
 import { Spool } from './spool.ts'
+import { RemoteSources } from './remote/remote-sources.ts'
 import { Roots } from './roots.ts'
 import { StageRun } from './stage-run.ts'
 import { predefinedArgs, shortId, type StageState } from './stage-state.ts'
-import { fromBytePath, toBytePath, type FileTree } from './tree.ts'
 import { Vertices, type Vertex } from './vertices.ts'
 
 export interface BuilderOptions extends CommandRunnerOptions {
   readonly images: ImageResolver & ImageLister & Pick<ImageTagger, 'tag'> & Pick<ImageTransfer, 'pull'> & ImageBuilderStore & LayerCollector
-  readonly snapshots: SnapshotReader & SnapshotMounter & Pick<SnapshotCommitter, 'diff' | 'commit'> & Pick<SnapshotArchives, 'exportRoot'>
+  readonly snapshots: SnapshotReader & SnapshotMounter & Pick<SnapshotCommitter, 'diff' | 'commit' | 'unpack'> & Pick<SnapshotArchives, 'exportRoot'>
+  readonly blobs: BlobReader & BlobIngester
   readonly processes: Processes
   readonly mounts: Mounts
   readonly clock: Clock
@@ -67,9 +68,6 @@ function shortKey(key: string): string {
   return key.slice(0, 25)
 }
 
-/** Files above this size are no `.dockerignore`. */
-const maxIgnoreBytes = 1024 * 1024
-
 export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   const builder = new Builder(options)
   await builder.open()
@@ -79,12 +77,14 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
 export class Builder implements ImageBuilder {
   readonly #options: BuilderOptions
   readonly cache: BuildCache
+  readonly #cacheMounts: CacheMounts
   readonly #steps: Gate
   readonly #keys = new KeyedSerial<string>()
 
   constructor(options: BuilderOptions) {
     this.#options = options
     this.cache = options.cache
+    this.#cacheMounts = new CacheMounts(join(options.stateDir, 'mounts'))
     this.#steps = new Gate(options.parallelSteps ?? 4)
   }
 
@@ -130,12 +130,12 @@ export class Builder implements ImageBuilder {
       using vertices = new Vertices(id, request.onMessage)
       await using roots = new Roots({ buildId: id, folder, request, options: this.#options, signal })
       await using spool = await Spool.open(folder, this.#options.confined)
-      const everything = await vertices.during('[internal] load build context', () => this.#readContext(request, spool, signal))
-      const dockerfile = request.definition ?? (await vertices.during(`[internal] load build definition from ${request.dockerfile}`, () => readDockerfile(everything, spool, request.dockerfile)))
-      const context = request.definition === undefined ? withoutIgnored(everything, await readIgnoreFile(everything, spool, request.dockerfile)) : everything
-      const plan = planStages(dockerfile, this.#planOptions(request))
+      using remote = new RemoteSources({ folder, request, options: this.#options, spool, cache: this.cache, signal })
+      const contexts = new Contexts({ request, options: this.#options, spool, remote, vertices, signal })
+      const main = await contexts.main()
+      const plan = planStages(main.dockerfile, { ...this.#planOptions(request), isContext: (name) => contexts.named(name) !== undefined })
       const cacheSources = await this.#cacheSources(request.cacheFrom)
-      const shared: BuildShared = { id, folder, request, plan, spool, context, signal, options: this.#options, cache: this.cache, cacheSources, lease, steps: this.#steps, keys: this.#keys, roots, vertices }
+      const shared: BuildShared = { id, folder, request, plan, spool, context: main.tree, signal, options: this.#options, cache: this.cache, cacheSources, lease, cacheMounts: this.#cacheMounts, steps: this.#steps, keys: this.#keys, roots, remote, contexts, vertices }
       const state = await this.#buildPlan(shared, failed)
       if (request.output !== undefined) {
         await this.#handOver(shared, state, request.output)
@@ -153,11 +153,6 @@ export class Builder implements ImageBuilder {
       await rm(folder, { recursive: true, force: true })
       await this.#keepWithinBounds()
     }
-  }
-
-  async #readContext({ context }: BuildRequest, spool: Spool, signal: AbortSignal): Promise<FileTree> {
-    if (context.kind === 'url') throw new Fault('unimplemented', 'remote build contexts are not supported: send the context as an archive')
-    return spool.addArchive(await decompressed(context.tar, 'the build context', this.#options.processes), signal)
   }
 
   async #export(shared: BuildShared, state: StageState, vertex: Vertex): Promise<Image> {
@@ -278,7 +273,7 @@ export class Builder implements ImageBuilder {
       const files: BuiltRoot['files'] = async () => {
         await mkdir(root)
         await snapshots.mount(key, root, { readonly: true })
-        const [selected] = await spool.addFromRoot(root, ['/'], signal)
+        const [selected] = await spool.addFromRoot(root, ['/'], { signal })
         const [, ...entries] = selected?.[0]?.entries ?? []
         return { entries, content: (entry) => spool.content(entry) }
       }
@@ -313,37 +308,13 @@ export class Builder implements ImageBuilder {
 }
 
 /** What the contract has and this builder has not yet. */
-function refuseUnbuilt({ call = 'build', namedContexts, cacheFrom, cacheTo = [] }: BuildRequest): void {
+function refuseUnbuilt({ call = 'build', cacheFrom, cacheTo = [] }: BuildRequest): void {
   const refuse = (what: string): never => {
     throw new Fault('unimplemented', `${what} is not supported yet`)
   }
   if (call !== 'build') refuse(`the call '${call}'`)
-  for (const name of namedContexts?.keys() ?? []) refuse(`the build context '${name}'`)
   for (const { kind } of cacheFrom) if (kind !== 'image') refuse(`cache import of type '${kind}'`)
   for (const { kind } of cacheTo) refuse(`cache export of type '${kind}'`)
-}
-
-async function readDockerfile(tree: FileTree, spool: Spool, path: string): Promise<string> {
-  const entry = tree.resolve(toBytePath(path))
-  if (entry === undefined) throw new Fault('invalidArgument', `Cannot locate specified Dockerfile: ${path}; the build context holds ${describeRoot(tree)}`)
-  if (entry.type !== 'file') throw new Fault('invalidArgument', `the specified Dockerfile ${path} is no file`)
-  if (entry.sizeBytes === 0) throw new Fault('invalidArgument', `the Dockerfile (${path}) cannot be empty`)
-  return spool.text(entry, maxDockerfileBytes)
-}
-
-function describeRoot(tree: FileTree): string {
-  const names = tree.childrenOf('').map(fromBytePath)
-  if (names.length === 0) return 'no files'
-  return names.length > 5 ? `${names.slice(0, 5).join(', ')} and ${names.length - 5} more` : names.join(', ')
-}
-
-/** One beside the Dockerfile (`Dockerfile.dockerignore`) wins over the context's own. */
-async function readIgnoreFile(tree: FileTree, spool: Spool, dockerfile: string): Promise<string> {
-  for (const path of [`${dockerfile}.dockerignore`, '.dockerignore']) {
-    const entry = tree.resolve(toBytePath(path))
-    if (entry?.type === 'file') return entry.sizeBytes === 0 ? '' : spool.text(entry, maxIgnoreBytes)
-  }
-  return ''
 }
 
 function countSteps(stages: readonly Stage[]): number {

@@ -10,11 +10,14 @@ import { cacheKey } from './cache.ts'
 import { compressionOf, expand, looksLikeTar } from './decompress.ts'
 import { syntaxFault } from './dockerfile/fault.ts'
 import type { CopyInstruction, Instruction } from './dockerfile/instructions.ts'
-import { contentDigest, emptyFolder, fromBytePath, patternExpression, toBytePath, type FileTree, type Selected, type TreeEntry } from './tree.ts'
+import { remoteInputs } from './remote-inputs.ts'
+import { hasWildcards, type SelectionFlags } from './selection.ts'
+import { contentDigest, emptyFolder, fromBytePath, toBytePath, type FileTree, type Selected, type TreeEntry } from './tree.ts'
+import type { Vertex } from './vertices.ts'
 
 export type CopySource =
-  | { readonly kind: 'context'; readonly tree: FileTree }
-  | { readonly kind: 'root'; readonly name: string; readonly chainId: () => Promise<ChainId | undefined>; readonly view: (chainId: ChainId) => Promise<string> }
+  | { readonly kind: 'tree'; readonly name: string; readonly tree: FileTree }
+  | { readonly kind: 'root'; readonly name: string; readonly chainId: ChainId | undefined; readonly view: (chainId: ChainId) => Promise<string> }
 
 /** Files that are placed in one go. */
 export interface CopyGroup {
@@ -31,45 +34,70 @@ export interface CopyRequest {
   readonly instruction: CopyInstruction & Instruction
   /** With variables replaced. */
   readonly sources: readonly string[]
+  readonly exclude: readonly string[]
+  readonly checksum: string | undefined
   readonly keepOwners: boolean
   readonly shared: BuildShared
+  readonly vertex: Vertex
   readonly expand: (word: string) => string
 }
 
+/** In the order of the sources; here-documents last. */
 export async function copyInputs(source: CopySource, request: CopyRequest): Promise<PreparedCopy> {
-  for (const each of request.sources) checkSource(each, request.instruction)
+  const parts: PreparedCopy[] = []
+  let local: string[] = []
+  const takeLocal = async (): Promise<void> => {
+    if (local.length > 0) parts.push(await localInputs(source, local, request))
+    local = []
+  }
+  for (const each of request.sources) {
+    const remote = await remoteInputs(each, request)
+    if (remote === undefined) local.push(each)
+    else {
+      await takeLocal()
+      parts.push({ digest: remote.digest, load: async () => (remote.unpack ? unpackArchives([await remote.load()], request) : [{ selection: [await remote.load()], keepOwners: false }]) })
+    }
+  }
+  if (request.checksum !== undefined && (request.sources.length !== 1 || local.length > 0)) throw syntaxFault(request.instruction, '--checksum needs one source, which is fetched by HTTP or git')
+  await takeLocal()
   const inline = await inlineFiles(request)
-  const inlineDigest = inline.length === 0 ? '' : contentDigest(inline, { withOwners: false })
-  const groupOf = async (selected: readonly Selected[]): Promise<readonly CopyGroup[]> => {
-    const groups = request.instruction.kind === 'add' && request.instruction.unpack ? await unpackArchives(selected, request) : [{ selection: selected, keepOwners: request.keepOwners }]
-    return [...groups, { selection: inline, keepOwners: false }].filter(({ selection }) => selection.length > 0)
-  }
-  if (source.kind === 'context') {
-    const selected = request.sources.flatMap((each) => found(each, source.tree.select(each), request, 'build context or excluded by .dockerignore'))
-    return { digest: contentDigest(selected, { withOwners: false }) + inlineDigest, load: () => groupOf(selected) }
-  }
-  return rootInputs(source, request, inlineDigest, groupOf)
+  if (inline.length > 0) parts.push({ digest: contentDigest(inline, { withOwners: false }), load: async () => [{ selection: inline, keepOwners: false }] })
+  return { digest: parts.map(({ digest }) => digest).join(' '), load: async () => (await Promise.all(parts.map((part) => part.load()))).flat().filter(({ selection }) => selection.length > 0) }
 }
 
-async function rootInputs(source: Extract<CopySource, { kind: 'root' }>, request: CopyRequest, inlineDigest: string, groupOf: (selected: readonly Selected[]) => Promise<readonly CopyGroup[]>): Promise<PreparedCopy> {
-  const { shared, sources, instruction, keepOwners } = request
-  const chainId = await source.chainId()
+async function localInputs(source: CopySource, sources: readonly string[], request: CopyRequest): Promise<PreparedCopy> {
+  const { instruction, keepOwners } = request
+  for (const each of sources) checkSource(each, instruction)
+  const flags: SelectionFlags = { parents: instruction.parents, exclude: request.exclude.map(toBytePath) }
+  const groupOf = async (selected: readonly Selected[]): Promise<readonly CopyGroup[]> =>
+    instruction.kind === 'add' && instruction.unpack !== false ? unpackArchives(selected, request) : [{ selection: selected, keepOwners }]
+  if (source.kind === 'root') return rootInputs(source, { ...request, sources, flags, groupOf })
+  const selected = sources.flatMap((each) => found(each, source.tree.select(each, flags), instruction, source.name, () => source.tree.select(each, { ...flags, exclude: [] })))
+  return { digest: contentDigest(selected, { withOwners: keepOwners }), load: () => groupOf(selected) }
+}
+
+interface RootRequest extends CopyRequest {
+  readonly flags: SelectionFlags
+  readonly groupOf: (selected: readonly Selected[]) => Promise<readonly CopyGroup[]>
+}
+
+async function rootInputs({ chainId, view, name }: Extract<CopySource, { kind: 'root' }>, { shared, sources, instruction, keepOwners, flags, groupOf }: RootRequest): Promise<PreparedCopy> {
   let selected: Promise<readonly Selected[]> | undefined
   const select = (): Promise<readonly Selected[]> =>
     (selected ??= (async () => {
-      const selections = chainId === undefined ? sources.map(() => []) : await shared.spool.addFromRoot(await source.view(chainId), sources, shared.signal)
-      return sources.flatMap((each, index) => found(each, selections[index] ?? [], request, source.name))
+      const selections = chainId === undefined ? sources.map(() => []) : await shared.spool.addFromRoot(await view(chainId), sources, { signal: shared.signal, flags })
+      return sources.flatMap((each, index) => found(each, selections[index] ?? [], instruction, name, () => (flags.exclude.length > 0 ? [emptySelection] : [])))
     })())
-  const memo = cacheKey('content', chainId ?? '', sources, instruction.exclude, keepOwners)
+  const memo = cacheKey('content', chainId ?? '', sources, flags, keepOwners)
   const known = shared.cache.get(memo, 'content')?.digest
   const digest = known ?? contentDigest(await select(), { withOwners: keepOwners })
   if (known === undefined) await shared.cache.put(memo, { kind: 'content', digest })
-  return { digest: digest + inlineDigest, load: async () => groupOf(await select()) }
+  return { digest, load: async () => groupOf(await select()) }
 }
 
+const emptySelection: Selected = { name: '', entries: [] }
+
 function checkSource(source: string, at: Instruction): void {
-  if (/^(https?|ftp):\/\//i.test(source)) throw syntaxFault(at, `${at.kind.toUpperCase()} ${source}: fetching from the network is not supported yet; use RUN with a download program, or put the file into the context`)
-  if (/^git@|\.git(#|$)/.test(source) && at.kind === 'add' && /[:/]/.test(source)) throw syntaxFault(at, `ADD ${source}: repositories are not supported yet; put the files into the context`)
   let depth = 0
   for (const part of source.split('/')) {
     if (part === '..') depth -= 1
@@ -78,15 +106,10 @@ function checkSource(source: string, at: Instruction): void {
   }
 }
 
-/** What a source matched, without what `--exclude` names; a plain name or pattern that matches nothing is refused. */
-function found(source: string, selected: readonly Selected[], { instruction }: CopyRequest, where: string): readonly Selected[] {
-  if (selected.length === 0) throw syntaxFault(instruction, `${instruction.kind.toUpperCase()} failed: file not found in ${where}: stat ${source}: file does not exist`)
-  if (instruction.exclude.length === 0) return selected
-  const patterns = instruction.exclude.map((pattern) => patternExpression(toBytePath(pattern)))
-  const excluded = (path: string): boolean => patterns.some((pattern) => path.split('/').some((_part, index, parts) => pattern.test(parts.slice(0, index + 1).join('/'))))
-  return selected
-    .filter(({ name, entries }) => entries[0]?.type === 'directory' || !excluded(name))
-    .map(({ name, entries }) => ({ name, entries: entries.filter(({ path }) => path === '' || !excluded(path)) }))
+/** What a source matched. A pattern may match nothing, as in BuildKit; a plain name must be there, maybe excluded. */
+function found(source: string, selected: readonly Selected[], { kind, ...at }: Instruction, where: string, withoutExclude: () => readonly Selected[]): readonly Selected[] {
+  if (selected.length > 0 || hasWildcards(source) || withoutExclude().length > 0) return selected
+  throw syntaxFault(at, `${kind.toUpperCase()} failed: file not found in ${where}: stat ${source}: file does not exist`)
 }
 
 /** Here-documents are files of mode 644. */

@@ -2,6 +2,7 @@
 import { posix } from 'node:path'
 import { isFault } from '#base/fault.ts'
 import { copyInputs, type CopySource, type PreparedCopy } from './copy-inputs.ts'
+import { parseMode } from './dockerfile/chmod.ts'
 import { syntaxFault } from './dockerfile/fault.ts'
 import type { CopyInstruction, Instruction } from './dockerfile/instructions.ts'
 import type { PlaceFilesArgs } from './place-files.job.ts'
@@ -13,33 +14,36 @@ type CopyAt = CopyInstruction & Instruction
 export async function copyStep(state: StageState, instruction: CopyAt, tools: StageTools, report: StepReport): Promise<StageState> {
   const { shared, context, layers } = tools
   const expand = (word: string): string => expandIn(state, context, instruction, word)
+  const optional = (word: string | undefined): string | undefined => (word === undefined ? undefined : expand(word))
   const sources = instruction.sources.map(expand)
   const written = expand(instruction.destination)
-  const chown = instruction.chown === undefined ? undefined : expand(instruction.chown)
-  const mode = parseMode(instruction, instruction.chmod === undefined ? undefined : expand(instruction.chmod))
+  const owner = optional(instruction.chown)
+  const mode = checkedMode(instruction, optional(instruction.chmod))
   const isFolder = /(^|\/)\.?$/.test(written)
   if (!isFolder && sources.length + instruction.heredocs.length > 1) {
     throw syntaxFault(instruction, `When using ${instruction.kind.toUpperCase()} with more than one source file, the destination must be a directory and end with a /`)
   }
   const destination = posix.resolve('/', state.config.WorkingDir ?? '/', written)
-  const keepOwners = instruction.from !== undefined && chown === undefined
-  const copy = await copyInputs(copySource(instruction, tools), { instruction, sources, keepOwners, shared, expand })
-  const identity = { destination, isFolder, chown: chown ?? '', mode: mode ?? -1, keepOwners, unpack: instruction.kind === 'add' && instruction.unpack, digest: copy.digest }
+  const keepOwners = instruction.from !== undefined && owner === undefined
+  const exclude = instruction.exclude.map(expand)
+  const copy = await copyInputs(await copySource(instruction, tools), { instruction, sources, exclude, checksum: optional(instruction.checksum), keepOwners, shared, vertex: report.vertex, expand })
+  const identity = { destination, isFolder, owner: owner ?? '', mode: mode ?? '', keepOwners, unpack: instruction.kind === 'add' ? (instruction.unpack ?? 'local') : false, digest: copy.digest }
   const flags = instruction.from === undefined ? '' : `--from=${instruction.from} `
   const next = (result: StepResult): StageState => withLayer(state, result, `${instruction.kind.toUpperCase()} ${flags}${[...sources, ...instruction.heredocs.map(({ name }) => `<<${name}`), written].join(' ')}`)
-  return next(await layers.cached(['copy', state.chainId ?? '', identity], {
-    parent: state.chainId,
-    next,
-    act: (rootfs) => place(rootfs, copy, { destination, isFolder, owner: chown, mode, at: instruction, tools }),
-    onCached: report.cached,
-  }))
+  const act = (rootfs: string): Promise<void> => place(rootfs, copy, { destination, isFolder, owner, mode, at: instruction, tools })
+  // As in BuildKit, a mode needs to see what is there: such a copy is no layer of its own.
+  if (instruction.link && mode === undefined) {
+    checkOwner(instruction, owner)
+    return next(await layers.linked(['link', identity], { parent: state.chainId, next, act, onCached: report.cached }))
+  }
+  return next(await layers.cached(['copy', state.chainId ?? '', identity], { parent: state.chainId, next, act, onCached: report.cached }))
 }
 
 interface Placing {
   readonly destination: string
   readonly isFolder: boolean
   readonly owner: string | undefined
-  readonly mode: number | undefined
+  readonly mode: string | undefined
   readonly at: Instruction
   readonly tools: StageTools
 }
@@ -59,14 +63,20 @@ async function place(rootfs: string, copy: PreparedCopy, { destination, isFolder
 
 const placeFiles = new URL('./place-files.job.ts', import.meta.url)
 
-function copySource(instruction: CopyAt, { shared, sources }: StageTools): CopySource {
+async function copySource(instruction: CopyAt, { shared, sources }: StageTools): Promise<CopySource> {
   const { from } = instruction
-  if (from === undefined) return { kind: 'context', tree: shared.context }
-  return { kind: 'root', name: from, chainId: () => sources.chainOf(from, instruction), view: (chainId) => sources.view(chainId) }
+  if (from === undefined) return { kind: 'tree', name: 'build context or excluded by .dockerignore', tree: shared.context }
+  const content = await sources.contentOf(from, instruction)
+  if (content.kind === 'tree') return { kind: 'tree', name: from, tree: content.tree }
+  return { kind: 'root', name: from, chainId: content.chainId, view: (chainId) => sources.view(chainId) }
 }
 
-function parseMode(at: Instruction, text: string | undefined): number | undefined {
-  if (text === undefined) return undefined
-  if (!/^[0-7]{1,4}$/.test(text)) throw syntaxFault(at, `invalid chmod parameter: '${text}'; expected an octal mode between 0 and 07777, e.g. 755`)
-  return Number.parseInt(text, 8)
+function checkedMode(at: Instruction, text: string | undefined): string | undefined {
+  if (text !== undefined && parseMode(text) === undefined) throw syntaxFault(at, `invalid chmod parameter: '${text}'; expected an octal mode between 0 and 07777, e.g. 755, or a symbolic one, e.g. u=rwX,go=rX`)
+  return text
+}
+
+/** A layer of its own knows nobody by name. */
+function checkOwner(at: Instruction, owner: string | undefined): void {
+  if (owner !== undefined && !/^\d+(:\d+)?$/.test(owner)) throw syntaxFault(at, `--link with --chown=${owner}: names need the image's /etc/passwd, which a linked layer does not see; expected numbers, e.g. 1000:1000`)
 }

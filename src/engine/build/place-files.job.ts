@@ -8,6 +8,7 @@ import { unreachable } from '#base/assert.ts'
 import { Fault, systemErrorCode } from '#base/fault.ts'
 import type { JobContext } from '#linux/contract/confined.ts'
 import type { RawFiles } from '#linux/contract/raw-files.ts'
+import { parseMode, type ModeChange } from './dockerfile/chmod.ts'
 import { fromBytePath, parentOf, type Selected, type TreeEntry } from './tree.ts'
 
 export interface PlaceFilesArgs {
@@ -22,8 +23,8 @@ export interface PlaceFilesArgs {
   readonly owner?: string
   /** Entries keep their owners (`COPY --from`, unpacked archives); else they belong to root. */
   readonly keepOwners: boolean
-  /** `--chmod`, for files and folders alike. */
-  readonly mode?: number
+  /** `--chmod`, for files and folders alike: octal or symbolic, checked by the caller. */
+  readonly mode?: string
 }
 
 interface Owner {
@@ -41,6 +42,7 @@ class Placement {
   readonly #files: RawFiles
   /** Undefined: each entry's own. */
   readonly #owner: Owner | undefined
+  readonly #changeMode: ModeChange
   readonly #links = new Map<number, string>()
   readonly #folderTimes: { readonly path: string; readonly modifiedNs: bigint }[] = []
   readonly #buffer = Buffer.allocUnsafe(1 << 20)
@@ -52,6 +54,7 @@ class Placement {
     this.#args = args
     this.#signal = context.signal
     this.#files = context.files
+    this.#changeMode = (args.mode === undefined ? undefined : parseMode(args.mode)) ?? ((mode) => mode)
     this.#owner = args.owner !== undefined ? lookUpOwner(args.owner) : args.keepOwners ? undefined : { uid: 0, gid: 0 }
   }
 
@@ -147,7 +150,7 @@ class Placement {
 
   #writeFile(entry: TreeEntry, path: string, isNew: boolean): void {
     const { uid, gid } = this.#owner ?? entry
-    const mode = this.#args.mode ?? entry.mode
+    const mode = this.#changeMode(entry.mode, false)
     // Most files are root's and have an ordinary mode: they are born right, which saves two calls for each.
     const bornRight = isNew && uid === 0 && gid === 0 && mode <= 0o777 && (mode & this.#umask) === 0
     const file = openSync(bytes(path), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, bornRight ? mode : 0o600)
@@ -171,7 +174,7 @@ class Placement {
     if (entry.type !== 'file') {
       const { uid, gid } = this.#owner ?? entry
       lchownSync(bytes(path), uid, gid)
-      if (entry.type !== 'symlink') chmodSync(bytes(path), this.#args.mode ?? entry.mode)
+      if (entry.type !== 'symlink') chmodSync(bytes(path), this.#changeMode(entry.mode, entry.type === 'directory'))
     }
     for (const [name, value] of entry.xattrs) this.#setXattr(path, name, value)
   }

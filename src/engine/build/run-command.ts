@@ -39,6 +39,8 @@ export interface CommandRequest {
   readonly network: string
   readonly mounts: readonly (ResolvedMount & { readonly options?: readonly string[] })[]
   readonly limits: Pick<ContainerSpec, 'resources' | 'shmSizeBytes' | 'extraHosts'>
+  /** All rights over this machine. */
+  readonly privileged: boolean
   readonly onOutput: (data: Buffer, channel: 'stdout' | 'stderr') => void
   readonly signal: AbortSignal
 }
@@ -88,7 +90,7 @@ async function runToEnd(options: CommandRunnerOptions, request: CommandRequest):
 }
 
 function containerSpec(request: CommandRequest): ContainerSpec {
-  return { namespace: 'docker', image: '', ...request.limits, ...(request.network === 'host' ? { network: { mode: 'host' } } : {}) }
+  return { namespace: 'docker', image: '', ...request.limits, ...(request.network === 'host' ? { network: { mode: 'host' } } : {}), ...(request.privileged ? { security: { privileged: true } } : {}) }
 }
 
 async function openNetwork(options: CommandRunnerOptions, request: CommandRequest, spec: ContainerSpec): Promise<{ readonly netnsPath: string | undefined; readonly files: NetworkFiles }> {

@@ -1,57 +1,81 @@
 /** What `RUN --mount` puts into the command's container, and takes away after it (docs.docker.com/reference/dockerfile, "RUN --mount"). */
+import { existsSync } from 'node:fs'
 import { chmod, chown, mkdir, open, writeFile, type FileHandle } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
 import { join, posix } from 'node:path'
+import type { ChainId } from '../contract/images.ts'
 import type { ResolvedMount } from '../contract/containers.ts'
 import { resolveInRoot } from '../containers/identity.ts'
 import type { BuildShared } from './build-shared.ts'
-import { cacheKey } from './cache.ts'
+import type { CacheMount } from './cache-mounts.ts'
 import { syntaxFault } from './dockerfile/fault.ts'
 import type { Instruction, RunInstruction } from './dockerfile/instructions.ts'
-import type { RunMount } from './dockerfile/mounts.ts'
+import { parseMount, type RunMount } from './dockerfile/mounts.ts'
 import type { PlaceFilesArgs } from './place-files.job.ts'
-import type { ContentSources } from './stage-tools.ts'
-import { contentDigest } from './tree.ts'
+import type { Content, StageTools } from './stage-tools.ts'
+import { contentDigest, type FileTree } from './tree.ts'
 
 export type CommandMount = ResolvedMount & { readonly options?: readonly string[] }
 
 type RunAt = RunInstruction & Instruction
 
+/** A RUN's mounts, its variables replaced. */
+export function mountsOf(instruction: RunAt, expand: (word: string) => string): readonly RunMount[] {
+  return instruction.mounts.map(({ text }, index) => parseMount(text, instruction, { index, expand }))
+}
+
 /** What of the mounts takes part in the cache key: contents of bind mounts, never those of caches, secrets and agents. */
-export async function mountIdentities(instruction: RunAt, { context }: BuildShared, sources: ContentSources): Promise<readonly unknown[]> {
+export async function mountIdentities(mounts: readonly RunMount[], instruction: RunAt, { shared, sources }: StageTools): Promise<readonly unknown[]> {
   return Promise.all(
-    instruction.mounts.map(async (mount) => {
+    mounts.map(async (mount) => {
       if (mount.type !== 'bind') return mount
-      if (mount.from === undefined) return { ...mount, digest: contentDigest(context.select(mount.source), { withOwners: false }) }
-      return { ...mount, chainId: (await sources.chainOf(mount.from, instruction)) ?? '' }
+      const content = await contentOf(mount.from, instruction, { shared, sources })
+      return content.kind === 'tree' ? { ...mount, digest: contentDigest(content.tree.select(mount.source), { withOwners: false }) } : { ...mount, chainId: content.chainId ?? '' }
     }),
   )
+}
+
+async function contentOf(from: string | undefined, at: RunAt, { shared, sources }: Pick<StageTools, 'shared' | 'sources'>): Promise<Content> {
+  return from === undefined ? { kind: 'tree', tree: shared.context } : sources.contentOf(from, at)
+}
+
+export interface RunMountsOptions {
+  readonly instruction: RunAt
+  readonly mounts: readonly RunMount[]
+  /** The command's own folder, empty. */
+  readonly folder: string
+  /** What relative targets are relative to. */
+  readonly workingDir: string
+  readonly tools: StageTools
 }
 
 export class RunMounts implements AsyncDisposable {
   readonly list: CommandMount[] = []
   readonly env: string[] = []
-  readonly #instruction: RunAt
-  readonly #folder: string
+  readonly #options: RunMountsOptions
   readonly #shared: BuildShared
-  readonly #sources: ContentSources
   /** A folder in memory: what is secret never reaches the disk. */
   #memory: string | undefined
   readonly #agents: { readonly server: Server; readonly folder: FileHandle }[] = []
   readonly #connections = new Set<Socket>()
+  readonly #releases: (() => void)[] = []
+  /** Snapshots for those who may write into what they are lent. */
+  readonly #drafts: { readonly key: string; readonly target: string }[] = []
 
-  private constructor(instruction: RunAt, folder: string, shared: BuildShared, sources: ContentSources) {
-    this.#instruction = instruction
-    this.#folder = folder
-    this.#shared = shared
-    this.#sources = sources
+  private constructor(options: RunMountsOptions) {
+    this.#options = options
+    this.#shared = options.tools.shared
   }
 
-  /** `folder`: the command's own, empty. */
-  static async open(instruction: RunAt, folder: string, shared: BuildShared, sources: ContentSources): Promise<RunMounts> {
-    const mounts = new RunMounts(instruction, folder, shared, sources)
+  static async open(options: RunMountsOptions): Promise<RunMounts> {
+    const mounts = new RunMounts(options)
     try {
-      for (const [index, mount] of instruction.mounts.entries()) await mounts.#add(mount, index)
+      // Caches first and in one order for all, so that two commands that lock two caches never wait for each other.
+      const indexed = options.mounts.map((mount, index) => ({ mount, index }))
+      const caches = indexed.flatMap(({ mount, index }) => (mount.type === 'cache' ? [{ mount, index }] : [])).sort((a, b) => (a.mount.id < b.mount.id ? -1 : 1))
+      const folders = new Map<number, string>()
+      for (const { mount, index } of caches) folders.set(index, await mounts.#cacheFolder(mount))
+      for (const { mount, index } of indexed) await mounts.#add(mount, index, folders.get(index))
       return mounts
     } catch (error) {
       await mounts[Symbol.asyncDispose]()
@@ -61,26 +85,23 @@ export class RunMounts implements AsyncDisposable {
 
   /** A read-only file that anybody may execute. */
   async addFile(target: string, content: string): Promise<void> {
-    const path = join(this.#folder, `file-${this.list.length}`)
+    const path = join(this.#options.folder, `file-${this.list.length}`)
     await writeFile(path, content, { mode: 0o755 })
     this.list.push(bindMount(path, target, true))
   }
 
-  async #add(mount: RunMount, index: number): Promise<void> {
+  async #add(mount: RunMount, index: number, cacheFolder: string | undefined): Promise<void> {
     switch (mount.type) {
       case 'tmpfs': {
-        const options = mount.sizeBytes === undefined ? [] : [`size=${mount.sizeBytes}`]
-        this.list.push({ type: 'tmpfs', source: '', target: absolute(mount.target), readonly: false, propagation: '', options })
+        const options = mount.sizeBytes === undefined || mount.sizeBytes === 0 ? [] : [`size=${mount.sizeBytes}`]
+        this.list.push({ type: 'tmpfs', source: '', target: this.#target(mount.target), readonly: mount.readonly, propagation: '', options })
         return
       }
-      case 'cache': {
-        const source = join(this.#shared.options.stateDir, 'mounts', cacheKey('mount', mount.id, mount.from ?? '', mount.source))
-        await mkdir(source, { recursive: true, mode: mount.mode })
-        this.list.push(bindMount(source, absolute(mount.target), mount.readonly))
+      case 'cache':
+        if (cacheFolder !== undefined) this.list.push(bindMount(cacheFolder, this.#target(mount.target), mount.readonly))
         return
-      }
       case 'bind':
-        this.list.push(bindMount(await this.#bindSource(mount, join(this.#folder, `mount-${index}`)), absolute(mount.target), true))
+        this.list.push(bindMount(await this.#bindSource(mount, index), this.#target(mount.target), !mount.writable))
         return
       case 'secret':
         return this.#addSecret(mount, index)
@@ -89,28 +110,65 @@ export class RunMounts implements AsyncDisposable {
     }
   }
 
-  async #bindSource(mount: Extract<RunMount, { type: 'bind' }>, folder: string): Promise<string> {
-    const { options, context, spool, signal } = this.#shared
-    const at = this.#instruction
-    if (mount.writable) throw syntaxFault(at, 'RUN --mount=type=bind,rw is not supported: copy the files first')
-    if (mount.from !== undefined) {
-      const chainId = await this.#sources.chainOf(mount.from, at)
-      if (chainId === undefined) throw syntaxFault(at, `RUN --mount: ${mount.from} has no files`)
-      return resolveInRoot(await this.#sources.view(chainId), mount.source)
-    }
-    const selection = context.select(mount.source)
-    if (selection.length === 0) throw syntaxFault(at, `RUN --mount: ${mount.source} is not in the build context`)
+  /** Relative to the working folder, which is absolute. */
+  #target(target: string): string {
+    const path = posix.resolve('/', this.#options.workingDir, target)
+    if (path === '/') throw syntaxFault(this.#options.instruction, `RUN --mount: invalid mount target "${target}"`)
+    return path
+  }
+
+  async #cacheFolder(mount: CacheMount): Promise<string> {
+    const cache = await this.#shared.cacheMounts.acquire(mount)
+    this.#releases.push(cache.release)
+    if (!cache.isNew || mount.from === undefined) return cache.path
+    const { confined } = this.#shared.options
+    const content = await contentOf(mount.from, this.#options.instruction, this.#options.tools)
+    const selection = content.kind === 'tree' ? content.tree.select(mount.source) : content.chainId === undefined ? [] : ((await this.#shared.spool.addFromRoot(await this.#options.tools.sources.view(content.chainId), [mount.source], { signal: this.#shared.signal }))[0] ?? [])
+    const args: PlaceFilesArgs = { fd: this.#shared.spool.fd, selection, destination: '/', isFolder: true, keepOwners: content.kind === 'layers' }
+    await confined.run(cache.path, placeFiles, args, { signal: this.#shared.signal })
+    return cache.path
+  }
+
+  async #bindSource(mount: Extract<RunMount, { type: 'bind' }>, index: number): Promise<string> {
+    const { instruction, tools, folder } = this.#options
+    const content = await contentOf(mount.from, instruction, tools)
+    if (content.kind === 'tree') return this.#placed(content.tree, mount, join(folder, `mount-${index}`))
+    const { chainId } = content
+    if (chainId === undefined && !mount.writable) throw syntaxFault(instruction, `RUN --mount: ${mount.from ?? ''} has no files`)
+    const root = mount.writable || chainId === undefined ? await this.#draft(chainId, index) : await tools.sources.view(chainId)
+    const path = await resolveInRoot(root, mount.source)
+    if (!existsSync(path)) throw syntaxFault(instruction, `RUN --mount: ${mount.source} is not in ${mount.from ?? ''}`)
+    return path
+  }
+
+  /** Files of a tree, for this command alone: it may write into them where it likes. */
+  async #placed(tree: FileTree, mount: Extract<RunMount, { type: 'bind' }>, folder: string): Promise<string> {
+    const { options, spool, signal } = this.#shared
+    const selection = tree.select(mount.source)
+    if (selection.length === 0) throw syntaxFault(this.#options.instruction, `RUN --mount: ${mount.source} is not in ${mount.from ?? 'the build context'}`)
     await mkdir(folder)
     const isFile = selection[0]?.entries[0]?.type === 'file'
     const args: PlaceFilesArgs = { fd: spool.fd, selection, destination: isFile ? '/content' : '/', isFolder: false, keepOwners: false }
-    await options.confined.run(folder, new URL('./place-files.job.ts', import.meta.url), args, { signal })
+    await options.confined.run(folder, placeFiles, args, { signal })
     return isFile ? join(folder, 'content') : folder
+  }
+
+  /** A writable layer over what is lent; it goes with the command. */
+  async #draft(chainId: ChainId | undefined, index: number): Promise<string> {
+    const { snapshots } = this.#shared.options
+    const target = join(this.#options.folder, `draft-${index}`)
+    const key = `build-${this.#shared.id}-draft-${posix.basename(this.#options.folder)}-${index}`
+    await mkdir(target)
+    await snapshots.prepare(key, chainId)
+    this.#drafts.push({ key, target })
+    await snapshots.mount(key, target, { volatile: true })
+    return target
   }
 
   async #addSecret(mount: Extract<RunMount, { type: 'secret' }>, index: number): Promise<void> {
     const content = await this.#shared.request.loans?.secret(mount.id)
     if (content === undefined) {
-      if (mount.required) throw syntaxFault(this.#instruction, `secret ${mount.id}: not found`)
+      if (mount.required) throw syntaxFault(this.#options.instruction, `secret ${mount.id}: not found`)
       return
     }
     if (mount.env !== undefined) this.env.push(`${mount.env}=${content.toString('utf8')}`)
@@ -118,13 +176,13 @@ export class RunMounts implements AsyncDisposable {
     const path = join(await this.#inMemory(), `secret-${index}`)
     await writeFile(path, content, { mode: 0o600 })
     await own(path, mount)
-    this.list.push(bindMount(path, absolute(mount.target), true))
+    this.list.push(bindMount(path, this.#target(mount.target), true))
   }
 
   async #addAgent(mount: Extract<RunMount, { type: 'ssh' }>, index: number): Promise<void> {
     const { loans } = this.#shared.request
     if (loans === undefined || !(await loans.hasAgent(mount.id))) {
-      if (mount.required) throw syntaxFault(this.#instruction, `unset ssh forward key ${mount.id}`)
+      if (mount.required) throw syntaxFault(this.#options.instruction, `unset ssh forward key ${mount.id}`)
       return
     }
     const memory = await this.#inMemory()
@@ -141,13 +199,13 @@ export class RunMounts implements AsyncDisposable {
     await new Promise<void>((done, fail) => server.on('error', fail).listen(`/proc/self/fd/${folder.fd}/agent-${index}`, done))
     const path = join(memory, `agent-${index}`)
     await own(path, mount)
-    this.list.push(bindMount(path, absolute(mount.target), false))
-    if (!this.env.some((each) => each.startsWith('SSH_AUTH_SOCK='))) this.env.push(`SSH_AUTH_SOCK=${absolute(mount.target)}`)
+    this.list.push(bindMount(path, this.#target(mount.target), false))
+    if (!this.env.some((each) => each.startsWith('SSH_AUTH_SOCK='))) this.env.push(`SSH_AUTH_SOCK=${this.#target(mount.target)}`)
   }
 
   async #inMemory(): Promise<string> {
     if (this.#memory !== undefined) return this.#memory
-    const target = join(this.#folder, 'memory')
+    const target = join(this.#options.folder, 'memory')
     await mkdir(target, { mode: 0o711 })
     await this.#shared.options.mounts.mount({ source: 'tmpfs', target, type: 'tmpfs', flags: ['nosuid', 'nodev', 'noexec'], data: 'mode=711,size=16m' })
     this.#memory = target
@@ -162,13 +220,15 @@ export class RunMounts implements AsyncDisposable {
       await folder.close()
     }
     if (this.#memory !== undefined) await this.#shared.options.mounts.unmount(this.#memory)
+    for (const { key, target } of this.#drafts) {
+      await this.#shared.options.snapshots.unmount(target)
+      await this.#shared.options.snapshots.remove(key)
+    }
+    for (const release of this.#releases) release()
   }
 }
 
-/** Relative targets are below the root. */
-function absolute(target: string): string {
-  return posix.resolve('/', target)
-}
+const placeFiles = new URL('./place-files.job.ts', import.meta.url)
 
 async function own(path: string, { uid, gid, mode }: { readonly uid: number; readonly gid: number; readonly mode: number }): Promise<void> {
   await chown(path, uid, gid)

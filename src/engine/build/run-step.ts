@@ -4,11 +4,13 @@ import { join } from 'node:path'
 import { Fault } from '#base/fault.ts'
 import { randomHex } from '#base/random.ts'
 import type { BuildRequest } from '../http/backend.ts'
+import { syntaxFault } from './dockerfile/fault.ts'
 import type { Instruction, RunInstruction } from './dockerfile/instructions.ts'
+import type { RunMount } from './dockerfile/mounts.ts'
 import { OutputTail } from './output-tail.ts'
 import { runCommand } from './run-command.ts'
-import { mountIdentities, RunMounts } from './run-mounts.ts'
-import { commandArgv, predefinedArgs, shellOf, shortId, withLayer, type StageState, type StepResult } from './stage-state.ts'
+import { mountIdentities, mountsOf, RunMounts } from './run-mounts.ts'
+import { commandArgv, expandIn, predefinedArgs, shellOf, shortId, withLayer, type StageState, type StepResult } from './stage-state.ts'
 import type { StageTools, StepReport } from './stage-tools.ts'
 
 type RunAt = RunInstruction & Instruction
@@ -21,18 +23,21 @@ interface RunCommand {
 }
 
 export async function runStep(state: StageState, instruction: RunAt, tools: StageTools, report: StepReport): Promise<StageState> {
-  const { shared, layers, sources } = tools
+  const { shared, layers } = tools
+  if (instruction.security === 'insecure' && shared.request.entitlements?.includes('security.insecure') !== true) {
+    throw syntaxFault(instruction, 'RUN --security=insecure needs the entitlement security.insecure: build with --allow security.insecure')
+  }
   const { argv, script } = runArgv(instruction, state)
   const network = instruction.network === 'default' ? shared.request.networkMode || 'default' : instruction.network
-  const mounts = await mountIdentities(instruction, shared, sources)
+  const mounts = mountsOf(instruction, (word) => expandIn(state, tools.context, instruction, word))
   const scope = [...state.scope].sort(([a], [b]) => (a < b ? -1 : 1))
-  const identity = { argv, script, scope, user: state.config.User ?? '', folder: state.config.WorkingDir ?? '/', network, mounts }
+  const identity = { argv, script, scope, user: state.config.User ?? '', folder: state.config.WorkingDir ?? '/', network, security: instruction.security, mounts: await mountIdentities(mounts, instruction, tools) }
   const args = [...state.args].map(([name, value]) => `${name}=${value}`)
   const next = (result: StepResult): StageState => withLayer(state, result, `RUN ${args.length > 0 ? `|${args.length} ${args.join(' ')} ` : ''}${argv.join(' ')}`)
   return next(await layers.cached(['run', state.chainId ?? '', identity], {
     parent: state.chainId,
     next,
-    act: (rootfs) => execute(rootfs, { state, instruction, command: { argv, script, network }, tools, report }),
+    act: (rootfs) => execute(rootfs, { state, instruction, command: { argv, script, network }, mounts, tools, report }),
     onCached: report.cached,
   }))
 }
@@ -41,17 +46,19 @@ interface Execution {
   readonly state: StageState
   readonly instruction: RunAt
   readonly command: RunCommand
+  readonly mounts: readonly RunMount[]
   readonly tools: StageTools
   readonly report: StepReport
 }
 
-async function execute(rootfs: string, { state, instruction, command, tools, report }: Execution): Promise<void> {
-  const { channel, shared, sources } = tools
+async function execute(rootfs: string, { state, instruction, command, mounts: wanted, tools, report }: Execution): Promise<void> {
+  const { channel, shared } = tools
   const { options, folder, request, signal } = shared
   const id = randomHex(options.random, 64)
   const own = join(folder, `run-${id}`)
   await mkdir(own)
-  await using mounts = await RunMounts.open(instruction, own, shared, sources)
+  const workingDir = state.config.WorkingDir ?? '/'
+  await using mounts = await RunMounts.open({ instruction, mounts: wanted, folder: own, workingDir, tools })
   if (command.script !== undefined) await mounts.addFile(scriptPath, command.script)
   channel.text(` ---> Running in ${shortId(id)}\n`)
   const tail = new OutputTail()
@@ -61,11 +68,12 @@ async function execute(rootfs: string, { state, instruction, command, tools, rep
     folder: own,
     argv: command.argv,
     env: [...[...state.scope].map(([name, value]) => `${name}=${value}`), ...proxyVariables(state, tools), ...mounts.env],
-    workingDir: state.config.WorkingDir ?? '/',
+    workingDir,
     user: state.config.User ?? '',
     network: command.network,
     mounts: mounts.list,
     limits: limitsOf(request),
+    privileged: instruction.security === 'insecure',
     onOutput: (data, from) => {
       report.vertex.output(data, from)
       const text = tail.add(data, from)

@@ -6,12 +6,14 @@ import { createHash } from 'node:crypto'
 import { closeSync, constants, lstatSync, openSync, readdirSync, readlinkSync, readSync, realpathSync, statSync, writeSync, type BigIntStats } from 'node:fs'
 import { Fault, systemErrorCode } from '#base/fault.ts'
 import type { JobContext } from '#linux/contract/confined.ts'
-import { matchingPaths, nameOf, type PatternLister, type Selected, type TreeEntry } from './tree.ts'
+import { keeperOf, restricted, splitAtPivot, type SelectionFlags } from './selection.ts'
+import { fromBytePath, matchingPaths, nameOf, toBytePath, type PatternLister, type Selected, type TreeEntry } from './tree.ts'
 
 export interface SpoolTreeArgs {
   readonly fd: number
   readonly offset: number
   readonly sources: readonly string[]
+  readonly flags: SelectionFlags
 }
 
 export interface SpooledSelection {
@@ -39,12 +41,16 @@ const onDisk: PatternLister = {
 
 export async function job(args: SpoolTreeArgs, context: JobContext): Promise<SpooledSelection> {
   const spooler = new Spooler(args, context)
-  const selections = args.sources.map((source) =>
-    matchingPaths(source, onDisk).map((path): Selected => {
+  const { flags } = args
+  const selections = args.sources.map((source) => {
+    const { pivot, pattern } = flags.parents ? splitAtPivot(toBytePath(source)) : { pivot: toBytePath(source), pattern: undefined }
+    const keeps = keeperOf(flags, pattern)
+    const found = matchingPaths(fromBytePath(pivot), onDisk).map((path): Selected => {
       const real = realpathSync(bytes(path), { encoding: 'latin1' }).replace(/^\//, '')
-      return { name: nameOf(path), entries: spooler.walk(real) }
-    }),
-  )
+      return { name: nameOf(path), entries: spooler.walk(real, keeps) }
+    })
+    return restricted(found, flags, pattern)
+  })
   return { selections, end: spooler.end }
 }
 
@@ -61,12 +67,13 @@ class Spooler {
     this.#context = context
   }
 
-  walk(root: string): TreeEntry[] {
+  /** Of files that are not taken only the entry is read. */
+  walk(root: string, keeps: (path: string) => boolean): TreeEntry[] {
     const entries: TreeEntry[] = []
     const visit = (relative: string): void => {
       if (this.#context.signal.aborted) throw new Fault('canceled', 'the copy was canceled')
       const full = [root, relative].filter((part) => part !== '').join('/')
-      const entry = this.#entry(full, relative)
+      const entry = this.#entry(full, relative, relative === '' || keeps(relative))
       if (entry === undefined) return
       entries.push(entry)
       if (entry.type === 'directory') for (const name of onDisk.names(full)) visit(relative === '' ? name : `${relative}/${name}`)
@@ -76,7 +83,7 @@ class Spooler {
   }
 
   /** Undefined for a socket, which no layer can hold. */
-  #entry(full: string, path: string): TreeEntry | undefined {
+  #entry(full: string, path: string, isTaken: boolean): TreeEntry | undefined {
     const stats = lstatSync(bytes(full), { bigint: true })
     const type = typeOf(stats)
     if (type === undefined) return undefined
@@ -96,7 +103,7 @@ class Spooler {
       minor: type.endsWith('Device') ? minorOf(stats.rdev) : 0,
       xattrs: [...this.#context.files.xattrs(bytes(full))].filter(([name]) => !name.startsWith('trusted.overlay.')),
     }
-    return type === 'file' ? this.#file(base, full, stats) : base
+    return type === 'file' && isTaken ? this.#file(base, full, stats) : base
   }
 
   #file(base: TreeEntry, full: string, stats: BigIntStats): TreeEntry {

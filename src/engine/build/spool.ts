@@ -1,11 +1,13 @@
 /** The file behind a build's trees: contents of the context, of other stages and of archives, one after another. */
+import { createHash } from 'node:crypto'
 import { open, type FileHandle } from 'node:fs/promises'
 import { createReadStream } from 'node:fs'
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import { Fault } from '#base/fault.ts'
 import type { ConfinedJobs } from '#linux/contract/confined.ts'
 import type { SpoolArchiveArgs, Spooled } from './spool-archive.job.ts'
 import type { SpooledSelection, SpoolTreeArgs } from './spool-tree.job.ts'
+import { wholeSelection, type SelectionFlags } from './selection.ts'
 import { FileTree, type Selected, type TreeEntry } from './tree.ts'
 
 export class Spool implements AsyncDisposable {
@@ -44,9 +46,9 @@ export class Spool implements AsyncDisposable {
   }
 
   /** Spools files of a mounted root. One selection per source. */
-  addFromRoot(root: string, sources: readonly string[], signal: AbortSignal): Promise<readonly (readonly Selected[])[]> {
+  addFromRoot(root: string, sources: readonly string[], { signal, flags = wholeSelection }: { readonly signal: AbortSignal; readonly flags?: SelectionFlags }): Promise<readonly (readonly Selected[])[]> {
     return this.#append(async () => {
-      const args: SpoolTreeArgs = { fd: this.fd, offset: this.#end, sources }
+      const args: SpoolTreeArgs = { fd: this.fd, offset: this.#end, sources, flags }
       const spooled = await this.#confined.run<SpoolTreeArgs, SpooledSelection>(root, new URL('./spool-tree.job.ts', import.meta.url), args, { signal })
       this.#end = spooled.end
       return spooled.selections
@@ -60,6 +62,24 @@ export class Spool implements AsyncDisposable {
       this.#end += content.length
       return offset
     })
+  }
+
+  /** What arrives, hashed on its way: at most `maxBytes`, for which room is reserved, so that others need not wait. */
+  async addStream(content: AsyncIterable<Buffer>, maxBytes: number): Promise<Pick<TreeEntry, 'offset' | 'sizeBytes' | 'sha256'>> {
+    const offset = await this.#append(async () => {
+      const begin = this.#end
+      this.#end += maxBytes
+      return begin
+    })
+    const hash = createHash('sha256')
+    let sizeBytes = 0
+    for await (const chunk of content) {
+      if (sizeBytes + chunk.length > maxBytes) throw new Fault('tooLarge', `more than the expected ${maxBytes} bytes arrive`)
+      hash.update(chunk)
+      for (let done = 0; done < chunk.length; ) done += (await this.#file.write(chunk, done, chunk.length - done, offset + sizeBytes + done)).bytesWritten
+      sizeBytes += chunk.length
+    }
+    return { offset, sizeBytes, sha256: hash.digest('hex') }
   }
 
   async text(entry: TreeEntry, maxBytes: number): Promise<string> {
@@ -76,6 +96,7 @@ export class Spool implements AsyncDisposable {
   }
 
   content(entry: TreeEntry): Readable {
+    if (entry.sizeBytes === 0) return Readable.from([])
     return createReadStream(this.#path, { start: entry.offset, end: entry.offset + Math.max(0, entry.sizeBytes - 1), highWaterMark: 1 << 18 })
   }
 

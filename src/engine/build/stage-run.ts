@@ -1,6 +1,6 @@
 /** One stage of one build: its base, then its instructions one after another. */
 import { Fault } from '#base/fault.ts'
-import type { ChainId, Image, ImageId, TransferProgress } from '../contract/images.ts'
+import type { Image, ImageId, TransferProgress } from '../contract/images.ts'
 import type { BuildShared } from './build-shared.ts'
 import { copyStep } from './copy-step.ts'
 import { syntaxFault, type Place } from './dockerfile/fault.ts'
@@ -11,7 +11,7 @@ import type { Channel } from './ordered-output.ts'
 import { makeFolder } from './run-command.ts'
 import { runStep } from './run-step.ts'
 import { applyInstruction, defaultPath, shortId, withLayer, type ConfigInstruction, type StageState, type StepResult } from './stage-state.ts'
-import { StepReport, type StageTools } from './stage-tools.ts'
+import { StepReport, type Content, type StageTools } from './stage-tools.ts'
 import { StepLayers } from './step-layers.ts'
 import type { Vertex } from './vertices.ts'
 
@@ -26,6 +26,12 @@ export interface StageRunOptions {
 }
 
 type FileInstruction = Extract<Instruction, { kind: 'run' | 'copy' | 'add' }> | (ConfigInstruction & { readonly kind: 'workdir' })
+
+interface Based {
+  readonly state: StageState
+  readonly triggers: readonly Instruction[]
+  readonly imageId?: ImageId
+}
 
 export class StageRun {
   readonly #shared: BuildShared
@@ -45,7 +51,7 @@ export class StageRun {
       context: { escape: plan.escape, buildArgs: new Map(Object.entries(request.buildArgs)), globalArgs: plan.globalArgs },
       layers: new StepLayers(run.shared, run.stage),
       channel: run.channel,
-      sources: { chainOf: (from, at) => this.#sourceState(from, at), view: (chainId) => roots.view(chainId) },
+      sources: { contentOf: (from, at) => this.#contentOf(from, at), view: (chainId) => roots.view(chainId) },
     }
   }
 
@@ -87,28 +93,47 @@ export class StageRun {
 
   // ---- FROM ----------------------------------------------------------------------------------------------------------
 
-  async #base(): Promise<{ readonly state: StageState; readonly triggers: readonly Instruction[]; readonly imageId?: ImageId }> {
+  async #base(): Promise<Based> {
     const { base } = this.#stage
     switch (base.kind) {
       case 'scratch':
-        return this.#begin({ config: {}, author: undefined, platform: this.#platform(), scope: new Map(), args: new Map(), diffIds: [], chainId: undefined, history: [], hasOwnCommand: false })
+        return this.#begin(this.#emptyState())
       case 'stage':
         return this.#begin({ ...(await this.#run.stageResult(base.index)), hasOwnCommand: false })
-      case 'image': {
-        const vertex = this.#vertex(this.#stage.original)
-        try {
-          const based = await this.#onImage(await this.#image(base.reference, { as: 'FROM', at: this.#stage, vertex }))
-          vertex.end({ cached: true })
-          return based
-        } catch (error) {
-          vertex.fail(error)
-          throw error
-        }
+      case 'image':
+        return this.#fromImage(base.reference)
+      case 'context': {
+        const reference = this.#imageOf(base.name)
+        return reference === undefined ? this.#fromContext(base.name) : this.#fromImage(reference)
       }
     }
   }
 
-  async #onImage({ id: imageId, config, topLayer }: Image): Promise<{ readonly state: StageState; readonly triggers: readonly Instruction[]; readonly imageId: ImageId }> {
+  async #fromImage(reference: string): Promise<Based> {
+    const vertex = this.#vertex(this.#stage.original)
+    try {
+      const based = await this.#onImage(await this.#image(reference, { as: 'FROM', at: this.#stage, vertex }))
+      vertex.end({ cached: true })
+      return based
+    } catch (error) {
+      vertex.fail(error)
+      throw error
+    }
+  }
+
+  /** A tree of files is a root file system without configuration. */
+  async #fromContext(name: string): Promise<Based> {
+    const { file, line, original } = this.#stage
+    const copy = parseInstruction({ file, line, original, keyword: 'COPY', args: `--from=${name} / /`, heredocs: [] }, this.#shared.plan.escape)
+    const { state } = this.#begin(this.#emptyState())
+    return { state: await this.#step(state, copy), triggers: [] }
+  }
+
+  #emptyState(): StageState {
+    return { config: {}, author: undefined, platform: this.#platform(), scope: new Map(), args: new Map(), diffIds: [], chainId: undefined, history: [], hasOwnCommand: false }
+  }
+
+  async #onImage({ id: imageId, config, topLayer }: Image): Promise<Based> {
     const { os, architecture, variant } = config
     if (topLayer !== undefined) this.#tools.layers.keep(topLayer)
     const begun = this.#begin({
@@ -126,7 +151,7 @@ export class StageRun {
   }
 
   /** Docker's rules for every FROM: a PATH where there is none, and the base's ONBUILD triggers, once. */
-  #begin(base: StageState): { readonly state: StageState; readonly triggers: readonly Instruction[] } {
+  #begin(base: StageState): Based {
     const { OnBuild, ...config } = base.config
     const env = config.Env ?? []
     const Env = env.some((each) => each.startsWith('PATH=')) ? env : [...env, `PATH=${defaultPath}`]
@@ -204,17 +229,28 @@ export class StageRun {
 
   // ---- content of others -----------------------------------------------------------------------------------------------
 
-  /** The layers of a stage or an image named by `--from`. Undefined: it has no files. */
-  async #sourceState(from: string, at: Instruction): Promise<ChainId | undefined> {
-    const source = contentSource(from, this.#stage, this.#shared.plan.stages, at)
+  async #contentOf(from: string, at: Instruction): Promise<Content> {
+    const source = contentSource(from, this.#stage, this.#shared.plan, at)
     switch (source.kind) {
       case 'scratch':
-        return undefined
+        return { kind: 'layers', chainId: undefined }
       case 'stage':
-        return (await this.#run.stageResult(source.index)).chainId
+        return { kind: 'layers', chainId: (await this.#run.stageResult(source.index)).chainId }
       case 'image':
-        return (await this.#image(source.reference, { as: '--from', at })).topLayer
+        return { kind: 'layers', chainId: (await this.#image(source.reference, { as: '--from', at })).topLayer }
+      case 'context': {
+        const reference = this.#imageOf(source.name)
+        if (reference === undefined) return { kind: 'tree', tree: await this.#shared.contexts.tree(source.name) }
+        return { kind: 'layers', chainId: (await this.#image(reference, { as: '--from', at })).topLayer }
+      }
     }
+  }
+
+  /** The image that a named context is; undefined: it is a tree. */
+  #imageOf(name: string): string | undefined {
+    const context = this.#shared.contexts.named(name, this.#stage.platform)
+    if (context?.kind === 'image') return context.reference
+    return context?.kind === 'built' ? context.imageId : undefined
   }
 }
 

@@ -6,6 +6,7 @@ import type { Stage } from './dockerfile/stages.ts'
 import type { Channel } from './ordered-output.ts'
 import { shortId, type StepContext } from './stage-state.ts'
 import type { StepLayers } from './step-layers.ts'
+import type { FileTree } from './tree.ts'
 import type { Vertex } from './vertices.ts'
 
 export interface StageTools {
@@ -18,13 +19,17 @@ export interface StageTools {
   readonly sources: ContentSources
 }
 
-/** Other stages and images, as `from=` names them. */
+/** Other stages, images and contexts, as `from=` names them. */
 export interface ContentSources {
-  /** Undefined: it has no files. */
-  chainOf(from: string, at: Instruction): Promise<ChainId | undefined>
+  contentOf(from: string, at: Instruction): Promise<Content>
   /** The layers mounted read-only for as long as the build lasts. */
   view(chainId: ChainId): Promise<string>
 }
+
+export type Content =
+  | { readonly kind: 'tree'; readonly tree: FileTree }
+  /** Undefined: no files. */
+  | { readonly kind: 'layers'; readonly chainId: ChainId | undefined }
 
 /** A step under way, as both sorts of clients see it. */
 export class StepReport {

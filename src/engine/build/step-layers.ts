@@ -2,7 +2,9 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { rfc3339Nano } from '#base/clock.ts'
+import { parseDigest } from '#oci/digest.ts'
 import type { ChainId, DiffId, ImageConfig } from '../contract/images.ts'
+import { chainIdOf } from '../snapshots/chain.ts'
 import type { BuildShared } from './build-shared.ts'
 import { cacheKey } from './cache.ts'
 import type { Stage } from './dockerfile/stages.ts'
@@ -50,6 +52,20 @@ export class StepLayers {
       await cache.put(key, { kind: 'step', ...result, ...(description === undefined ? {} : { description }) })
       return result
     })
+  }
+
+  /**
+   * A step whose layer is the same whatever lies below: made on nothing, and put upon the parent, for which the files are unpacked once.
+   */
+  async linked(keyParts: readonly unknown[], step: CachedStep): Promise<StepResult> {
+    const { parent } = step
+    const { created, layer } = await this.cached(keyParts, { ...step, parent: undefined })
+    if (layer === undefined || parent === undefined) return { created, ...(layer === undefined ? {} : { layer }) }
+    const { snapshots, blobs } = this.#shared.options
+    const upon = chainIdOf(parent, layer.diffId)
+    if (!(await snapshots.has(upon))) await snapshots.unpack({ parent, diffId: layer.diffId, tar: await blobs.open(parseDigest(layer.diffId)), signal: this.#shared.signal })
+    this.keep(upon, layer.diffId)
+    return { created, layer: { ...layer, chainId: upon, parent } }
   }
 
   #isUncached(): boolean {

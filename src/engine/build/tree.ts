@@ -7,6 +7,8 @@
  */
 import { createHash } from 'node:crypto'
 import { posix } from 'node:path'
+import { Glob } from '#base/glob.ts'
+import { restricted, splitAtPivot, wholeSelection, type SelectionFlags } from './selection.ts'
 
 export interface TreeEntry {
   readonly path: string
@@ -133,7 +135,13 @@ export class FileTree {
   }
 
   /** Resolves one source argument: a path, or a pattern as Go's `filepath.Match` has it, one path element at a time. */
-  select(source: string): readonly Selected[] {
+  select(source: string, flags: SelectionFlags = wholeSelection): readonly Selected[] {
+    if (!flags.parents) return restricted(this.#matching(source), flags)
+    const { pivot, pattern } = splitAtPivot(toBytePath(source))
+    return restricted(this.#matching(fromBytePath(pivot)), flags, pattern)
+  }
+
+  #matching(source: string): readonly Selected[] {
     const lister: PatternLister = {
       isThere: (path) => this.resolve(path) !== undefined,
       names: (path) => {
@@ -163,32 +171,10 @@ export function matchingPaths(source: string, tree: PatternLister): string[] {
   if (!/[*?[\\]/.test(cleaned)) return tree.isThere(cleaned) ? [cleaned] : []
   let found: string[] = ['']
   for (const part of cleaned.split('/')) {
-    const expression = patternExpression(part)
-    found = found.flatMap((folder) => tree.names(folder).filter((name) => expression.test(name)).map((name) => (folder === '' ? name : `${folder}/${name}`)))
+    const glob = new Glob(part, { classes: true })
+    found = found.flatMap((folder) => tree.names(folder).filter((name) => glob.matches(name)).map((name) => (folder === '' ? name : `${folder}/${name}`)))
   }
   return found.filter((path) => tree.isThere(path))
-}
-
-/** `*`, `?`, `[a-z]`, `[^a]` and `\x` within one path element. */
-export function patternExpression(pattern: string): RegExp {
-  let source = ''
-  for (let index = 0; index < pattern.length; index += 1) {
-    const char = pattern[index] ?? ''
-    if (char === '*') source += '[^/]*'
-    else if (char === '?') source += '[^/]'
-    else if (char === '[') {
-      const end = pattern.indexOf(']', index + 2)
-      if (end < 0) return /(?!)/
-      const negated = pattern[index + 1] === '^' || pattern[index + 1] === '!'
-      const inner = pattern.slice(index + (negated ? 2 : 1), end).replace(/[\\\]^]/g, '\\$&')
-      source += `[${negated ? '^' : ''}${inner}]`
-      index = end
-    } else {
-      const literal = char === '\\' && index + 1 < pattern.length ? (pattern[++index] ?? '') : char
-      source += literal.replace(/[.*+?^${}()|[\]\\/]/g, '\\$&')
-    }
-  }
-  return new RegExp(`^${source}$`, 's')
 }
 
 /**

@@ -1,8 +1,8 @@
 /** What a build of BuildKit's clients takes from their session instead of from its request: Dockerfile, context, credentials, secrets. */
 import { Readable } from 'node:stream'
 import { Fault } from '#base/fault.ts'
+import { ignorePatterns } from '#base/path-patterns.ts'
 import { readTar } from '#oci/layer/reader.ts'
-import { ignorePatterns } from '../build/ignore.ts'
 import type { Session } from '../session/client-session.ts'
 import type { BuildRequest } from './backend.ts'
 import type { JsonInput } from './json-input.ts'

@@ -149,7 +149,10 @@ test('a refusal names the file and line and says what was expected', () => {
   refuses('', /^Dockerfile:1: the file has no instructions/)
   refuses('FROM $X', /^Dockerfile:1: base name \(\$X\) should not be blank/)
   refuses('FROM a\nCOPY --from=3 a b', /^Dockerfile:2: invalid from flag value 3/)
-  refuses('FROM a AS x\nFROM b AS x', /^Dockerfile:2: the stage name 'x' is taken/)
+})
+
+test('a stage name that stands twice means the later stage', () => {
+  assert.deepEqual(planStages('FROM a AS x\nFROM b AS x\nFROM x', { buildPlatform: 'linux/amd64' }).needed.map(({ index }) => index), [1, 2])
 })
 
 test('only what the target needs is planned, and ARGs before FROM reach FROM alone', () => {

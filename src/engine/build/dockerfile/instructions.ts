@@ -7,7 +7,7 @@ import { parseDuration } from './duration.ts'
 import { nearest, syntaxFault } from './fault.ts'
 import { splitFlags } from './flags.ts'
 import type { EscapeCharacter, Heredoc, SourceInstruction } from './lines.ts'
-import { parseMount, type RunMount } from './mounts.ts'
+import { mountText, type MountText } from './mounts.ts'
 import { rawWords } from './words.ts'
 
 /** `exec`: an argument vector from a JSON array. `shell`: a line for the stage's SHELL. */
@@ -40,16 +40,23 @@ export interface CopyInstruction {
   readonly chmod?: string
   readonly exclude: readonly string[]
   readonly checksum?: string
-  /** ADD only: false keeps an archive packed. */
-  readonly unpack: boolean
+  /** The folders above a source are copied, too. */
+  readonly parents: boolean
+  /** The copy is a layer of its own, whatever lies below it. */
+  readonly link: boolean
+  /** ADD only: whether archives are unpacked; undefined: those that are not fetched. */
+  readonly unpack?: boolean
+  /** ADD only, of repositories. */
+  readonly keepGitDir?: boolean
 }
 
 export interface RunInstruction {
   readonly kind: 'run'
   readonly command: CommandForm
   readonly heredocs: readonly Heredoc[]
-  readonly mounts: readonly RunMount[]
+  readonly mounts: readonly MountText[]
   readonly network: 'default' | 'none' | 'host'
+  readonly security: 'sandbox' | 'insecure'
 }
 
 export type InstructionBody =
@@ -145,16 +152,22 @@ function parseFrom(source: SourceInstruction, escape: EscapeCharacter): Instruct
 }
 
 function parseRun(source: SourceInstruction, escape: EscapeCharacter): InstructionBody {
-  const { flags, rest } = splitFlags(source, escape, ['mount', 'network', 'security'])
+  const { flags, rest } = splitFlags(source, escape, ['mount', 'network', 'security', 'device'])
   if (rest === '') throw syntaxFault(source, 'RUN has no command; expected RUN command or RUN ["executable", "argument", …]')
   const network = flags.one('network') ?? 'default'
   if (network !== 'default' && network !== 'none' && network !== 'host') {
     throw syntaxFault(source, `RUN --network=${network} is unknown; expected default, none or host`)
   }
   const security = flags.one('security') ?? 'sandbox'
-  if (security !== 'sandbox') throw syntaxFault(source, `RUN --security=${security} is not supported; expected sandbox`)
-  const mounts = flags.all('mount').map((value, index) => parseMount(value, source, index))
-  return { kind: 'run', command: commandForm(rest), heredocs: source.heredocs, mounts, network }
+  if (security !== 'sandbox' && security !== 'insecure') throw syntaxFault(source, `RUN --security=${security} is unknown; expected sandbox or insecure`)
+  for (const device of flags.all('device')) refuseDevice(device, source)
+  const mounts = flags.all('mount').map((value, index) => mountText(value, source, index))
+  return { kind: 'run', command: commandForm(rest), heredocs: source.heredocs, mounts, network, security }
+}
+
+/** No device is ever there, so that only those are refused without which the command is not to run. */
+function refuseDevice(text: string, source: SourceInstruction): void {
+  if (/(^|,)required(=true)?(,|$)/.test(text)) throw syntaxFault(source, `RUN --device=${text}: this engine offers no CDI devices to builds; run without the device, or drop 'required'`)
 }
 
 const copyFlags = ['from', 'chown', 'chmod', 'link', 'exclude', 'parents']
@@ -169,7 +182,6 @@ function parseCopy(source: SourceInstruction, escape: EscapeCharacter): Instruct
   if (destination === undefined || words.length < 2) {
     throw syntaxFault(source, `${source.keyword} requires at least two arguments; expected ${source.keyword} SOURCE … DESTINATION`)
   }
-  if (flags.enabled('parents')) throw syntaxFault(source, 'COPY --parents is not supported; name the folders one by one')
   const heredocWords = new Set(source.heredocs.map(({ name }) => name))
   const sources = words.slice(0, -1).filter((word) => !(/^\d*<</.test(word) && heredocWords.has(word.replace(/^\d*<<-?/, '').replace(/['"]/g, ''))))
   return {
@@ -182,7 +194,10 @@ function parseCopy(source: SourceInstruction, escape: EscapeCharacter): Instruct
     chmod: flags.one('chmod'),
     exclude: flags.all('exclude'),
     checksum: flags.one('checksum'),
-    unpack: !flags.has('unpack') || flags.enabled('unpack'),
+    parents: flags.enabled('parents'),
+    link: flags.enabled('link'),
+    ...(flags.has('unpack') ? { unpack: flags.enabled('unpack') } : {}),
+    ...(flags.has('keep-git-dir') ? { keepGitDir: flags.enabled('keep-git-dir') } : {}),
   }
 }
 

@@ -11,6 +11,8 @@ import { expandWord, WordError, type Scope } from './words.ts'
 export type ContentSource =
   | { readonly kind: 'stage'; readonly index: number }
   | { readonly kind: 'image'; readonly reference: string }
+  /** A named context of the request, whatever sort it is. */
+  | { readonly kind: 'context'; readonly name: string }
   | { readonly kind: 'scratch' }
 
 export interface Stage extends Place {
@@ -33,6 +35,7 @@ export interface StagePlan {
   readonly needed: readonly Stage[]
   /** Values of the ARGs that stand before the first FROM, and of those Docker defines. */
   readonly globalArgs: ReadonlyMap<string, string>
+  readonly isContext: (name: string) => boolean
   readonly warnings: readonly string[]
 }
 
@@ -44,6 +47,8 @@ export interface PlanOptions {
   /** `linux/amd64` of the machine and, when asked for, of the result. */
   readonly buildPlatform: string
   readonly targetPlatform?: string
+  /** Whether the request says what the name means: that goes before stages and images. */
+  readonly isContext?: (name: string) => boolean
 }
 
 export function planStages(text: string, options: PlanOptions): StagePlan {
@@ -55,16 +60,17 @@ export function planStages(text: string, options: PlanOptions): StagePlan {
   const preamble = firstFrom < 0 ? instructions : instructions.slice(0, firstFrom)
   for (const instruction of preamble) readGlobalArg(instruction, globalArgs, options, source.escape)
   if (firstFrom < 0) throw syntaxFault({ file, line: instructions.at(-1)?.line ?? 1 }, 'no build stage: the file has no FROM')
-  const stages = splitStages(instructions.slice(firstFrom), globalArgs, source.escape)
+  const isContext = options.isContext ?? (() => false)
+  const stages = splitStages(instructions.slice(firstFrom), { globalArgs, escape: source.escape, isContext })
   const target = findTarget(stages, options.target, file)
   const needed = new Set<number>()
   const visit = (stage: Stage): void => {
     if (needed.has(stage.index)) return
     needed.add(stage.index)
-    for (const index of stageDependencies(stage, stages)) visit(stages[index] ?? stage)
+    for (const index of stageDependencies(stage, stages, isContext)) visit(stages[index] ?? stage)
   }
   visit(target)
-  return { escape: source.escape, stages, target, needed: stages.filter(({ index }) => needed.has(index)), globalArgs, warnings: source.warnings }
+  return { escape: source.escape, stages, target, needed: stages.filter(({ index }) => needed.has(index)), globalArgs, isContext, warnings: source.warnings }
 }
 
 /** Replaces variables; a word that cannot be read becomes a fault of the instruction's line. */
@@ -95,7 +101,13 @@ function platformArgs(options: PlanOptions): [string, string][] {
   return [...parts('BUILD', options.buildPlatform), ...parts('TARGET', options.targetPlatform ?? options.buildPlatform)]
 }
 
-function splitStages(instructions: readonly Instruction[], globalArgs: ReadonlyMap<string, string>, escape: EscapeCharacter): Stage[] {
+interface SplitOptions {
+  readonly globalArgs: ReadonlyMap<string, string>
+  readonly escape: EscapeCharacter
+  readonly isContext: (name: string) => boolean
+}
+
+function splitStages(instructions: readonly Instruction[], { globalArgs, escape, isContext }: SplitOptions): Stage[] {
   const stages: (Stage & { readonly instructions: Instruction[] })[] = []
   const scope: Scope = (name) => globalArgs.get(name)
   for (const instruction of instructions) {
@@ -106,14 +118,12 @@ function splitStages(instructions: readonly Instruction[], globalArgs: ReadonlyM
     const image = expandAt(instruction, instruction.image, scope, escape)
     if (image === '') throw syntaxFault(instruction, `base name (${instruction.image}) should not be blank; give its ARG a default before FROM or pass --build-arg`)
     const platform = instruction.platform === undefined ? undefined : expandAt(instruction, instruction.platform, scope, escape)
-    if (instruction.name !== undefined && stages.some(({ name }) => name === instruction.name)) {
-      throw syntaxFault(instruction, `the stage name '${instruction.name}' is taken by an earlier stage`)
-    }
-    const base = stages.find(({ name }) => name === image.toLowerCase())
+    // A name that stands twice means the stage that had it last.
+    const base = stages.findLast(({ name }) => name === image.toLowerCase())
     stages.push({
       index: stages.length,
       name: instruction.name,
-      base: image === 'scratch' ? { kind: 'scratch' } : base === undefined ? { kind: 'image', reference: image } : { kind: 'stage', index: base.index },
+      base: baseOf(image, base, isContext),
       platform: platform === '' ? undefined : platform,
       instructions: [],
       file: instruction.file,
@@ -124,20 +134,27 @@ function splitStages(instructions: readonly Instruction[], globalArgs: ReadonlyM
   return stages
 }
 
+function baseOf(image: string, stage: Stage | undefined, isContext: (name: string) => boolean): ContentSource {
+  if (isContext(image)) return { kind: 'context', name: image }
+  if (image === 'scratch') return { kind: 'scratch' }
+  return stage === undefined ? { kind: 'image', reference: image } : { kind: 'stage', index: stage.index }
+}
+
 function findTarget(stages: readonly Stage[], target: string | undefined, file: string): Stage {
   const last = stages.at(-1)
   if (last === undefined) throw syntaxFault({ file, line: 1 }, 'no build stage: the file has no FROM')
   if (target === undefined || target === '') return last
-  const found = stages.find(({ name, index }) => name === target.toLowerCase() || String(index) === target)
+  const found = stages.findLast(({ name, index }) => name === target.toLowerCase() || String(index) === target)
   if (found !== undefined) return found
   const names = stages.flatMap(({ name }) => name ?? [])
   const meant = nearest(target, names)
   throw syntaxFault(last, `failed to reach build target ${target} in ${file}; ${meant === undefined ? `its stages are ${names.join(', ') || 'unnamed'}` : `did you mean ${meant}?`}`)
 }
 
-/** What `--from=NAME` means inside `stage`: an earlier stage by name or index, else an image. */
-export function contentSource(from: string, stage: Stage, stages: readonly Stage[], at: Place): ContentSource {
-  const byName = stages.slice(0, stage.index).find(({ name }) => name === from.toLowerCase())
+/** What `--from=NAME` means inside `stage`: a named context, an earlier stage by name or index, else an image. */
+export function contentSource(from: string, stage: Stage, { stages, isContext }: Pick<StagePlan, 'stages' | 'isContext'>, at: Place): ContentSource {
+  if (isContext(from)) return { kind: 'context', name: from }
+  const byName = stages.slice(0, stage.index).findLast(({ name }) => name === from.toLowerCase())
   if (byName !== undefined) return { kind: 'stage', index: byName.index }
   if (/^\d+$/.test(from)) {
     const index = Number(from)
@@ -151,17 +168,17 @@ export function contentSource(from: string, stage: Stage, stages: readonly Stage
 /** The `--from` names of one instruction. */
 function fromNames(instruction: Instruction): readonly string[] {
   if (instruction.kind === 'copy' || instruction.kind === 'add') return instruction.from === undefined ? [] : [instruction.from]
-  if (instruction.kind === 'run') return instruction.mounts.flatMap((mount) => ('from' in mount && mount.from !== undefined ? [mount.from] : []))
+  if (instruction.kind === 'run') return instruction.mounts.flatMap(({ from }) => from ?? [])
   return []
 }
 
 /** Indexes of the stages that must be built before `stage` can be. */
-export function stageDependencies(stage: Stage, stages: readonly Stage[]): readonly number[] {
+export function stageDependencies(stage: Stage, stages: readonly Stage[], isContext: (name: string) => boolean = () => false): readonly number[] {
   const found = new Set<number>()
   if (stage.base.kind === 'stage') found.add(stage.base.index)
   for (const instruction of stage.instructions) {
     for (const from of fromNames(instruction)) {
-      const source = contentSource(from, stage, stages, instruction)
+      const source = contentSource(from, stage, { stages, isContext }, instruction)
       if (source.kind === 'stage') found.add(source.index)
     }
   }

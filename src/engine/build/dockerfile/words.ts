@@ -5,6 +5,7 @@
  * Rules: https://docs.docker.com/reference/dockerfile/#environment-replacement
  */
 import type { EscapeCharacter } from './lines.ts'
+import { escapePattern, replacePattern, trimPrefix, trimSuffix } from './word-patterns.ts'
 
 /** The value of a variable, or undefined when it is not set. */
 export type Scope = (name: string) => string | undefined
@@ -205,7 +206,7 @@ class Lexer {
         const greedy = this.#peek() === char
         if (greedy) this.#take()
         const pattern = this.#operand(true)
-        return char === '#' ? trimPrefix(value ?? '', pattern, greedy) : trimSuffix(value ?? '', pattern, greedy)
+        return this.#pattern(() => (char === '#' ? trimPrefix : trimSuffix)(value ?? '', pattern, greedy))
       }
       case '/':
         return this.#replace(value ?? '')
@@ -255,45 +256,20 @@ class Lexer {
     throw new WordError(`'${this.#text}' has an unfinished \${…}; expected ${stops[0] ?? '}'}`)
   }
 
+  #pattern(apply: () => string): string {
+    try {
+      return apply()
+    } catch (error) {
+      if (error instanceof RangeError) throw new WordError(`'${this.#text}': ${error.message}`)
+      throw error
+    }
+  }
+
   #replace(value: string): string {
     const all = this.#peek() === '/'
     if (all) this.#take()
     const pattern = this.#patternUntil('/}')
     const replacement = this.#text[this.#index - 1] === '/' ? this.#operand() : ''
-    const expression = new RegExp(patternSource(pattern, true), all ? 'gs' : 's')
-    return value.replace(expression, () => replacement)
+    return this.#pattern(() => replacePattern(value, pattern, replacement, all))
   }
-}
-
-function escapePattern(text: string): string {
-  return text.replace(/[*?\\]/g, '\\$&')
-}
-
-/** The regular expression of a pattern of `*`, `?` and escaped characters. */
-function patternSource(pattern: string, greedy: boolean): string {
-  let source = ''
-  for (let index = 0; index < pattern.length; index += 1) {
-    const char = pattern[index] ?? ''
-    if (char === '*') source += greedy ? '.*' : '.*?'
-    else if (char === '?') source += '.'
-    else {
-      const literal = char === '\\' && index + 1 < pattern.length ? (pattern[++index] ?? '') : char
-      source += literal.replace(/[.*+?^${}()|[\]\\/]/g, '\\$&')
-    }
-  }
-  return source
-}
-
-function trimPrefix(value: string, pattern: string, greedy: boolean): string {
-  return value.replace(new RegExp(`^${patternSource(pattern, greedy)}`, 's'), '')
-}
-
-/** The shortest suffix cannot be asked of a regular expression that reads forward: try each start from the end. */
-function trimSuffix(value: string, pattern: string, greedy: boolean): string {
-  const expression = new RegExp(`^${patternSource(pattern, greedy)}$`, 's')
-  const starts = Array.from({ length: value.length + 1 }, (_, index) => index)
-  for (const start of greedy ? starts : starts.reverse()) {
-    if (expression.test(value.slice(start))) return value.slice(0, start)
-  }
-  return value
 }
