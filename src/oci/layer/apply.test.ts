@@ -9,6 +9,7 @@ import type { RawFiles } from '#linux/contract/raw-files.ts'
 import { applyTar } from './apply.ts'
 import { inChunks, sampleTar } from './archive-samples.ts'
 import type { Sample } from './archive-samples.ts'
+import { FolderTarget } from './folder-target.ts'
 import { readTar } from './reader.ts'
 import { writeTree } from './walk.ts'
 
@@ -50,7 +51,8 @@ function place(): Place {
     root,
     files,
     async apply(samples, options = {}) {
-      await applyTar(inChunks(sampleTar(samples), 700), { kind: options.kind ?? 'layer', base: root, files, ...(options.keepKinds === undefined ? {} : { keepKinds: options.keepKinds }) })
+      const target = new FolderTarget({ base: root, files, isUsed: options.kind === 'tree' })
+      await applyTar(inChunks(sampleTar(samples), 700), target, { kind: options.kind ?? 'layer', ...(options.keepKinds === undefined ? {} : { keepKinds: options.keepKinds }) })
     },
     [Symbol.dispose]: () => rmSync(root, { recursive: true }),
   }

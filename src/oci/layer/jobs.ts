@@ -11,6 +11,8 @@ export interface UnpackArgs {
   /** Absolute, inside the job's root. Made (0755) where it is missing and `makeBase` says so. */
   readonly base: string
   readonly makeBase?: boolean
+  /** Writes an EROFS image of this name instead (for `layer`). */
+  readonly image?: string
   readonly owner?: { readonly uid: number; readonly gid: number }
   readonly keepKinds?: boolean
 }

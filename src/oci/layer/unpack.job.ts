@@ -1,10 +1,14 @@
 /** Confined job: unpacks its input, hashing the uncompressed stream on the way (off the main thread). */
 import { createHash } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, unlinkSync } from 'node:fs'
 import type { JobContext } from '#linux/contract/confined.ts'
 import { digestFromHex } from '../digest.ts'
+import { ErofsWriter } from '../erofs/image-writer.ts'
 import { applyTar } from './apply.ts'
+import type { Applied } from './apply.ts'
 import { decompress } from './decompress.ts'
+import { ErofsTarget } from './erofs-target.ts'
+import { FolderTarget } from './folder-target.ts'
 import type { UnpackArgs, UnpackResult } from './jobs.ts'
 
 export async function job(args: UnpackArgs, context: JobContext): Promise<UnpackResult> {
@@ -18,12 +22,17 @@ export async function job(args: UnpackArgs, context: JobContext): Promise<Unpack
       yield chunk
     }
   }
-  const applied = await applyTar(hashed(), {
-    kind: args.kind,
-    base: args.base,
-    files: context.files,
-    ...(args.owner === undefined ? {} : { owner: args.owner }),
-    ...(args.keepKinds === undefined ? {} : { keepKinds: args.keepKinds }),
-  })
+  const applied = args.image === undefined ? await applyTar(hashed(), new FolderTarget({ base: args.base, files: context.files, isUsed: args.kind === 'tree' }), args) : await applyToImage(hashed(), args.image, args)
   return { diffId: digestFromHex(hash.digest('hex')), tarBytes, ...applied }
+}
+
+async function applyToImage(source: AsyncIterable<Uint8Array>, path: string, args: UnpackArgs): Promise<Applied> {
+  const beside = `${path}.inodes`
+  const descriptors = [openSync(path, 'wx+', 0o400), openSync(beside, 'wx+', 0o600)] as const
+  try {
+    unlinkSync(beside)
+    return await applyTar(source, new ErofsTarget(new ErofsWriter(...descriptors)), args)
+  } finally {
+    for (const descriptor of descriptors) closeSync(descriptor)
+  }
 }
