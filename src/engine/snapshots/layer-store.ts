@@ -1,8 +1,9 @@
 /**
  * Unpacked layers and the stacks made of them. A layer is a folder named after its diff id (`l/<16 hex>`), so that two
- * images share it whatever lies below it; a stack (chain id) is a small record that names its parent and its layer.
+ * images share it whatever lies below it, or an EROFS image beside (`l/<16 hex>.erofs`) that is mounted there. A stack (chain id) is a
+ * small record that names its parent and its layer.
  *
- * Order on the disk: folder first, record second. What has a folder but no record was cut off and is thrown away on open,
+ * Order on the disk: folder or image first, record second. What has no record was cut off and is thrown away on open,
  * as is a layer that had not reached the disk when the machine went down (another boot, not yet synced): it is unpacked again
  * from its blob when it is needed.
  */
@@ -15,16 +16,26 @@ import type { Clock, Timer } from '#base/clock.ts'
 import type { Logger } from '#base/log.ts'
 import { KeyedSerial, TaskGroup } from '#base/task.ts'
 import type { ConfinedJobs } from '#linux/contract/confined.ts'
+import type { Mounts } from '#linux/contract/mounts.ts'
 import { isDigest } from '#oci/digest.ts'
 import { syncJob } from '#oci/layer/jobs.ts'
 import type { ChainId, DiffId } from '../contract/images.ts'
+import { LayerImages } from './layer-images.ts'
 
 export interface Layer {
   readonly diffId: DiffId
   readonly folder: string
+  readonly form: LayerForm
   readonly sizeBytes: number
   readonly inodes: number
 }
+
+/** Layers made here are folders, since an upper folder becomes one without a copy; fetched ones are images where the kernel mounts them. */
+export type LayerForm = 'folder' | 'erofs'
+
+/** What is about to become a layer: a folder with its tree, or with its image, named {@link imageName}. */
+export type NewLayer = Omit<Layer, 'folder'>
+export const imageName = 'image'
 
 interface LayerRecord extends Layer {
   readonly synced: boolean
@@ -35,10 +46,14 @@ export interface Chain {
   readonly diffId: DiffId
 }
 
+/** Of stacks, and of layers that are folders. */
 const formatVersion = 1
+/** Of layers that are images: an older Berth would take the empty folder for the layer. */
+const imageFormatVersion = 2
 
 export interface LayerStoreOptions {
   readonly root: string
+  readonly mounts: Mounts
   readonly confined: ConfinedJobs
   readonly logger: Logger
   readonly clock: Clock
@@ -58,11 +73,13 @@ export class LayerStore implements AsyncDisposable {
   readonly #layers = new Map<DiffId, LayerRecord>()
   readonly #chains = new Map<ChainId, Chain>()
   readonly #background: TaskGroup
+  readonly #images: LayerImages
   readonly #adopting = new KeyedSerial<DiffId>()
   readonly #clock: Clock
   #syncTimer: Timer | undefined
 
-  private constructor(options: LayerStoreOptions, bootId: string) {
+  private constructor(options: LayerStoreOptions, bootId: string, images: LayerImages) {
+    this.#images = images
     this.#root = options.root
     this.#confined = options.confined
     this.#logger = options.logger
@@ -74,23 +91,14 @@ export class LayerStore implements AsyncDisposable {
   static async open(options: LayerStoreOptions): Promise<LayerStore> {
     for (const folder of ['l', 'c', 't']) await mkdir(join(options.root, folder), { recursive: true, mode: 0o700 })
     const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim()
-    const store = new LayerStore(options, bootId)
+    const images = await LayerImages.open({ ...options, root: join(options.root, 'l') })
+    const store = new LayerStore(options, bootId, images)
     await store.#load()
     return store
   }
 
   async #load(): Promise<void> {
-    const present = await readdir(join(this.#root, 'l'))
-    const folders = new Set(present.filter((name) => /^[0-9a-f]{16}$/.test(name)))
-    for (const name of present.filter((file) => file.endsWith('.json'))) {
-      const record = parseLayer(await this.#readRecord(join(this.#root, 'l', name)), this.#bootId)
-      const stem = name.slice(0, -'.json'.length)
-      if (record !== undefined && folders.has(stem)) {
-        this.#layers.set(record.diffId, { ...record, folder: join(this.#root, 'l', stem) })
-        folders.delete(stem)
-      } else await unlink(join(this.#root, 'l', name))
-    }
-    for (const orphan of folders) await this.discard(join(this.#root, 'l', orphan))
+    await this.#loadLayers()
     const chains = new Map<ChainId, Chain>()
     for (const name of await readdir(join(this.#root, 'c'))) {
       const chain = name.endsWith('.json') ? parseChain(await this.#readRecord(join(this.#root, 'c', name))) : undefined
@@ -104,10 +112,33 @@ export class LayerStore implements AsyncDisposable {
     if ([...this.#layers.values()].some((layer) => !layer.synced)) this.#syncLater()
   }
 
+  async #loadLayers(): Promise<void> {
+    const names = new Set(await readdir(join(this.#root, 'l')))
+    for (const name of [...names].filter((file) => file.endsWith('.json'))) {
+      const record = parseLayer(await this.#readRecord(join(this.#root, 'l', name)), this.#bootId)
+      const stem = name.slice(0, -'.json'.length)
+      const content = record?.form === 'erofs' ? `${stem}.erofs` : stem
+      if (record === undefined || !names.has(content) || (record.form === 'erofs' && !(await this.canShowImages()))) continue
+      const layer: LayerRecord = { ...record, folder: join(this.#root, 'l', stem) }
+      if (layer.form === 'erofs') await mkdir(layer.folder, { recursive: true, mode: 0o755 })
+      this.#layers.set(layer.diffId, layer)
+      for (const kept of [name, content, stem]) names.delete(kept)
+    }
+    for (const orphan of names) {
+      await this.#images.hide(join(this.#root, 'l', orphan))
+      await this.discard(join(this.#root, 'l', orphan))
+    }
+  }
+
+  /** Whether the kernel mounts EROFS images. */
+  async canShowImages(): Promise<boolean> {
+    return await this.#images.canShow(join(this.#root, 't', randomUUID()))
+  }
+
   /** Records are not synced one by one: after a power cut one may be empty, and then its layer is unpacked again. */
   async #readRecord(path: string): Promise<Readonly<Record<string, unknown>> | undefined> {
     try {
-      return await readState(path, formatVersion)
+      return await readState(path, imageFormatVersion)
     } catch (error) {
       if (!isFault(error, 'invalidArgument') && !isFault(error, 'dataLoss')) throw error
       this.#logger.warn({ path, error }, 'a snapshot record is damaged and dropped')
@@ -140,6 +171,23 @@ export class LayerStore implements AsyncDisposable {
     return layers
   }
 
+  /** As `stack`, and every layer can be seen in its folder. */
+  async show(chainId: ChainId): Promise<readonly Layer[]> {
+    const layers = this.stack(chainId)
+    await Promise.all(layers.map((layer) => this.#show(layer)))
+    return layers
+  }
+
+  async #show(layer: Layer): Promise<void> {
+    if (layer.form === 'erofs') await this.#images.show(imageOf(layer), layer.folder)
+  }
+
+  /** Unmounts the images of layers that are in none of these stacks. */
+  async hideAllBut(chainIds: Iterable<ChainId>): Promise<void> {
+    const used = new Set([...chainIds].flatMap((chainId) => (this.#chains.has(chainId) ? this.stack(chainId).map(({ diffId }) => diffId) : [])))
+    for (const layer of this.#layers.values()) if (!used.has(layer.diffId)) await this.#images.hide(layer.folder)
+  }
+
   /** A fresh empty folder on the same file system, to be filled and then adopted or discarded. */
   async scratch(): Promise<string> {
     const folder = join(this.#root, 't', randomUUID())
@@ -148,20 +196,24 @@ export class LayerStore implements AsyncDisposable {
   }
 
   /** Makes a filled folder the layer `diffId`. When that layer exists already the folder is discarded. */
-  async adopt(folder: string, layer: { readonly diffId: DiffId; readonly sizeBytes: number; readonly inodes: number }): Promise<Layer> {
+  async adopt(folder: string, layer: NewLayer): Promise<Layer> {
     return await this.#adopting.run(layer.diffId, () => this.#adoptAlone(folder, layer))
   }
 
-  async #adoptAlone(folder: string, layer: { readonly diffId: DiffId; readonly sizeBytes: number; readonly inodes: number }): Promise<Layer> {
+  async #adoptAlone(folder: string, layer: NewLayer): Promise<Layer> {
     const existing = this.#layers.get(layer.diffId)
     if (existing !== undefined) {
       await this.discard(folder)
       return existing
     }
     const place = join(this.#root, 'l', shortName(layer.diffId))
-    await rename(folder, place)
     const record: LayerRecord = { ...layer, folder: place, synced: false }
+    if (layer.form === 'erofs') {
+      await rename(join(folder, imageName), imageOf(record))
+      await mkdir(place, { recursive: true, mode: 0o755 })
+    } else await rename(folder, place)
     await this.#writeLayer(record)
+    if (layer.form === 'erofs') await this.discard(folder)
     this.#layers.set(layer.diffId, record)
     this.#syncLater()
     return record
@@ -189,7 +241,7 @@ export class LayerStore implements AsyncDisposable {
 
   async #writeLayer(record: LayerRecord): Promise<void> {
     const { folder, ...plain } = record
-    await writeState(`${folder}.json`, { formatVersion, ...plain, bootId: this.#bootId }, { durable: false })
+    await writeState(`${folder}.json`, { formatVersion: record.form === 'erofs' ? imageFormatVersion : formatVersion, ...plain, bootId: this.#bootId }, { durable: false })
   }
 
   /** Records that `chainId` is `chain.diffId` on `chain.parent`; both must be here. */
@@ -219,13 +271,15 @@ export class LayerStore implements AsyncDisposable {
       if (needed.has(layer.diffId)) continue
       this.#layers.delete(layer.diffId)
       await unlink(`${layer.folder}.json`)
+      await this.#images.hide(layer.folder)
+      if (layer.form === 'erofs') await this.discard(imageOf(layer))
       await this.discard(layer.folder)
       freed += layer.sizeBytes
     }
     return freed
   }
 
-  /** Throws a folder away: out of sight at once, deleted in the background. */
+  /** Throws a folder or file away: out of sight at once, deleted in the background. */
   async discard(folder: string): Promise<void> {
     const trash = join(this.#root, 't', randomUUID())
     try {
@@ -252,6 +306,10 @@ export class LayerStore implements AsyncDisposable {
   }
 }
 
+function imageOf({ folder }: Pick<Layer, 'folder'>): string {
+  return `${folder}.erofs`
+}
+
 function shortName(diffId: DiffId): string {
   return diffId.slice(diffId.indexOf(':') + 1).slice(0, 16)
 }
@@ -259,9 +317,11 @@ function shortName(diffId: DiffId): string {
 function parseLayer(state: Readonly<Record<string, unknown>> | undefined, bootId: string): LayerRecord | undefined {
   if (state === undefined) return undefined
   const { diffId, sizeBytes, inodes, synced } = state
+  const form = state['form'] ?? 'folder'
   if (typeof diffId !== 'string' || !isDigest(diffId) || typeof sizeBytes !== 'number' || typeof inodes !== 'number') return undefined
+  if (form !== 'folder' && form !== 'erofs') return undefined
   if (synced !== true && state['bootId'] !== bootId) return undefined
-  return { diffId, sizeBytes, inodes, synced: synced === true, folder: '' }
+  return { diffId, sizeBytes, inodes, form, synced: synced === true, folder: '' }
 }
 
 function parseChain(state: Readonly<Record<string, unknown>> | undefined): (Chain & { readonly chainId: ChainId }) | undefined {

@@ -27,7 +27,8 @@ import type { Active } from './active-store.ts'
 import { chainIdOf } from './chain.ts'
 import { changesAgainst, usageOf } from './changes.ts'
 import { InitLayers, madeInitLayers, type InitLayersOptions } from './init-layers.ts'
-import { LayerStore } from './layer-store.ts'
+import { imageName, LayerStore } from './layer-store.ts'
+import type { LayerForm } from './layer-store.ts'
 import { goMode } from './path-stat.ts'
 
 export interface OverlaySnapshotsOptions {
@@ -39,6 +40,8 @@ export interface OverlaySnapshotsOptions {
   readonly blobs: BlobIngester
   readonly logger: Logger
   readonly clock?: Clock
+  /** What fetched layers become; left out: images where the kernel mounts them. */
+  readonly layerForm?: LayerForm
 }
 
 export interface LayerToUnpack {
@@ -82,8 +85,11 @@ export async function openOverlaySnapshots(options: OverlaySnapshotsOptions): Pr
   return new OverlayDriver(options, { layers, actives, mounted, madeInits: await madeInitLayers(options.root) })
 }
 
-/** What Berth relies on, whatever the kernel's defaults are: layers must mean the same on every machine. */
-const overlayOptions = ['index=off', 'metacopy=off', 'redirect_dir=off']
+/**
+ * What Berth relies on, whatever the kernel's defaults are: layers must mean the same on every machine. With `xino` a file keeps its device
+ * and inode number when it is written to, though its layer is a file system of its own.
+ */
+const overlayOptions = ['index=off', 'metacopy=off', 'redirect_dir=off', 'xino=on']
 
 class OverlayDriver implements OverlaySnapshots {
   readonly #options: OverlaySnapshotsOptions
@@ -107,7 +113,7 @@ class OverlayDriver implements OverlaySnapshots {
     this.#mounted = found.mounted
     const withTree: InitLayersOptions['withTree'] = ({ chainId, upper, work }, task) =>
       this.#withScratchMount(async (target) => {
-        await mounts.overlay({ target, lower: this.#lowerOf({ parent: chainId, init: false }), upper, work, options: [...overlayOptions, 'volatile'] })
+        await mounts.overlay({ target, lower: await this.#showLower({ parent: chainId, init: false }), upper, work, options: [...overlayOptions, 'volatile'] })
         await task(target)
       })
     this.#inits = new InitLayers({ root, withTree, discard: (folder) => this.#layers.discard(folder) }, found.madeInits)
@@ -140,7 +146,7 @@ class OverlayDriver implements OverlaySnapshots {
     const entries = await this.#list(active)
     if (active.parent === undefined && !active.init) return changesAgainst(entries, undefined)
     return await this.#withScratchMount(async (target) => {
-      await this.#options.mounts.overlay({ target, lower: [...this.#lowerOf(active), join(this.#options.root, 'e')], options: overlayOptions.slice(1) })
+      await this.#options.mounts.overlay({ target, lower: [...(await this.#showLower(active)), join(this.#options.root, 'e')], options: overlayOptions.slice(1) })
       return changesAgainst(entries, target)
     })
   }
@@ -152,7 +158,7 @@ class OverlayDriver implements OverlaySnapshots {
   // ---- mounting ----
 
   async prepare(key: SnapshotKey, parent: ChainId | undefined, options: { readonly init?: boolean } = {}): Promise<void> {
-    const like = parent === undefined ? undefined : this.#layers.stack(parent)[0]?.folder
+    const like = parent === undefined ? undefined : (await this.#layers.show(parent))[0]?.folder
     const init = options.init === true
     await this.#serial.run(`k ${key}`, async () => {
       await this.#actives.create(key, { parent, init }, like)
@@ -173,7 +179,7 @@ class OverlayDriver implements OverlaySnapshots {
 
   async #mountAt(active: Active, target: string, options: { readonly volatile?: boolean; readonly readonly?: boolean }): Promise<void> {
     if (active.init) await this.#inits.ensure(active.parent)
-    const lower = this.#lowerOf(active)
+    const lower = await this.#showLower(active)
     if (options.readonly === true) {
       // Without upper folder; overlayfs wants two lower ones then.
       await this.#options.mounts.overlay({ target, lower: [active.upper, ...lower], options: overlayOptions.slice(1) })
@@ -191,6 +197,12 @@ class OverlayDriver implements OverlaySnapshots {
   /** What lies below an upper folder; never nothing, for overlayfs wants something. */
   #lowerOf({ parent, init }: Pick<Active, 'parent' | 'init'>): string[] {
     return [...(init ? [this.#inits.folder(parent)] : []), ...(parent === undefined ? [join(this.#options.root, 'e')] : this.#stack(parent))]
+  }
+
+  /** The same, with everything in its place. */
+  async #showLower(active: Pick<Active, 'parent' | 'init'>): Promise<string[]> {
+    if (active.parent !== undefined) await this.#layers.show(active.parent)
+    return this.#lowerOf(active)
   }
 
   async unmount(target: string): Promise<void> {
@@ -243,7 +255,7 @@ class OverlayDriver implements OverlaySnapshots {
       await this.#serial.run(`l ${layer.diffId}`, async () => {
         const { sizeBytes, entries } = this.#sizes.get(layer.diffId) ?? (await this.#measured(active))
         this.#sizes.delete(layer.diffId)
-        await this.#layers.adopt(active.upper, { diffId: layer.diffId, sizeBytes, inodes: entries })
+        await this.#layers.adopt(active.upper, { diffId: layer.diffId, form: 'folder', sizeBytes, inodes: entries })
         await this.#addChain(chainId, active.parent, layer.diffId)
       })
       this.#actives.forget(key)
@@ -284,10 +296,11 @@ class OverlayDriver implements OverlaySnapshots {
   async #unpackNow(layer: LayerToUnpack): Promise<Digest> {
     const folder = await this.#layers.scratch()
     try {
-      const args: UnpackArgs = { kind: 'layer', compression: layer.compression, base: '/' }
+      const form = this.#options.layerForm ?? ((await this.#layers.canShowImages()) ? 'erofs' : 'folder')
+      const args: UnpackArgs = { kind: 'layer', compression: layer.compression, base: '/', ...(form === 'erofs' ? { image: `/${imageName}` } : {}) }
       const result = await this.#options.confined.run<UnpackArgs, UnpackResult>(folder, unpackJob, args, { input: layer.blob, ...(layer.signal === undefined ? {} : { signal: layer.signal }) })
       if (layer.diffId !== undefined && result.diffId !== layer.diffId) throw new Fault('dataLoss', `a layer unpacks to ${result.diffId}, but the image promises ${layer.diffId}`)
-      await this.#layers.adopt(folder, { diffId: result.diffId, sizeBytes: result.sizeBytes, inodes: result.entries })
+      await this.#layers.adopt(folder, { diffId: result.diffId, form, sizeBytes: result.sizeBytes, inodes: result.entries })
       return result.diffId
     } catch (error) {
       await this.#layers.discard(folder)
@@ -459,6 +472,8 @@ class OverlayDriver implements OverlaySnapshots {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    const mounted = [...this.#mounted.values()].flatMap((key) => this.#actives.find(key)?.parent ?? [])
+    await this.#layers.hideAllBut(mounted)
     await this.#layers[Symbol.asyncDispose]()
   }
 }

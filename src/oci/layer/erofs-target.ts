@@ -173,7 +173,7 @@ export class ErofsTarget implements LayerTarget {
   }
 }
 
-function emptyFolder(): Folder {
+export function emptyFolder(): Folder {
   return { type: 'directory', attributes: { mode: 0o755, uid: 0, gid: 0, modifiedNs: 0n, xattrs: noXattrs }, children: new Map() }
 }
 
@@ -188,6 +188,8 @@ function withMark(attributes: Attributes, before: Attributes): Attributes {
   return mark === undefined ? attributes : { ...attributes, xattrs: new Map([...attributes.xattrs, [opaqueXattr, mark]]) }
 }
 
-function failure(code: 'EEXIST' | 'ENOENT' | 'ENOTDIR' | 'EPERM'): Error {
-  return Object.assign(new Error(code), { code })
+const words = { EEXIST: 'file already exists', ENOENT: 'no such file or directory', ENOTDIR: 'not a directory', EPERM: 'operation not permitted' } as const
+
+function failure(code: keyof typeof words): Error {
+  return Object.assign(new Error(`${code}: ${words[code]}`), { code })
 }
