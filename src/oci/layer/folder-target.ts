@@ -21,6 +21,7 @@ export interface FolderTargetOptions {
 
 export class FolderTarget implements LayerTarget {
   readonly #files: RawFiles
+  readonly #isUsed: boolean
   readonly #base: Buffer
   /** Folder times are set at the end, since every child changes them. */
   readonly #folderTimes = new Map<string, { readonly path: Buffer; readonly entry: TarEntry }>()
@@ -30,6 +31,7 @@ export class FolderTarget implements LayerTarget {
 
   constructor({ base, files, isUsed }: FolderTargetOptions) {
     this.#files = files
+    this.#isUsed = isUsed
     this.#base = Buffer.from(base.endsWith('/') ? base : `${base}/`)
     this.#inheritsGroups = isUsed || (statSync(base).mode & 0o2000) !== 0
   }
@@ -53,7 +55,9 @@ export class FolderTarget implements LayerTarget {
   makeFolder(path: Buffer): void {
     const at = this.#at(path)
     mkdirSync(at, 0o755)
-    if ((0o755 & this.#umask) !== 0) chmodSync(at, 0o755)
+    // In a tree that was there before, a set-gid folder hands its group down as everywhere.
+    if (this.#inheritsGroups && !this.#isUsed) chownSync(at, 0, 0)
+    if ((0o755 & this.#umask) !== 0 || (this.#inheritsGroups && !this.#isUsed)) chmodSync(at, 0o755)
   }
 
   describeFolder(path: Buffer, entry: TarEntry): void {
@@ -115,8 +119,11 @@ export class FolderTarget implements LayerTarget {
 
   remove(path: Buffer): void {
     const at = this.#at(path)
-    if (lstatSync(at).isDirectory()) rmSync(at, { recursive: true })
-    else unlinkSync(at)
+    if (!lstatSync(at).isDirectory()) return unlinkSync(at)
+    rmSync(at, { recursive: true })
+    // What comes in its place has a time of its own.
+    const [gone, below] = [at.toString('latin1'), `${at.toString('latin1')}/`]
+    for (const key of this.#folderTimes.keys()) if (key === gone || key.startsWith(below)) this.#folderTimes.delete(key)
   }
 
   #xattrs(at: Buffer, entry: TarEntry): void {
@@ -135,7 +142,7 @@ export class FolderTarget implements LayerTarget {
       try {
         this.#files.setTimes(path, entry.accessedNs ?? entry.modifiedNs, entry.modifiedNs)
       } catch (error) {
-        // A later entry replaced the folder.
+        // Reached through a link that is gone.
         if (systemErrorCode(error) !== 'ENOENT') throw error
       }
     }
