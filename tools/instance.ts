@@ -34,12 +34,12 @@ export interface BerthInstance {
   down(): void
 }
 
-/** An instance in a new temporary root; `remove` with down() and rm when done. Call inside `enterNamespaces`. */
-export function createInstance(): BerthInstance & Disposable {
+/** An instance in a new temporary root, with more variables in its environment; `remove` with down() and rm when done. Call inside `enterNamespaces`. */
+export function createInstance(variables: NodeJS.ProcessEnv = {}): BerthInstance & Disposable {
   const up = spawnSync('ip', ['link', 'set', 'lo', 'up'], { encoding: 'utf8' })
   if (up.status !== 0) throw new Error(`ip link set lo up: ${up.stderr}`)
   const root = mkdtempSync(join(process.env['BERTH_TEST_ROOT'] ?? tmpdir(), 'bi-'))
-  const env: NodeJS.ProcessEnv = { ...process.env, BERTH_ROOT: root, DOCKER_HOST: `unix://${root}/run/docker.sock`, KUBECONFIG: `${root}/etc/kubeconfig`, DOCKER_CONFIG: join(root, 'docker') }
+  const env: NodeJS.ProcessEnv = { ...process.env, ...variables, BERTH_ROOT: root, DOCKER_HOST: `unix://${root}/run/docker.sock`, KUBECONFIG: `${root}/etc/kubeconfig`, DOCKER_CONFIG: join(root, 'docker') }
   const berth = (args: readonly string[], input?: string): SpawnSyncReturns<string> => {
     const result = spawnSync(join(repository, 'bin/berth'), args, { env, encoding: 'utf8', maxBuffer: 2 ** 28, ...(input === undefined ? {} : { input }) })
     if (result.error !== undefined) throw result.error

@@ -54,6 +54,7 @@ const engine = stack.use(
     paths: { state: join(paths.state, 'engine'), run: paths.run },
     names: { cgroup: instance.name, table: engineTable(instance), bridge: `${instance.linkPrefix}0` },
     networks: { bridgeSubnet: config.bridgeCidr },
+    ...(config.layers === 'auto' ? {} : { layerForm: config.layers }),
     clock,
     random,
     log: log.child({ part: 'engine' }),

@@ -36,6 +36,7 @@ import { openImages } from './images/open-images.ts'
 import { openNetworks } from './networks/networks.ts'
 import { openRuntime } from './runtime/conmon-runtime.ts'
 import { Sessions } from './session/sessions.ts'
+import type { LayerForm } from './snapshots/layer-store.ts'
 import { openOverlaySnapshots } from './snapshots/overlay-snapshots.ts'
 import { openVolumes } from './volumes/volumes.ts'
 
@@ -70,6 +71,8 @@ export interface EngineOptions {
     /** Where user-defined networks are cut from. */
     readonly addressPools?: readonly { readonly base: string; readonly length: number }[]
   }
+  /** What fetched layers become; left out: EROFS images where the kernel mounts them, folders elsewhere. */
+  readonly layerForm?: LayerForm
   readonly version?: { readonly version: string; readonly gitCommit: string; readonly buildTime: string }
   readonly clock: Clock
   readonly random: Random
@@ -105,7 +108,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const [host, runtime, snapshots, networks, volumes] = await Promise.all([
     readHostFacts(facts),
     openRuntime({ kernel, facts, runFolder: `${paths.run}/rt`, cgroup: names.cgroup, clock, log: log.child({ room: 'runtime' }) }),
-    openOverlaySnapshots({ root: `${paths.state}/snapshots`, mounts: kernel.mounts, confined: kernel.confined, blobs, logger: log.child({ room: 'snapshots' }) }),
+    openOverlaySnapshots({ root: `${paths.state}/snapshots`, mounts: kernel.mounts, confined: kernel.confined, blobs, ...(options.layerForm === undefined ? {} : { layerForm: options.layerForm }), logger: log.child({ room: 'snapshots' }) }),
     openNetworks({
       links: kernel.links, namespaces: kernel.namespaces, nftables: kernel.nftables, sockets: kernel.poller, processes: kernel.processes, clock, random, events, logger: log.child({ room: 'networks' }),
       stateDir: `${paths.state}/networks`, runDir: `${paths.run}/net`, table: names.table,

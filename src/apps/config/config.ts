@@ -39,6 +39,8 @@ export interface Config {
   readonly podCidr: string
   readonly serviceCidr: string
   readonly bridgeCidr: string
+  /** What fetched layers become: EROFS images, folders, or what the kernel can do best. */
+  readonly layers: 'auto' | 'erofs' | 'folder'
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
 }
 
@@ -68,6 +70,11 @@ function logLevel(value: string): string {
   return value
 }
 
+function layerForm(value: string): string {
+  if (!['auto', 'erofs', 'folder'].includes(value)) throw new Fault('invalidArgument', `'${value}' is no form of layers: expected auto, erofs or folder`)
+  return value
+}
+
 /** Every setting there is. The file uses `key`; an unknown key is an error. */
 const settings: readonly Setting[] = [
   { key: 'nodeName', environment: 'BERTH_NODE_NAME', parse: text },
@@ -79,6 +86,7 @@ const settings: readonly Setting[] = [
   { key: 'podCidr', environment: 'BERTH_POD_CIDR', parse: cidr },
   { key: 'serviceCidr', environment: 'BERTH_SERVICE_CIDR', parse: cidr },
   { key: 'bridgeCidr', environment: 'BERTH_BRIDGE_CIDR', parse: cidr },
+  { key: 'layers', environment: 'BERTH_LAYERS', parse: layerForm },
   { key: 'logLevel', environment: 'BERTH_LOG_LEVEL', parse: logLevel },
 ]
 
@@ -154,6 +162,7 @@ export function resolveConfig(flags: Readonly<Record<string, string | undefined>
     podCidr: instance.podCidr,
     serviceCidr: instance.serviceCidr,
     bridgeCidr: instance.bridgeCidr,
+    layers: 'auto',
     logLevel: 'info',
   }
   const origins: Record<string, Origin> = {}
@@ -182,6 +191,7 @@ export function resolveConfig(flags: Readonly<Record<string, string | undefined>
     podCidr: string('podCidr'),
     serviceCidr: string('serviceCidr'),
     bridgeCidr: string('bridgeCidr'),
+    layers: knownForm(string('layers')),
     logLevel: knownLevel(string('logLevel')),
   }
   return { config, origins }
@@ -194,6 +204,10 @@ function parsed(parse: Setting['parse'], where: string, value: string): string |
     if (error instanceof Fault) throw new Fault(error.code, `${where}: ${error.message}`, { cause: error })
     throw error
   }
+}
+
+function knownForm(value: string): Config['layers'] {
+  return value === 'erofs' || value === 'folder' ? value : 'auto'
 }
 
 function knownLevel(value: string): Config['logLevel'] {
