@@ -15,6 +15,7 @@ import { realNodeFiles } from '#cluster/node/real/files.ts'
 import { realNodeNetwork } from '#cluster/node/real/network.ts'
 import { engineHandler, engineServerOptions } from '#engine/http/handler.ts'
 import { openEngine } from '#engine/open.ts'
+import { mappingOfOption } from '#engine/userns/subordinate-ids.ts'
 import { openPodRuntime } from '#engine/pods/pod-runtime.ts'
 import { openKernel } from '#linux/real/kernel.ts'
 import { openFileBlobs } from '#oci/blobs/file-system.ts'
@@ -43,6 +44,7 @@ const kernel = stack.use(await openKernel({ clock }))
 const blobs = await openFileBlobs(join(paths.state, 'blobs'))
 const credential = await registryCredential(config, random)
 const storage = stack.use(await openFileStorage({ root: join(paths.state, 'registry'), blobs, clock, random }))
+const usernsMapping = await mappingOfOption(config.usernsRemap)
 const registry = stack.use(await openRegistry({ storage, engine: credential, clock, random, logger: log.child({ part: 'registry' }) }))
 const engine = stack.use(
   await openEngine({
@@ -54,6 +56,7 @@ const engine = stack.use(
     paths: { state: join(paths.state, 'engine'), run: paths.run },
     names: { cgroup: instance.name, table: engineTable(instance), bridge: `${instance.linkPrefix}0` },
     networks: { bridgeSubnet: config.bridgeCidr },
+    ...(usernsMapping === undefined ? {} : { usernsMapping }),
     ...(config.layers === 'auto' ? {} : { layerForm: config.layers }),
     clock,
     random,

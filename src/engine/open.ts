@@ -14,6 +14,7 @@ import { Fault, systemErrorCode } from '#base/fault.ts'
 import { readTextIfThere } from '#base/files.ts'
 import type { Logger } from '#base/log.ts'
 import type { Random } from '#base/random.ts'
+import type { IdMapping } from '#linux/contract/id-mapping.ts'
 import type { Kernel, KernelFacts } from '#linux/contract/kernel.ts'
 import { BlobLeases, type BlobRoots } from '#oci/blobs/collect.ts'
 import type { Blobs } from '#oci/blobs/contract.ts'
@@ -38,6 +39,7 @@ import { openRuntime } from './runtime/conmon-runtime.ts'
 import { Sessions } from './session/sessions.ts'
 import type { LayerForm } from './snapshots/layer-store.ts'
 import { openOverlaySnapshots } from './snapshots/overlay-snapshots.ts'
+import { openRemap, type Remap } from './userns/remap.ts'
 import { openVolumes } from './volumes/volumes.ts'
 
 export interface EngineOptions {
@@ -73,6 +75,8 @@ export interface EngineOptions {
   }
   /** What fetched layers become; left out: EROFS images where the kernel mounts them, folders elsewhere. */
   readonly layerForm?: LayerForm
+  /** `--userns-remap`: containers' ids stand for these of the machine (docs/decisions/0012). Absent: they are the machine's. */
+  readonly usernsMapping?: IdMapping
   readonly version?: { readonly version: string; readonly gitCommit: string; readonly buildTime: string }
   readonly clock: Clock
   readonly random: Random
@@ -105,10 +109,12 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   await using opened = new AsyncDisposableStack()
   const events = createEventBus({ clock })
   const cgroupRoot = `/${names.cgroup}`
+  const remap = options.usernsMapping === undefined ? undefined : await openRemap({ mapping: options.usernsMapping, namespaces: kernel.namespaces, folder: `${paths.run}/userns`, roots: [paths.state, paths.run] })
+  if (remap !== undefined) opened.use(remap)
   const [host, runtime, snapshots, networks, volumes] = await Promise.all([
     readHostFacts(facts),
     openRuntime({ kernel, facts, runFolder: `${paths.run}/rt`, cgroup: names.cgroup, clock, log: log.child({ room: 'runtime' }) }),
-    openOverlaySnapshots({ root: `${paths.state}/snapshots`, mounts: kernel.mounts, confined: kernel.confined, blobs, ...(options.layerForm === undefined ? {} : { layerForm: options.layerForm }), logger: log.child({ room: 'snapshots' }) }),
+    openOverlaySnapshots({ root: `${paths.state}/snapshots`, mounts: kernel.mounts, confined: kernel.confined, blobs, ...(options.layerForm === undefined ? {} : { layerForm: options.layerForm }), logger: log.child({ room: 'snapshots' }), shift: { folder: `${paths.run}/shifted`, ...(remap === undefined ? {} : { remap }) } }),
     openNetworks({
       links: kernel.links, namespaces: kernel.namespaces, nftables: kernel.nftables, sockets: kernel.poller, processes: kernel.processes, clock, random, events, logger: log.child({ room: 'networks' }),
       stateDir: `${paths.state}/networks`, runDir: `${paths.run}/net`, table: names.table,
@@ -125,15 +131,15 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const initPath = await findInit()
   const containers = await openContainers({
     runtime, images, snapshots, networks, volumes, mounts: kernel.mounts, sockets: kernel.poller, events, clock, random, host, cgroupRoot, log: log.child({ room: 'containers' }),
-    stateDir: paths.state, runDir: paths.run, initPath, ps: (args) => listProcesses(kernel, args),
+    stateDir: paths.state, runDir: paths.run, initPath, remap, ps: (args) => listProcesses(kernel, args),
   })
   opened.use(containers)
   const builder = await openBuilder({
     images, snapshots, blobs: options.blobs, runtime, networks, host, cgroupRoot, clock, random, log: log.child({ room: 'build' }), confined: kernel.confined, processes: kernel.processes, mounts: kernel.mounts,
-    cache: buildCache, stateDir: `${paths.state}/build`, platform: `linux/${host.architecture}`,
+    remap, cache: buildCache, stateDir: `${paths.state}/build`, platform: `linux/${host.architecture}`,
   })
   const committer = createCommitter({ containers, images, snapshots, events, clock })
-  const system = await systemOf(options, { facts, host, runtime, initPath })
+  const system = await systemOf(options, { facts, host, runtime, initPath, remap })
   const owned = opened.move()
   return { containers, images, snapshots, networks, volumes, events, sessions: new Sessions(clock), runtime, host, cgroupRoot, leases, builder, committer, system, clock, log, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }
@@ -149,7 +155,7 @@ async function listProcesses({ processes }: Kernel, args: readonly string[]): Pr
   return stdout.toString()
 }
 
-async function systemOf({ names, paths, version, insecureRegistries = [] }: EngineOptions, { facts, host, runtime, initPath }: { readonly facts: KernelFacts; readonly host: HostFacts; readonly runtime: Runtime; readonly initPath: string | undefined }): Promise<EngineSystem> {
+async function systemOf({ names, paths, version, insecureRegistries = [] }: EngineOptions, { facts, host, runtime, initPath, remap }: { readonly facts: KernelFacts; readonly host: HostFacts; readonly runtime: Runtime; readonly initPath: string | undefined; readonly remap: Remap | undefined }): Promise<EngineSystem> {
   const { name, version: runtimeVersion, path, conmonVersion } = await runtime.info()
   return {
     engineVersion: version?.version ?? '0.1.0',
@@ -166,6 +172,7 @@ async function systemOf({ names, paths, version, insecureRegistries = [] }: Engi
     memoryBytes: host.memoryBytes,
     cgroupMode: host.cgroupMode,
     seccomp: host.seccomp,
+    remapsUsers: remap !== undefined,
     rootDir: paths.state,
     runtime: { name, version: runtimeVersion, path, conmonVersion },
     insecureRegistries,

@@ -2,14 +2,15 @@
  * A real engine (kernel, conmon, crun or runc, overlayfs) behind the Engine API on a socket of its own, with one busybox image: for tests
  * and comparisons that look at a limit from inside the container.
  */
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { createServer, request as httpRequest } from '#base/http-module.ts'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import { systemClock } from '#base/clock.ts'
 import { silentLogger } from '#base/log.ts'
 import { systemRandom } from '#base/random.ts'
+import type { IdMapping } from '#linux/contract/id-mapping.ts'
 import type { Kernel } from '#linux/contract/kernel.ts'
 import { openFileBlobs } from '#oci/blobs/file-system.ts'
 import { sampleTar, type Sample } from '#oci/layer/archive-samples.ts'
@@ -172,13 +173,15 @@ export interface RealEngine extends AsyncDisposable {
 }
 
 /** Closes the kernel too. `name`: a few letters, unique among the suites; they name its cgroup, table and bridge. */
-export async function openRealEngine(kernel: Kernel & AsyncDisposable, { name, subnet }: { readonly name: string; readonly subnet: string }): Promise<RealEngine> {
+export async function openRealEngine(kernel: Kernel & AsyncDisposable, { name, subnet, usernsMapping }: { readonly name: string; readonly subnet: string; readonly usernsMapping?: IdMapping }): Promise<RealEngine> {
   const root = mkdtempSync(join(process.env['BERTH_TEST_ROOT'] ?? tmpdir(), `${name}-`))
+  // Another's root must come through to its own.
+  if (usernsMapping !== undefined) for (const folder of [dirname(root), root]) if ((statSync(folder).mode & 0o1) === 0) chmodSync(folder, 0o711)
   const cgroup = `berth-${name}-${process.pid}`
   const bridge = `b${name}0`
   const engine = await openEngine({
     kernel, blobs: await openFileBlobs(join(root, 'blobs')), paths: { state: join(root, 's'), run: join(root, 'r') }, names: { cgroup, table: `berth_${name}`, bridge },
-    networks: { bridgeSubnet: subnet }, clock: systemClock, random: systemRandom, log: silentLogger,
+    networks: { bridgeSubnet: subnet }, ...(usernsMapping === undefined ? {} : { usernsMapping }), clock: systemClock, random: systemRandom, log: silentLogger,
   })
   await engine.images.importRoot(Readable.from([await busyboxRoot(kernel)]), { name: 'bb:1' })
   const handler = engineHandler(engine)

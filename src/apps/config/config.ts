@@ -41,6 +41,8 @@ export interface Config {
   readonly bridgeCidr: string
   /** What fetched layers become: EROFS images, folders, or what the kernel can do best. */
   readonly layers: 'auto' | 'erofs' | 'folder'
+  /** As dockerd's `--userns-remap` has it; empty: off. */
+  readonly usernsRemap: string
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
 }
 
@@ -87,6 +89,7 @@ const settings: readonly Setting[] = [
   { key: 'serviceCidr', environment: 'BERTH_SERVICE_CIDR', parse: cidr },
   { key: 'bridgeCidr', environment: 'BERTH_BRIDGE_CIDR', parse: cidr },
   { key: 'layers', environment: 'BERTH_LAYERS', parse: layerForm },
+  { key: 'usernsRemap', environment: 'BERTH_USERNS_REMAP', parse: text },
   { key: 'logLevel', environment: 'BERTH_LOG_LEVEL', parse: logLevel },
 ]
 
@@ -163,6 +166,7 @@ export function resolveConfig(flags: Readonly<Record<string, string | undefined>
     serviceCidr: instance.serviceCidr,
     bridgeCidr: instance.bridgeCidr,
     layers: 'auto',
+    usernsRemap: '',
     logLevel: 'info',
   }
   const origins: Record<string, Origin> = {}
@@ -191,6 +195,7 @@ export function resolveConfig(flags: Readonly<Record<string, string | undefined>
     podCidr: string('podCidr'),
     serviceCidr: string('serviceCidr'),
     bridgeCidr: string('bridgeCidr'),
+    usernsRemap: string('usernsRemap'),
     layers: knownForm(string('layers')),
     logLevel: knownLevel(string('logLevel')),
   }

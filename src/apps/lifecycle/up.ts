@@ -6,6 +6,7 @@ import { type Clock, sleep } from '#base/clock.ts'
 import { Fault, systemErrorCode } from '#base/fault.ts'
 import { ExitError } from '#cli/exit.ts'
 import { print, type Terminal } from '#cli/terminal.ts'
+import { mappingOfOption } from '#engine/userns/subordinate-ids.ts'
 import { startDetached } from '#linux/real/detached.ts'
 import type { Config } from '../config/config.ts'
 import { down } from './down.ts'
@@ -86,6 +87,8 @@ export async function up(config: Config, terminal: Terminal, options: { readonly
   checkMachine()
   const already = processNames.every((name) => runningPid(config.paths.run, name, 'process') !== undefined)
   if (!already) {
+    // Refused here rather than in a log.
+    await mappingOfOption(config.usernsRemap)
     makeDirectories(config)
     rememberSysctls(config)
     await checkPorts(config)

@@ -5,7 +5,7 @@
  * What a killed build leaves: a folder in `work`, snapshots whose keys begin with `build-`, containers that the folder names.
  * `openBuilder` removes all three.
  */
-import { mkdir, readdir, rm, statfs } from 'node:fs/promises'
+import { chmod, mkdir, readdir, rm, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '#base/clock.ts'
 import { rfc3339Nano } from '#base/clock.ts'
@@ -90,7 +90,16 @@ export class Builder implements ImageBuilder {
 
   async open(): Promise<void> {
     await mkdir(this.#workFolder(), { recursive: true, mode: 0o711 })
+    if (this.#options.remap !== undefined) await this.#letThrough()
     await this.#sweep()
+  }
+
+  /** The runtime goes to a command's root as the root of its container, who is a stranger on this machine; what caches hold stays ours. */
+  async #letThrough(): Promise<void> {
+    const { stateDir } = this.#options
+    await mkdir(join(stateDir, 'mounts'), { recursive: true, mode: 0o700 })
+    await chmod(join(stateDir, 'mounts'), 0o700)
+    await chmod(stateDir, 0o711)
   }
 
   #workFolder(): string {

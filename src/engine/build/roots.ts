@@ -27,7 +27,7 @@ export interface ImageWish {
 export class Roots implements AsyncDisposable {
   readonly #build: RootsOptions
   readonly #images = new Map<string, Promise<Image>>()
-  readonly #views = new Map<ChainId, Promise<string>>()
+  readonly #views = new Map<string, Promise<string>>()
 
   constructor(build: RootsOptions) {
     this.#build = build
@@ -60,22 +60,23 @@ export class Roots implements AsyncDisposable {
     }
   }
 
-  /** A layer stack mounted read-only for as long as the build lasts. */
-  view(chainId: ChainId): Promise<string> {
-    const known = this.#views.get(chainId)
+  /** A layer stack mounted read-only for as long as the build lasts. `shifted`: with owners as a remapped command has them. */
+  view(chainId: ChainId, { shifted = false }: { readonly shifted?: boolean } = {}): Promise<string> {
+    const name = `${chainId} ${shifted}`
+    const known = this.#views.get(name)
     if (known !== undefined) return known
-    const view = this.#mountView(chainId, this.#views.size)
-    this.#views.set(chainId, view)
+    const view = this.#mountView(chainId, this.#views.size, shifted)
+    this.#views.set(name, view)
     return view
   }
 
-  async #mountView(chainId: ChainId, index: number): Promise<string> {
+  async #mountView(chainId: ChainId, index: number, shifted: boolean): Promise<string> {
     const { options, folder, buildId } = this.#build
     const key = `build-${buildId}-view-${index}`
     const target = join(folder, key)
     await mkdir(target)
     await options.snapshots.prepare(key, chainId)
-    await options.snapshots.mount(key, target, { readonly: true })
+    await options.snapshots.mount(key, target, { readonly: true, shifted })
     return target
   }
 

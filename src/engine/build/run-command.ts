@@ -2,7 +2,7 @@
  * One RUN: a container that lives for one command on a root file system that is mounted already. It goes straight to the
  * runtime, because it has no name, no log and no restart; the spec is the one that every container gets.
  */
-import { lstat, mkdir, rmdir, unlink } from 'node:fs/promises'
+import { lstat, rmdir, unlink } from 'node:fs/promises'
 import { dirname, join, posix, relative } from 'node:path'
 import { Fault, systemErrorCode } from '#base/fault.ts'
 import type { ConfinedJobs } from '#linux/contract/confined.ts'
@@ -13,7 +13,10 @@ import { devicesOf } from '../containers/devices.ts'
 import type { HostFacts } from '../containers/host.ts'
 import { lookUpIdentity, resolveInRoot } from '../containers/identity.ts'
 import { hostsText, resolvConfText, writeNetworkFiles, type NetworkFiles } from '../containers/network-files.ts'
+import { makeFolders } from '../containers/own-folders.ts'
 import { runtimeSpecOf } from '../containers/spec.ts'
+import { checkUserNamespace } from '../userns/conflicts.ts'
+import type { Owner, Remap } from '../userns/remap.ts'
 import type { FolderTimes } from './folder-times.job.ts'
 
 export interface CommandRunnerOptions {
@@ -23,6 +26,8 @@ export interface CommandRunnerOptions {
   readonly host: HostFacts
   /** Path of the instance's cgroups, e.g. `/berth`. */
   readonly cgroupRoot: string
+  /** Commands run remapped, on a root that is mounted so. Absent: with the machine's ids. */
+  readonly remap?: Remap | undefined
 }
 
 export interface CommandRequest {
@@ -49,7 +54,7 @@ export interface CommandRequest {
 export async function runCommand(options: CommandRunnerOptions, request: CommandRequest): Promise<number> {
   const { runtime, networks } = options
   if (request.signal.aborted) throw new Fault('canceled', 'the build was canceled')
-  await makeFolder(request.rootfs, request.workingDir)
+  await makeFolder(request.rootfs, request.workingDir, options.remap?.root)
   const stubs = await missingMountPoints(request)
   try {
     return await runToEnd(options, request)
@@ -67,14 +72,15 @@ async function runToEnd(options: CommandRunnerOptions, request: CommandRequest):
     if (ended.id === request.id) exit.resolve(ended)
   })
   const spec = containerSpec(request)
-  const { netnsPath, files } = await openNetwork(options, request, spec)
+  checkUserNamespace(spec, options.remap)
+  const { netnsPath, usernsPath, files } = await openNetwork(options, request, spec)
   const effective = { args: request.argv, entrypoint: null, command: request.argv, env: request.env, workingDir: request.workingDir, user: request.user, tty: false, labels: {}, hostname: request.id.slice(0, 12), stopSignal: 'SIGKILL', exposedPorts: [] }
   const [identity, devices] = await Promise.all([lookUpIdentity(request.rootfs, request.user, []), devicesOf(spec)])
   await runtime.create({
     id: request.id,
     stdin: 'none',
     logPath: undefined,
-    spec: runtimeSpecOf({ spec, effective, identity, rootfs: request.rootfs, mounts: request.mounts, files, netnsPath, joined: {}, cgroupsPath: `${options.cgroupRoot}/build/${request.id}`, devices, initPath: undefined, host: options.host }),
+    spec: runtimeSpecOf({ spec, effective, identity, rootfs: request.rootfs, mounts: request.mounts, files, netnsPath, ...(usernsPath === undefined || options.remap === undefined ? {} : { userNamespace: { path: usernsPath, mapping: options.remap.mapping } }), joined: {}, cgroupsPath: `${options.cgroupRoot}/build/${request.id}`, devices, initPath: undefined, host: options.host }),
   })
   request.signal.addEventListener('abort', abort, { once: true })
   try {
@@ -93,8 +99,8 @@ function containerSpec(request: CommandRequest): ContainerSpec {
   return { namespace: 'docker', image: '', ...request.limits, ...(request.network === 'host' ? { network: { mode: 'host' } } : {}), ...(request.privileged ? { security: { privileged: true } } : {}) }
 }
 
-async function openNetwork(options: CommandRunnerOptions, request: CommandRequest, spec: ContainerSpec): Promise<{ readonly netnsPath: string | undefined; readonly files: NetworkFiles }> {
-  const { networks } = options
+async function openNetwork(options: CommandRunnerOptions, request: CommandRequest, spec: ContainerSpec): Promise<{ readonly netnsPath: string | undefined; readonly usernsPath?: string; readonly files: NetworkFiles }> {
+  const { networks, remap } = options
   const files = { hosts: join(request.folder, 'hosts'), hostname: join(request.folder, 'hostname'), resolvConf: join(request.folder, 'resolv.conf') }
   const hostname = request.id.slice(0, 12)
   if (request.network === 'host') {
@@ -102,20 +108,20 @@ async function openNetwork(options: CommandRunnerOptions, request: CommandReques
     return { netnsPath: undefined, files: { ...files, resolvConf: '/etc/resolv.conf' } }
   }
   if (request.network.startsWith('container:')) throw new Fault('invalidArgument', `build network ${request.network} is not supported: expected default, none, host or a network's name`)
-  const { netnsPath } = await networks.openSandbox(request.id)
+  const { netnsPath, usernsPath } = await networks.openSandbox(request.id, remap === undefined ? {} : { owner: { mapping: remap.mapping } })
   const name = request.network === 'default' || request.network === '' ? 'bridge' : request.network
   const endpoints = name === 'none' ? [] : [await networks.connect(request.id, (await networks.get(name)).id, {})]
   const resolver = await networks.resolver(request.id)
-  await writeNetworkFiles(files, { hosts: hostsText(hostname, spec, endpoints), hostname: `${hostname}\n`, resolvConf: resolvConfText(undefined, resolver) })
-  return { netnsPath, files }
+  await writeNetworkFiles(files, { hosts: hostsText(hostname, spec, endpoints), hostname: `${hostname}\n`, resolvConf: resolvConfText(undefined, resolver) }, remap?.root)
+  return { netnsPath, ...(usernsPath === undefined ? {} : { usernsPath }), files }
 }
 
-/** Makes a folder and its parents (mode 755, root's) inside a root in which nothing runs. Answers whether it was missing. */
-export async function makeFolder(rootfs: string, path: string): Promise<boolean> {
+/** Makes a folder and its parents (mode 755, root's) inside a root in which nothing runs. Answers whether it was missing. `owner`: who root is there, if not we. */
+export async function makeFolder(rootfs: string, path: string, owner?: Owner): Promise<boolean> {
   const host = await resolveInRoot(rootfs, path)
   if (!host.startsWith(rootfs)) throw new Fault('internal', `${path} leads out of the root`)
   try {
-    return (await mkdir(host, { recursive: true, mode: 0o755 })) !== undefined
+    return await makeFolders(host, owner, 0o755)
   } catch (error) {
     const code = systemErrorCode(error)
     if (code === 'EEXIST' || code === 'ENOTDIR') throw new Fault('invalidArgument', `cannot make the folder ${path}: a file stands in its way`)

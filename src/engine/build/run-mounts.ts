@@ -6,6 +6,8 @@ import { join, posix } from 'node:path'
 import type { ChainId } from '../contract/images.ts'
 import type { ResolvedMount } from '../contract/containers.ts'
 import { resolveInRoot } from '../containers/identity.ts'
+import { PlainBinds } from '../containers/plain-binds.ts'
+import { ownerOf, type Remap } from '../userns/remap.ts'
 import type { BuildShared } from './build-shared.ts'
 import type { CacheMount } from './cache-mounts.ts'
 import { syntaxFault } from './dockerfile/fault.ts'
@@ -59,12 +61,15 @@ export class RunMounts implements AsyncDisposable {
   readonly #agents: { readonly server: Server; readonly folder: FileHandle }[] = []
   readonly #connections = new Set<Socket>()
   readonly #releases: (() => void)[] = []
+  /** For what lies on the disk, where users are remapped. */
+  readonly #binds: PlainBinds
   /** Snapshots for those who may write into what they are lent. */
   readonly #drafts: { readonly key: string; readonly target: string }[] = []
 
   private constructor(options: RunMountsOptions) {
     this.#options = options
     this.#shared = options.tools.shared
+    this.#binds = new PlainBinds({ mounts: this.#shared.options.mounts, root: join(options.folder, 'binds') })
   }
 
   static async open(options: RunMountsOptions): Promise<RunMounts> {
@@ -87,7 +92,13 @@ export class RunMounts implements AsyncDisposable {
   async addFile(target: string, content: string): Promise<void> {
     const path = join(this.#options.folder, `file-${this.list.length}`)
     await writeFile(path, content, { mode: 0o755 })
-    this.list.push(bindMount(path, target, true))
+    this.list.push(bindMount(await this.#shifted(path), target, true))
+  }
+
+  /** The path to bind instead. */
+  async #shifted(source: string): Promise<string> {
+    const { remap } = this.#shared.options
+    return remap === undefined ? source : this.#binds.openShifted('run', source, remap.mountNamespace)
   }
 
   async #add(mount: RunMount, index: number, cacheFolder: string | undefined): Promise<void> {
@@ -98,7 +109,7 @@ export class RunMounts implements AsyncDisposable {
         return
       }
       case 'cache':
-        if (cacheFolder !== undefined) this.list.push(bindMount(cacheFolder, this.#target(mount.target), mount.readonly))
+        if (cacheFolder !== undefined) this.list.push(bindMount(await this.#shifted(cacheFolder), this.#target(mount.target), mount.readonly))
         return
       case 'bind':
         this.list.push(bindMount(await this.#bindSource(mount, index), this.#target(mount.target), !mount.writable))
@@ -135,7 +146,7 @@ export class RunMounts implements AsyncDisposable {
     if (content.kind === 'tree') return this.#placed(content.tree, mount, join(folder, `mount-${index}`))
     const { chainId } = content
     if (chainId === undefined && !mount.writable) throw syntaxFault(instruction, `RUN --mount: ${mount.from ?? ''} has no files`)
-    const root = mount.writable || chainId === undefined ? await this.#draft(chainId, index) : await tools.sources.view(chainId)
+    const root = mount.writable || chainId === undefined ? await this.#draft(chainId, index) : await tools.sources.view(chainId, { shifted: this.#shared.options.remap !== undefined })
     const path = await resolveInRoot(root, mount.source)
     if (!existsSync(path)) throw syntaxFault(instruction, `RUN --mount: ${mount.source} is not in ${mount.from ?? ''}`)
     return path
@@ -150,7 +161,7 @@ export class RunMounts implements AsyncDisposable {
     const isFile = selection[0]?.entries[0]?.type === 'file'
     const args: PlaceFilesArgs = { fd: spool.fd, selection, destination: isFile ? '/content' : '/', isFolder: false, keepOwners: false }
     await options.confined.run(folder, placeFiles, args, { signal })
-    return isFile ? join(folder, 'content') : folder
+    return this.#shifted(isFile ? join(folder, 'content') : folder)
   }
 
   /** A writable layer over what is lent; it goes with the command. */
@@ -161,7 +172,7 @@ export class RunMounts implements AsyncDisposable {
     await mkdir(target)
     await snapshots.prepare(key, chainId)
     this.#drafts.push({ key, target })
-    await snapshots.mount(key, target, { volatile: true })
+    await snapshots.mount(key, target, { volatile: true, shifted: this.#shared.options.remap !== undefined })
     return target
   }
 
@@ -175,7 +186,7 @@ export class RunMounts implements AsyncDisposable {
     if (mount.target === undefined) return
     const path = join(await this.#inMemory(), `secret-${index}`)
     await writeFile(path, content, { mode: 0o600 })
-    await own(path, mount)
+    await own(path, mount, this.#shared.options.remap)
     this.list.push(bindMount(path, this.#target(mount.target), true))
   }
 
@@ -198,7 +209,7 @@ export class RunMounts implements AsyncDisposable {
     // Through the descriptor: a socket's path holds 107 bytes, and a build's folders have long names.
     await new Promise<void>((done, fail) => server.on('error', fail).listen(`/proc/self/fd/${folder.fd}/agent-${index}`, done))
     const path = join(memory, `agent-${index}`)
-    await own(path, mount)
+    await own(path, mount, this.#shared.options.remap)
     this.list.push(bindMount(path, this.#target(mount.target), false))
     if (!this.env.some((each) => each.startsWith('SSH_AUTH_SOCK='))) this.env.push(`SSH_AUTH_SOCK=${this.#target(mount.target)}`)
   }
@@ -220,6 +231,7 @@ export class RunMounts implements AsyncDisposable {
       await folder.close()
     }
     if (this.#memory !== undefined) await this.#shared.options.mounts.unmount(this.#memory)
+    await this.#binds.close('run')
     for (const { key, target } of this.#drafts) {
       await this.#shared.options.snapshots.unmount(target)
       await this.#shared.options.snapshots.remove(key)
@@ -230,8 +242,9 @@ export class RunMounts implements AsyncDisposable {
 
 const placeFiles = new URL('./place-files.job.ts', import.meta.url)
 
-async function own(path: string, { uid, gid, mode }: { readonly uid: number; readonly gid: number; readonly mode: number }): Promise<void> {
-  await chown(path, uid, gid)
+async function own(path: string, { uid, gid, mode }: { readonly uid: number; readonly gid: number; readonly mode: number }, remap: Remap | undefined): Promise<void> {
+  const owner = remap === undefined ? { uid, gid } : ownerOf(remap.mapping, { uid, gid })
+  await chown(path, owner.uid, owner.gid)
   await chmod(path, mode)
 }
 

@@ -38,6 +38,7 @@ export async function runStep(state: StageState, instruction: RunAt, tools: Stag
     parent: state.chainId,
     next,
     act: (rootfs) => execute(rootfs, { state, instruction, command: { argv, script, network }, mounts, tools, report }),
+    runs: true,
     onCached: report.cached,
   }))
 }

@@ -51,7 +51,7 @@ export class StageRun {
       context: { escape: plan.escape, buildArgs: new Map(Object.entries(request.buildArgs)), globalArgs: plan.globalArgs },
       layers: new StepLayers(run.shared, run.stage),
       channel: run.channel,
-      sources: { contentOf: (from, at) => this.#contentOf(from, at), view: (chainId) => roots.view(chainId) },
+      sources: { contentOf: (from, at) => this.#contentOf(from, at), view: (chainId, view) => roots.view(chainId, view) },
     }
   }
 

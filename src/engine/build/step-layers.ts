@@ -16,6 +16,8 @@ export interface CachedStep {
   readonly next: (result: StepResult) => StageState
   /** Changes the mounted root; a step without it touches no file. */
   readonly act?: (rootfs: string) => Promise<void>
+  /** It runs a command: where users are remapped, the root shows them so. */
+  readonly runs?: boolean
   /** Told when the step was known. */
   readonly onCached: () => void
 }
@@ -44,8 +46,8 @@ export class StepLayers {
         await cache.touch(key)
         return known
       }
-      const { act, parent } = step
-      const layer = act === undefined ? undefined : await steps.run(() => this.#makeLayer(parent, act))
+      const { act, parent, runs = false } = step
+      const layer = act === undefined ? undefined : await steps.run(() => this.#makeLayer(parent, act, { shifted: runs && this.#shared.options.remap !== undefined }))
       if (layer !== undefined) this.keep(layer.chainId, layer.diffId)
       const result: StepResult = { created: rfc3339Nano(this.#shared.options.clock.nowNs()), ...(layer === undefined ? {} : { layer }) }
       const description = step.next(result).history.at(-1)?.created_by
@@ -85,14 +87,14 @@ export class StepLayers {
     if (diffId !== undefined) lease.diffIds.add(diffId)
   }
 
-  async #makeLayer(parent: ChainId | undefined, act: (rootfs: string) => Promise<void>): Promise<StepResult['layer']> {
+  async #makeLayer(parent: ChainId | undefined, act: (rootfs: string) => Promise<void>, { shifted }: { readonly shifted: boolean }): Promise<StepResult['layer']> {
     const { snapshots } = this.#shared.options
     const key = this.#snapshotKey()
     const rootfs = join(this.#shared.folder, key)
     await mkdir(rootfs)
     await snapshots.prepare(key, parent)
     try {
-      await snapshots.mount(key, rootfs, { volatile: true })
+      await snapshots.mount(key, rootfs, { volatile: true, shifted })
       try {
         await act(rootfs)
       } finally {

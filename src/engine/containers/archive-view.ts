@@ -6,9 +6,11 @@ import { open, stat } from 'node:fs/promises'
 import { basename, dirname, posix } from 'node:path'
 import { Fault, isFault } from '#base/fault.ts'
 import { randomHex, type Random } from '#base/random.ts'
+import type { IdMapping } from '#linux/contract/id-mapping.ts'
 import type { ResolvedMount } from '../contract/containers.ts'
 import type { ArchiveTree } from '../contract/snapshots.ts'
 import type { VolumeMounts } from '../contract/volumes.ts'
+import { mappingOfProcess, remapOf, type Remap } from '../userns/remap.ts'
 import type { Entry } from './entry.ts'
 import { isLive } from './lifecycle.ts'
 import type { ContainerRecord } from './record.ts'
@@ -23,6 +25,7 @@ interface ViewOptions {
   readonly writing: boolean
   readonly volumes: VolumeMounts
   readonly random: Random
+  readonly remap?: Remap | undefined
 }
 
 const nothingHeld = async (): Promise<void> => undefined
@@ -35,13 +38,15 @@ export async function archiveViewOf({ record, networkFiles }: Entry, path: strin
     .sort((a, b) => b.target.length - a.target.length)[0]
   if (options.writing && mount?.readonly === true) throw new Fault('permissionDenied', 'mounted volume is marked read-only')
   if (options.writing && mount === undefined && spec.security?.readonlyRootfs === true) throw new Fault('permissionDenied', 'container rootfs is marked read-only')
-  if (isLive(lifecycle.status) && lifecycle.pid > 0) return { path, tree: { root: `/proc/${lifecycle.pid}/root` }, [Symbol.asyncDispose]: nothingHeld }
+  if (isLive(lifecycle.status) && lifecycle.pid > 0) return { path, tree: { root: `/proc/${lifecycle.pid}/root`, ...idsOf(await mappingOfProcess(lifecycle.pid)) }, [Symbol.asyncDispose]: nothingHeld }
+  // What is not shifted on its way into the container has owners of the machine.
+  const ownIds = idsOf(remapOf(options.remap, spec)?.mapping)
   // Theirs are mounted over a volume at /etc as well.
   const file = mount?.target === wanted ? undefined : new Map(Object.entries({ '/etc/hosts': networkFiles.hosts, '/etc/hostname': networkFiles.hostname, '/etc/resolv.conf': networkFiles.resolvConf })).get(wanted)
   if (file !== undefined) {
     // Before its first start the container has them empty, as in Docker.
     await (await open(file, 'a')).close()
-    return { path: `/${basename(file)}`, tree: { root: dirname(file) }, [Symbol.asyncDispose]: nothingHeld }
+    return { path: `/${basename(file)}`, tree: { root: dirname(file), ...ownIds }, [Symbol.asyncDispose]: nothingHeld }
   }
   // What an image holds is there only while the container runs.
   if (mount === undefined || mount.type === 'image') return { path, [Symbol.asyncDispose]: nothingHeld }
@@ -50,7 +55,12 @@ export async function archiveViewOf({ record, networkFiles }: Entry, path: strin
   const source = mount.type === 'volume' ? looking.use(await mountedVolume(mount, record, options)).source : mount.source
   const isFolder = (await stat(source)).isDirectory()
   const held = looking.move()
-  return { ...(isFolder ? { path: rest === '' ? '/' : rest, tree: { root: source, name: basename(mount.target) } } : { path: `/${basename(source)}`, tree: { root: dirname(source) } }), [Symbol.asyncDispose]: () => held.disposeAsync() }
+  const ids = mount.type === 'bind' ? ownIds : {}
+  return { ...(isFolder ? { path: rest === '' ? '/' : rest, tree: { root: source, ...ids, name: basename(mount.target) } } : { path: `/${basename(source)}`, tree: { root: dirname(source), ...ids } }), [Symbol.asyncDispose]: () => held.disposeAsync() }
+}
+
+function idsOf(ids: IdMapping | undefined): Pick<ArchiveTree, 'ids'> {
+  return ids === undefined ? {} : { ids }
 }
 
 /** What a container that does not run would find there: the volume's file system, or a part of it. */

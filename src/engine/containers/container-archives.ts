@@ -6,6 +6,7 @@ import type { ArchiveWrite } from '../contract/containers.ts'
 import type { PathStat, SnapshotArchives } from '../contract/snapshots.ts'
 import type { VolumeMounts } from '../contract/volumes.ts'
 import { archiveViewOf, missingPath, type ArchiveView } from './archive-view.ts'
+import type { Remap } from '../userns/remap.ts'
 import type { Entry } from './entry.ts'
 import { lookUpIdentity } from './identity.ts'
 import { isLive } from './lifecycle.ts'
@@ -14,6 +15,7 @@ export interface ContainerArchivesOptions {
   readonly snapshots: SnapshotArchives
   readonly volumes: VolumeMounts
   readonly random: Random
+  readonly remap?: Remap | undefined
   readonly log: Logger
 }
 
@@ -25,8 +27,8 @@ export class ContainerArchives {
   }
 
   #view(entry: Entry, path: string, writing: boolean): Promise<ArchiveView> {
-    const { volumes, random } = this.#options
-    return archiveViewOf(entry, path, { writing, volumes, random })
+    const { volumes, random, remap } = this.#options
+    return archiveViewOf(entry, path, { writing, volumes, random, remap })
   }
 
   async statPath(entry: Entry, path: string, ref: string): Promise<PathStat> {

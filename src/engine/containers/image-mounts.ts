@@ -42,10 +42,10 @@ export class ImageMounts {
   }
 
   /** The path on the host to bind into the container. Fault: `notFound` (subpath). */
-  async open(id: string, { source, target }: ResolvedMount, subpath = ''): Promise<string> {
+  async open(id: string, { source, target }: ResolvedMount, { subpath = '', shifted = false }: { readonly subpath?: string | undefined; readonly shifted?: boolean } = {}): Promise<string> {
     const { snapshots, mounts } = this.#options
     await mkdir(source, { recursive: true, mode: 0o700 })
-    await snapshots.mount(keyOf(id, target), source, { readonly: true })
+    await snapshots.mount(keyOf(id, target), source, { readonly: true, shifted })
     if (subpath === '') return source
     const part = `${source}-${hash(subpath)}`
     try {

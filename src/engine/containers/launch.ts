@@ -14,6 +14,8 @@ import type { Endpoint, EndpointSpec, Networks, PortBinding } from '../contract/
 import type { Runtime } from '../contract/runtime.ts'
 import type { SnapshotMounter } from '../contract/snapshots.ts'
 import type { VolumeMounts } from '../contract/volumes.ts'
+import { checkUserNamespace } from '../userns/conflicts.ts'
+import { remapOf, type Owner, type Remap } from '../userns/remap.ts'
 import { blockIoOf, devicesOf } from './devices.ts'
 import { effectiveOfRecord, logPathOf, networkFilePaths, ownsSandbox, rootfsPath, type Entry, type EntryPaths } from './entry.ts'
 import type { HostFacts } from './host.ts'
@@ -23,12 +25,14 @@ import { ImageMounts } from './image-mounts.ts'
 import { lookUpIdentity, resolveInRoot } from './identity.ts'
 import { linkEnv, linkedContainers, linkHosts, linksOf, stillLinked } from './legacy-links.ts'
 import { hostsText, resolvConfText, writeNetworkFiles, type NetworkFiles, type ResolverSettings } from './network-files.ts'
+import { makeFolders } from './own-folders.ts'
 import { PlainBinds } from './plain-binds.ts'
 import { checkPropagation } from './propagation.ts'
 import { startFault } from './runtime-failure.ts'
 import { SharedMemory } from './shared-memory.ts'
 import { networkSysctls } from './sysctls.ts'
 import { defaultShmBytes, runtimeSpecOf, type LaunchMount } from './spec.ts'
+import { userNamespaceFor, type Donor } from './user-namespace.ts'
 
 export interface LauncherOptions {
   readonly runtime: Pick<Runtime, 'create' | 'start' | 'delete'>
@@ -45,6 +49,8 @@ export interface LauncherOptions {
   readonly cgroupRoot: string
   /** The binary for `--init`, when there is one. */
   readonly initPath: string | undefined
+  /** Absent: containers have the machine's ids. */
+  readonly remap?: Remap | undefined
   /** Another container, for `container:` modes. */
   readonly find: (ref: string) => Entry
   /** Another container by its id; undefined: it is gone. */
@@ -53,6 +59,7 @@ export interface LauncherOptions {
 
 interface Networking {
   readonly netnsPath: string | undefined
+  readonly usernsPath?: string
   readonly files: Partial<NetworkFiles>
 }
 
@@ -82,18 +89,23 @@ export class Launcher {
   async #bringUp(entry: Entry): Promise<number> {
     const { runtime, host, paths, cgroupRoot } = this.#options
     this.#takeDonorsName(entry)
+    checkUserNamespace(entry.record.spec, this.#options.remap)
     const { record, effective, id } = entry
     const { spec } = record
+    const remap = remapOf(this.#options.remap, spec)
     const logBounds = logBoundsOf(spec.log)
     // Refused now, not when somebody reads the log.
     if (spec.log !== undefined) logAttributesOf(spec.log, { id, name: record.name, imageId: record.imageId, imageName: spec.image, effective, hostname: host.hostname })
     const rootfs = rootfsPath(paths, id)
     const linked = linkedContainers(record.name, linksOf(entry), this.#options.find)
-    const [, networking, mounts, devices, blockIo, shmPath] = await allSettledOrThrow([this.#mountRoot(entry, rootfs), this.#openNetwork(entry), this.#mountVolumes(entry), devicesOf(spec), blockIoOf(spec.resources ?? {}), this.#openSharedMemory(entry)])
+    const rooted = remap === undefined ? this.#mountRoot(entry, rootfs) : this.#mountShifted(entry, rootfs)
+    // What is filled from the image is another folder afterwards than the one that would have been shifted.
+    const mounted = remap === undefined ? this.#mountVolumes(entry) : rooted.then(() => this.#mountVolumes(entry))
+    const [, networking, mounts, devices, blockIo, shmPath] = await allSettledOrThrow([rooted, this.#openNetwork(entry), mounted, devicesOf(spec), blockIoOf(spec.resources ?? {}), this.#openSharedMemory(entry)])
     this.#tellMounted(entry)
     const identity = await lookUpIdentity(rootfs, effective.user, spec.security?.groupAdd ?? [])
-    await makeWorkingDir(rootfs, effective.workingDir || '/')
-    if (record.lifecycle.startedAtNs === 0n) await this.#copyUp(entry, rootfs)
+    await makeWorkingDir(rootfs, effective.workingDir || '/', remap?.root)
+    if (record.lifecycle.startedAtNs === 0n && remap === undefined) await this.#copyUp(entry, rootfs)
     const logPath = logPathOf(paths, record)
     const { pid } = await runtime.create({
       id,
@@ -110,6 +122,7 @@ export class Launcher {
         mounts,
         files: networking.files,
         netnsPath: networking.netnsPath,
+        ...(remap === undefined || networking.usernsPath === undefined ? {} : { userNamespace: { path: networking.usernsPath, mapping: remap.mapping } }),
         joined: this.#joinedNamespaces(entry),
         cgroupsPath: `${cgroupRoot}/${spec.cgroupParent ?? 'docker'}/${id}`,
         devices,
@@ -138,10 +151,28 @@ export class Launcher {
     await this.#options.snapshots.mount(id, rootfs, { volatile: record.spec.autoRemove === true })
   }
 
+  /** What goes to the disk unshifted is copied before the root is mounted shifted. */
+  async #mountShifted(entry: Entry, rootfs: string): Promise<void> {
+    const { snapshots, volumes } = this.#options
+    const { id, record } = entry
+    await mkdir(rootfs, { recursive: true })
+    const fresh = record.lifecycle.startedAtNs === 0n ? record.mounts.filter(({ type }) => type === 'volume') : []
+    if (fresh.length > 0) {
+      for (const { name = '' } of fresh) await volumes.mount(name, id)
+      await snapshots.mount(id, rootfs)
+      try {
+        await this.#copyUp(entry, rootfs)
+      } finally {
+        await snapshots.unmount(rootfs)
+      }
+    }
+    await snapshots.mount(id, rootfs, { volatile: record.spec.autoRemove === true, shifted: true })
+  }
+
   /** The /dev/shm of the donor, or one of its own that others may join; undefined: the runtime mounts one. */
   async #openSharedMemory({ id, record: { spec } }: Entry): Promise<string | undefined> {
     const mode = spec.ipcMode ?? 'private'
-    if (mode === 'shareable') return this.#sharedMemory.open(id, spec.shmSizeBytes ?? defaultShmBytes)
+    if (mode === 'shareable') return this.#sharedMemory.open(id, spec.shmSizeBytes ?? defaultShmBytes, remapOf(this.#options.remap, spec)?.root)
     if (typeof mode === 'string' || !('container' in mode)) return undefined
     const donor = this.#options.find(mode.container)
     if (donor.record.spec.ipcMode === 'host') return '/dev/shm'
@@ -153,19 +184,20 @@ export class Launcher {
   async #mountVolumes({ id, record }: Entry): Promise<readonly LaunchMount[]> {
     const { mounts } = this.#options
     const asked = record.spec.mounts ?? []
+    const remap = remapOf(this.#options.remap, record.spec)
     return Promise.all(
       record.mounts.map(async (mount) => {
         const request = asked.find(({ target }) => target === mount.target)
         switch (mount.type) {
           case 'volume':
-            return { ...mount, source: await this.#mountVolume(id, mount, request), ...(request?.type === 'volume' && request.readonlyDepth !== undefined ? { readonlyDepth: request.readonlyDepth } : {}) }
+            return { ...mount, source: await this.#mountVolume(id, mount, request, remap), ...(request?.type === 'volume' && request.readonlyDepth !== undefined ? { readonlyDepth: request.readonlyDepth } : {}) }
           case 'bind':
-            await checkSource(mount.source, request?.type === 'bind' && request.createSource === true)
+            await checkSource(mount.source, request?.type === 'bind' && request.createSource === true, remap?.root)
             await checkPropagation(mount, mounts)
             if (request?.type !== 'bind') return mount
             return { ...mount, ...(request.nonRecursive === true ? { source: await this.#plainBinds.open(id, mount.source), nonRecursive: true } : {}), readonlyDepth: request.readonlyDepth ?? 'top' }
           case 'image':
-            return { ...mount, source: await this.imageMounts.open(id, mount, request?.type === 'image' ? request.subpath : undefined) }
+            return { ...mount, source: await this.imageMounts.open(id, mount, { subpath: request?.type === 'image' ? request.subpath : undefined, shifted: remap !== undefined }) }
           case 'tmpfs':
             return { ...mount, options: request?.type === 'tmpfs' ? (request.options ?? []) : [] }
           default:
@@ -175,9 +207,10 @@ export class Launcher {
     )
   }
 
-  #mountVolume(id: string, { name = '' }: ResolvedMount, request: ContainerMount | undefined): Promise<string> {
+  async #mountVolume(id: string, { name = '' }: ResolvedMount, request: ContainerMount | undefined, remap: Remap | undefined): Promise<string> {
     const { volumes } = this.#options
-    return request?.type === 'volume' && request.subpath ? volumes.mountSubpath(name, id, request.subpath) : volumes.mount(name, id)
+    const path = await (request?.type === 'volume' && request.subpath ? volumes.mountSubpath(name, id, request.subpath) : volumes.mount(name, id))
+    return remap === undefined ? path : this.#plainBinds.openShifted(id, path, remap.mountNamespace)
   }
 
   /** Told in one go once everything stands: networks first, then volumes, whatever was ready sooner. */
@@ -217,7 +250,7 @@ export class Launcher {
       case 'container': {
         const other = this.#options.find(wanted.ref)
         if (other.netnsPath === undefined && other.record.lifecycle.pid === 0) throw new Fault('conflict', `cannot join network of a non running container: ${other.id}`)
-        return { netnsPath: other.netnsPath ?? `/proc/${other.record.lifecycle.pid}/ns/net`, files: networkFilePaths(this.#options.paths, other.id) }
+        return { netnsPath: other.netnsPath ?? `/proc/${other.record.lifecycle.pid}/ns/net`, ...(await this.#joinedUserNamespace(entry)), files: networkFilePaths(this.#options.paths, other.id) }
       }
       case 'sandbox':
         return {
@@ -232,12 +265,26 @@ export class Launcher {
   async #openSandbox(entry: Entry, wanted: Extract<ContainerNetworking, { mode: 'networks' | 'none' }>): Promise<Networking> {
     const { networks } = this.#options
     const { id, record } = entry
-    const { netnsPath } = await networks.openSandbox(id, { sysctls: networkSysctls(record.spec), dnsServers: record.spec.dns?.servers ?? [] })
+    const remap = remapOf(this.#options.remap, record.spec)
+    const owner = remap === undefined ? {} : { owner: await userNamespaceFor(remap, this.#donors(entry)) }
+    const { netnsPath, usernsPath } = await networks.openSandbox(id, { sysctls: networkSysctls(record.spec), dnsServers: record.spec.dns?.servers ?? [], ...owner })
     entry.netnsPath = netnsPath
     entry.endpoints = []
     if (wanted.mode === 'networks') for (const { network, spec } of wanted.endpoints) await this.join(entry, network, spec ?? {})
     else await this.#tellPlain(entry, 'connect')
-    return { netnsPath, files: await this.#writeFiles(entry, await networks.resolver(id), false) }
+    return { netnsPath, ...(usernsPath === undefined ? {} : { usernsPath }), files: await this.#writeFiles(entry, await networks.resolver(id), false) }
+  }
+
+  async #joinedUserNamespace(entry: Entry): Promise<{ readonly usernsPath?: string }> {
+    const remap = remapOf(this.#options.remap, entry.record.spec)
+    const joined = remap === undefined ? undefined : await userNamespaceFor(remap, this.#donors(entry))
+    return joined === undefined || !('path' in joined) ? {} : { usernsPath: joined.path }
+  }
+
+  /** The containers whose namespaces this one shares. */
+  #donors({ record: { spec } }: Entry): readonly Donor[] {
+    const refs = [spec.network?.mode === 'container' ? spec.network.ref : undefined, ...[spec.pidMode, spec.ipcMode].map((mode) => (typeof mode === 'object' && 'container' in mode ? mode.container : undefined))]
+    return refs.filter((ref) => ref !== undefined).map((ref) => ({ name: ref, pid: this.#options.find(ref).record.lifecycle.pid }))
   }
 
   /** Connects a container that has its sandbox to a network, under its own names. The first network that leads outside publishes its ports. */
@@ -293,7 +340,7 @@ export class Launcher {
       hosts: this.#hostsText(entry),
       hostname: `${entry.effective.hostname}\n`,
       ...(ownResolver ? { resolvConf: resolvConfText(spec.dns, given) } : {}),
-    })
+    }, remapOf(this.#options.remap, spec)?.root)
     return ownResolver ? files : { ...files, resolvConf: '/etc/resolv.conf' }
   }
 
@@ -369,20 +416,20 @@ async function allSettledOrThrow<T extends readonly unknown[]>(tasks: { readonly
   return (await Promise.all(tasks)) as unknown as T
 }
 
-async function checkSource(source: string, create: boolean): Promise<void> {
+async function checkSource(source: string, create: boolean, owner: Owner | undefined): Promise<void> {
   try {
     await stat(source)
   } catch (error) {
     if (systemErrorCode(error) !== 'ENOENT') throw error
     if (!create) throw new Fault('invalidArgument', `invalid mount config for type "bind": bind source path does not exist: ${source}`)
-    await mkdir(source, { recursive: true })
+    await makeFolders(source, owner)
   }
 }
 
-async function makeWorkingDir(rootfs: string, path: string): Promise<void> {
+async function makeWorkingDir(rootfs: string, path: string, owner: Owner | undefined): Promise<void> {
   if (path === '/') return
   try {
-    await mkdir(await resolveInRoot(rootfs, path), { recursive: true })
+    await makeFolders(await resolveInRoot(rootfs, path), owner)
   } catch (error) {
     const code = systemErrorCode(error)
     if (code !== 'EEXIST' && code !== 'ENOTDIR') throw error

@@ -1,7 +1,8 @@
 /** The files that a container finds at /etc/hosts, /etc/hostname and /etc/resolv.conf (hosts(5), resolv.conf(5)). */
-import { writeFile } from 'node:fs/promises'
+import { chown, writeFile } from 'node:fs/promises'
 import type { ContainerSpec } from '../contract/containers.ts'
 import type { Endpoint } from '../contract/networks.ts'
+import type { Owner } from '../userns/remap.ts'
 
 export interface NetworkFiles {
   readonly hosts: string
@@ -51,10 +52,11 @@ export function resolvConfText(wanted: ContainerSpec['dns'], given: ResolverSett
   return `${lines.join('\n')}\n`
 }
 
-/** Written in place: a running container has these very files bound over its own. */
-export async function writeNetworkFiles(files: NetworkFiles, texts: { readonly hosts: string; readonly hostname?: string; readonly resolvConf?: string }): Promise<void> {
+/** Written in place: a running container has these very files bound over its own. `owner`: the container's root, where it is not ours. */
+export async function writeNetworkFiles(files: NetworkFiles, texts: { readonly hosts: string; readonly hostname?: string; readonly resolvConf?: string }, owner?: Owner): Promise<void> {
   const writes = [writeFile(files.hosts, texts.hosts)]
   if (texts.hostname !== undefined) writes.push(writeFile(files.hostname, texts.hostname))
   if (texts.resolvConf !== undefined) writes.push(writeFile(files.resolvConf, texts.resolvConf))
   await Promise.all(writes)
+  if (owner !== undefined) await Promise.all(Object.entries(texts).map(async ([name, text]) => (text === undefined ? undefined : chown(files[name as keyof NetworkFiles], owner.uid, owner.gid))))
 }

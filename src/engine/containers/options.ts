@@ -10,6 +10,7 @@ import type { Networks } from '../contract/networks.ts'
 import type { Runtime } from '../contract/runtime.ts'
 import type { SnapshotArchives, SnapshotMounter, SnapshotReader } from '../contract/snapshots.ts'
 import type { VolumeCatalog, VolumeMounts } from '../contract/volumes.ts'
+import type { Remap } from '../userns/remap.ts'
 import type { HostFacts } from './host.ts'
 
 export interface ContainersOptions {
@@ -32,6 +33,8 @@ export interface ContainersOptions {
   readonly runDir: string
   readonly cgroupRoot: string
   readonly initPath?: string | undefined
+  /** Absent: containers have the machine's ids. */
+  readonly remap?: Remap | undefined
   /** Runs the host's `ps` and answers what it prints. */
   readonly ps: (args: readonly string[]) => Promise<string>
 }

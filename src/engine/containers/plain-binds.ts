@@ -1,10 +1,12 @@
 /**
- * Binds without the mounts below their source (`NonRecursive`). crun 1.8 takes everything along whatever it is told, so the place is bound
- * plainly on the host first and the container gets that. They live as long as the container runs.
+ * What is bound on the host first, so that the container gets that. They live as long as the container runs.
+ * - Binds without the mounts below their source (`NonRecursive`): crun 1.8 takes everything along whatever it is told.
+ * - Volumes of a container in a user namespace, with owners shifted: on the disk they are as any container has them.
  */
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, rm } from 'node:fs/promises'
+import { mkdir, rm, stat, writeFile } from 'node:fs/promises'
+import { errnoOf } from '#linux/contract/errno.ts'
 import type { Mounts } from '#linux/contract/mounts.ts'
 
 export class PlainBinds {
@@ -18,11 +20,32 @@ export class PlainBinds {
 
   /** The path to bind instead of `source`. */
   async open(id: string, source: string): Promise<string> {
-    const folder = `${this.#root}/${id}`
-    const target = `${folder}/${createHash('sha256').update(source).digest('hex').slice(0, 16)}`
-    await mkdir(folder, { recursive: true, mode: 0o700 })
+    const target = await this.#target(id, source)
     await this.#mounts.bindInside({ root: '/', path: source, target, recursive: false })
     return target
+  }
+
+  /**
+   * The same with owners shifted. A file system that cannot do it (NFS) is given as it is: then its owners are those of the machine, as in
+   * any plain bind.
+   */
+  async openShifted(id: string, source: string, userNamespace: string): Promise<string> {
+    const target = await this.#target(id, source)
+    if ((await stat(source)).isDirectory()) await mkdir(target, { recursive: true })
+    else await writeFile(target, '')
+    try {
+      await this.#mounts.bindShifted({ source, target, userNamespace })
+      return target
+    } catch (error) {
+      if (errnoOf(error) !== 'EINVAL') throw error
+      return source
+    }
+  }
+
+  async #target(id: string, source: string): Promise<string> {
+    const folder = `${this.#root}/${id}`
+    await mkdir(folder, { recursive: true, mode: 0o700 })
+    return `${folder}/${createHash('sha256').update(source).digest('hex').slice(0, 16)}`
   }
 
   /** Idempotent. */

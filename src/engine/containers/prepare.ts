@@ -6,6 +6,8 @@ import type { ContainerSpec } from '../contract/containers.ts'
 import type { Image } from '../contract/images.ts'
 import type { SnapshotMounter } from '../contract/snapshots.ts'
 import type { VolumeCatalog, VolumeMounts } from '../contract/volumes.ts'
+import { checkUserNamespace } from '../userns/conflicts.ts'
+import type { Remap } from '../userns/remap.ts'
 import { capabilitiesOf } from './capabilities.ts'
 import { requireCommand, wantedMounts } from './effective.ts'
 import { effectiveOfRecord } from './entry.ts'
@@ -25,11 +27,12 @@ export interface CheckedSpec {
 }
 
 /** Refuses what no start could fulfil, before anything is made. */
-export function checkSpec(spec: ContainerSpec, { host, initPath }: { readonly host: HostFacts; readonly initPath?: string | undefined }): CheckedSpec {
+export function checkSpec(spec: ContainerSpec, { host, initPath, remap }: { readonly host: HostFacts; readonly initPath?: string | undefined; readonly remap?: Remap | undefined }): CheckedSpec {
   capabilitiesOf({ privileged: false, add: spec.security?.capAdd ?? [], drop: spec.security?.capDrop ?? [] }, host.unavailableCapabilities)
   if (spec.stopSignal) signalNumber(spec.stopSignal)
   const { resources, warnings } = checkedResources(spec.resources ?? {}, host, { update: false })
   if ((spec.shmSizeBytes ?? 0) < 0) throw new Fault('invalidArgument', 'SHM size can not be less than 0')
+  checkUserNamespace(spec, remap)
   if (spec.log !== undefined) checkLogOptions(spec.log)
   if (spec.init === true && initPath === undefined) throw new Fault('unavailable', '--init needs an init program: install the package tini (or docker-init)')
   return { spec: { ...spec, resources: withDefaultSwap(resources) }, warnings: [...warnings, ...ulimitWarnings(spec, host)] }

@@ -5,6 +5,7 @@
 import { mkdir, rmdir } from 'node:fs/promises'
 import { systemErrorCode } from '#base/fault.ts'
 import type { Mounts } from '#linux/contract/mounts.ts'
+import type { Owner } from '../userns/remap.ts'
 
 export class SharedMemory {
   readonly #mounts: Mounts
@@ -19,12 +20,12 @@ export class SharedMemory {
     return `${this.#root}/${id}`
   }
 
-  /** Mounts it, empty. */
-  async open(id: string, sizeBytes: number): Promise<string> {
+  /** Mounts it, empty. `owner` undefined: ours. */
+  async open(id: string, sizeBytes: number, owner?: Owner): Promise<string> {
     const target = this.path(id)
     await this.close(id)
     await mkdir(target, { recursive: true, mode: 0o700 })
-    await this.#mounts.mount({ source: 'shm', target, type: 'tmpfs', flags: ['nosuid', 'noexec', 'nodev'], data: `mode=1777,size=${sizeBytes}` })
+    await this.#mounts.mount({ source: 'shm', target, type: 'tmpfs', flags: ['nosuid', 'noexec', 'nodev'], data: `mode=1777,size=${sizeBytes}${owner === undefined ? '' : `,uid=${owner.uid},gid=${owner.gid}`}` })
     return target
   }
 

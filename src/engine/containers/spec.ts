@@ -3,8 +3,9 @@
  * devices, masked paths and capabilities. Pure: everything that must be looked up is given.
  */
 import { Fault } from '#base/fault.ts'
+import type { IdMapping, IdRange } from '#linux/contract/id-mapping.ts'
 import type { ContainerSpec, NamespaceMode, ReadonlyDepth, ResolvedMount } from '../contract/containers.ts'
-import type { DeviceSpec, LinuxSpec, MountSpec, NamespaceSpec, ProcessSpec, ResourcesSpec, RuntimeSpec } from '../contract/runtime-spec.ts'
+import type { DeviceSpec, IdMappingSpec, LinuxSpec, MountSpec, NamespaceSpec, ProcessSpec, ResourcesSpec, RuntimeSpec } from '../contract/runtime-spec.ts'
 import { capabilitiesOf } from './capabilities.ts'
 import type { Effective } from './effective.ts'
 import type { HostFacts } from './host.ts'
@@ -33,6 +34,8 @@ export interface SpecInput {
   /** Undefined: the host's network. */
   readonly netnsPath: string | undefined
   /** Namespaces of other containers, resolved to paths. */
+  /** Absent: the machine's. */
+  readonly userNamespace?: { readonly path: string; readonly mapping: IdMapping }
   readonly joined: { readonly pid?: string; readonly ipc?: string; readonly uts?: string }
   readonly cgroupsPath: string
   readonly devices: readonly (DeviceSpec & { readonly access: string })[]
@@ -164,6 +167,7 @@ function linuxOf(input: SpecInput): LinuxSpec {
   const readonlyPaths = security.readonlyPaths ?? (privileged ? [] : defaultReadonlyPaths)
   return {
     namespaces: namespacesOf(input),
+    ...(input.userNamespace === undefined ? {} : { uidMappings: mappingSpec(input.userNamespace.mapping.uids), gidMappings: mappingSpec(input.userNamespace.mapping.gids) }),
     cgroupsPath,
     resources: { ...resourcesOf(spec.resources ?? {}, input.blockIo), devices: deviceRules(input) },
     devices: input.devices.map(({ access, ...device }) => device),
@@ -176,8 +180,13 @@ function linuxOf(input: SpecInput): LinuxSpec {
   }
 }
 
-function namespacesOf({ spec, netnsPath, joined, host }: SpecInput): NamespaceSpec[] {
+function mappingSpec(ranges: readonly IdRange[]): readonly IdMappingSpec[] {
+  return ranges.map(({ containerId, hostId, size }) => ({ containerID: containerId, hostID: hostId, size }))
+}
+
+function namespacesOf({ spec, netnsPath, userNamespace, joined, host }: SpecInput): NamespaceSpec[] {
   const namespaces: NamespaceSpec[] = [{ type: 'mount' }]
+  if (userNamespace !== undefined) namespaces.push({ type: 'user', path: userNamespace.path })
   if (netnsPath !== undefined) namespaces.push({ type: 'network', path: netnsPath })
   const other = (type: 'pid' | 'ipc' | 'uts', mode: NamespaceMode | 'shareable' | 'none' | undefined, path: string | undefined): void => {
     if (mode === 'host') return

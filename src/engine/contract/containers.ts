@@ -58,6 +58,8 @@ export interface ContainerSpec {
   readonly pidMode?: NamespaceMode
   readonly ipcMode?: IpcMode
   readonly utsMode?: NamespaceMode
+  /** `host`: its ids are the machine's, also where the engine remaps those of others. */
+  readonly usernsMode?: 'host'
   /** Absent: private on cgroup v2, the host's otherwise. */
   readonly cgroupnsMode?: 'private' | 'host'
   readonly shmSizeBytes?: number

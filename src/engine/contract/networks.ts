@@ -20,6 +20,8 @@
  * `resourceExhausted` (no free address or port).
  */
 
+import type { IdMapping } from '#linux/contract/id-mapping.ts'
+
 /** 64 hex digits. */
 export type NetworkId = string
 
@@ -88,6 +90,8 @@ export interface Sandbox {
   readonly containerId: string
   /** Pinned network namespace, to be named in the runtime spec. */
   readonly netnsPath: string
+  /** The user namespace that owns it, where that is not the machine's. */
+  readonly usernsPath?: string
 }
 
 export interface PortBinding {
@@ -148,9 +152,18 @@ export interface Endpoint {
   readonly ports: readonly PortBinding[]
 }
 
+export interface SandboxOptions {
+  /** `net.*` only. */
+  readonly sysctls?: Readonly<Record<string, string>>
+  /** Asked instead of the host's. */
+  readonly dnsServers?: readonly string[]
+  /** Who owns the namespace, and so may change its interfaces: a user namespace of its own, or the one at a path. Absent: the machine's. */
+  readonly owner?: { readonly mapping: IdMapping } | { readonly path: string }
+}
+
 export interface NetworkSandboxes {
-  /** Makes the namespace with `lo` up. Idempotent per container id. `sysctls` are `net.*` only; `dnsServers` are asked instead of the host's. */
-  openSandbox(containerId: string, options?: { readonly sysctls?: Readonly<Record<string, string>>; readonly dnsServers?: readonly string[] }): Promise<Sandbox>
+  /** Makes the namespace with `lo` up. Idempotent per container id. */
+  openSandbox(containerId: string, options?: SandboxOptions): Promise<Sandbox>
   /** Joins a network: `eth0`, `eth1` … in order of joining. */
   connect(containerId: string, networkId: NetworkId, spec: EndpointSpec): Promise<Endpoint>
   disconnect(containerId: string, networkId: NetworkId): Promise<void>

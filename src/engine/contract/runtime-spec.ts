@@ -50,8 +50,17 @@ export interface NamespaceSpec {
   readonly path?: string
 }
 
+export interface IdMappingSpec {
+  readonly containerID: number
+  readonly hostID: number
+  readonly size: number
+}
+
 export interface LinuxSpec {
   readonly namespaces: readonly NamespaceSpec[]
+  /** Of the user namespace; also where that is given by its path, and the same as there: runc 1.1 and crun 1.8 look here alone. */
+  readonly uidMappings?: readonly IdMappingSpec[]
+  readonly gidMappings?: readonly IdMappingSpec[]
   readonly devices?: readonly DeviceSpec[]
   readonly cgroupsPath?: string
   readonly resources?: ResourcesSpec

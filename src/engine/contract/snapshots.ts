@@ -18,6 +18,7 @@
  * whose bytes do not have the promised diff id), `invalidArgument` (a malformed archive, with the entry's name).
  */
 import type { Readable } from 'node:stream'
+import type { IdMapping } from '#linux/contract/id-mapping.ts'
 import type { ChainId, DiffId } from './images.ts'
 
 export type SnapshotKey = string
@@ -47,6 +48,12 @@ export interface SnapshotChange {
   readonly kind: 'modified' | 'added' | 'deleted'
 }
 
+export interface SnapshotMountOptions {
+  readonly volatile?: boolean
+  readonly readonly?: boolean
+  readonly shifted?: boolean
+}
+
 export interface SnapshotMounter {
   /**
    * A writable snapshot on a committed parent (`undefined`: an empty root). Survives a restart of the machine. `init`: what Docker puts
@@ -55,9 +62,9 @@ export interface SnapshotMounter {
   prepare(key: SnapshotKey, parent: ChainId | undefined, options?: { readonly init?: boolean }): Promise<void>
   /**
    * Mounts an active snapshot at `target`, an empty folder that exists. `volatile` skips every sync for what may be lost in a
-   * power cut (builds, `--rm`). Mounting what is mounted at the same target already is no error (adoption after a restart).
+   * power cut (builds, `--rm`). `shifted`: owners are shown as containers in user namespaces have them; on the disk they are what they always are. Mounting what is mounted at the same target already is no error (adoption after a restart).
    */
-  mount(key: SnapshotKey, target: string, options?: { readonly volatile?: boolean; readonly readonly?: boolean }): Promise<void>
+  mount(key: SnapshotKey, target: string, options?: SnapshotMountOptions): Promise<void>
   /** Idempotent. Lazy, so that a stray process cannot hold it. */
   unmount(target: string): Promise<void>
   /** Idempotent; the key may be used again. */
@@ -92,6 +99,8 @@ export interface SnapshotCommitter {
 /** Where to look instead of the snapshot's own root: a running container's (`/proc/PID/root`, with all its mounts), or a volume. */
 export interface ArchiveTree {
   readonly root: string
+  /** How the owners of the tree are mapped, so that an archive has them as the container sees them. */
+  readonly ids?: IdMapping
   /** What the tree's own root is called in the archive and the stat. */
   readonly name?: string
 }

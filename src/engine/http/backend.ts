@@ -57,6 +57,8 @@ export interface EngineSystem {
   readonly memoryBytes: number
   readonly cgroupMode: 'v1' | 'hybrid' | 'v2'
   readonly seccomp: boolean
+  /** Containers have ids of their own, unless they ask for the machine's. */
+  readonly remapsUsers: boolean
   readonly rootDir: string
   readonly runtime: { readonly name: string; readonly version: string; readonly path: string; readonly conmonVersion: string }
   readonly insecureRegistries: readonly string[]

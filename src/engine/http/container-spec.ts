@@ -54,6 +54,7 @@ export function containerSpecOf({ body, name, platform, minorVersion, machine }:
     pidMode: namespaceMode(host.string('PidMode')),
     ipcMode: ipcModeOf(host.string('IpcMode'), minorVersion),
     utsMode: namespaceMode(host.string('UTSMode')),
+    ...(host.string('UsernsMode') === 'host' ? { usernsMode: 'host' as const } : {}),
     ...cgroupnsOf(host.string('CgroupnsMode'), minorVersion),
     ...(host.number('ShmSize') ? { shmSizeBytes: host.number('ShmSize') ?? 0 } : {}),
     ...(host.has('Sysctls') ? { sysctls: host.stringMap('Sysctls') ?? {} } : {}),

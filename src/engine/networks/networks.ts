@@ -16,12 +16,12 @@ import type { Logger } from '#base/log.ts'
 import { randomHex, type Random } from '#base/random.ts'
 import { KeyedSerial } from '#base/task.ts'
 import type { Links } from '#linux/contract/links.ts'
-import type { Namespaces } from '#linux/contract/namespaces.ts'
+import type { Namespaces, NamespacesRequest } from '#linux/contract/namespaces.ts'
 import type { Nftables } from '#linux/contract/nftables.ts'
 import type { Poller } from '#linux/contract/poller.ts'
 import type { Processes } from '#linux/contract/processes.ts'
 import type { EventPublisher } from '../contract/events.ts'
-import type { Endpoint, EndpointSpec, Network, NetworkId, Networks, NetworkSpec, PortBinding, Sandbox } from '../contract/networks.ts'
+import type { Endpoint, EndpointSpec, Network, NetworkId, Networks, NetworkSpec, PortBinding, Sandbox, SandboxOptions } from '../contract/networks.ts'
 import { configured, checkUnused } from './config-network.ts'
 import { checkName, checkPools, checkSpec, choosePools, flagOf, option, predefinedNames, recordOf, withGateway } from './definition.ts'
 import { bridgeDriver, macvlanDriver, type NetworkDriver } from './drivers.ts'
@@ -281,22 +281,23 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
     })
   }
 
-  openSandbox(containerId: string, options: { readonly sysctls?: Readonly<Record<string, string>>; readonly dnsServers?: readonly string[] } = {}): Promise<Sandbox> {
+  openSandbox(containerId: string, options: SandboxOptions = {}): Promise<Sandbox> {
     if (!/^[0-9a-zA-Z][0-9a-zA-Z_.-]{0,127}$/.test(containerId)) throw new Fault('invalidArgument', `'${containerId}' is no container id`)
     return this.#serial.run(containerId, async () => {
       const existing = this.#sandboxes.get(containerId)
-      if (existing !== undefined) return { containerId, netnsPath: existing.netnsPath }
+      if (existing !== undefined) return shownSandbox(existing)
       const netnsPath = join(this.#namespaceFolder(), containerId.slice(0, 24))
-      const sandbox: SandboxRecord = { containerId, netnsPath, ...(options.dnsServers === undefined || options.dnsServers.length === 0 ? {} : { dnsServers: options.dnsServers }), endpoints: [] }
+      const owner = ownerOf(options, `${netnsPath}.user`)
+      const sandbox: SandboxRecord = { containerId, netnsPath, ...(owner === undefined ? {} : 'path' in owner ? { usernsPath: owner.path } : { usernsPath: owner.pinAt, ownsUserns: true }), ...(options.dnsServers === undefined || options.dnsServers.length === 0 ? {} : { dnsServers: options.dnsServers }), endpoints: [] }
       await this.#records.saveSandbox(sandbox)
       try {
-        await this.#options.namespaces.create({ pinAt: { net: netnsPath }, sysctls: options.sysctls })
+        await this.#options.namespaces.create({ pinAt: { net: netnsPath }, ...(owner === undefined ? {} : { owner }), sysctls: options.sysctls })
       } catch (error) {
         await this.#records.removeSandbox(containerId)
         throw error
       }
       this.#sandboxes.set(containerId, sandbox)
-      return { containerId, netnsPath }
+      return shownSandbox(sandbox)
     })
   }
 
@@ -418,6 +419,7 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
       await this.#names.close(containerId)
       // The kernel takes the interfaces along with the namespace, many at a time. Deleting one by name would hold its network lock for 30 ms.
       await this.#options.namespaces.remove(sandbox.netnsPath)
+      if (sandbox.ownsUserns === true && sandbox.usernsPath !== undefined) await this.#options.namespaces.remove(sandbox.usernsPath)
       for (const endpoint of sandbox.endpoints) this.#release(endpoint)
       this.#expectGone(sandbox.endpoints.flatMap(({ hostInterface }) => hostInterface || []))
       this.#sandboxes.delete(containerId)
@@ -518,6 +520,14 @@ export class BridgeNetworks implements Networks, AsyncDisposable {
 }
 
 const families = [4, 6] as const
+
+function shownSandbox({ containerId, netnsPath, usernsPath }: SandboxRecord): Sandbox {
+  return { containerId, netnsPath, ...(usernsPath === undefined ? {} : { usernsPath }) }
+}
+
+function ownerOf({ owner }: SandboxOptions, pinAt: string): NamespacesRequest['owner'] {
+  return owner === undefined || 'path' in owner ? owner : { ...owner, pinAt }
+}
 
 function isLoopback(address: string): boolean {
   return address.startsWith('127.') || address === '::1'

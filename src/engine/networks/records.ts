@@ -15,6 +15,10 @@ const formatVersion = 1
 export interface SandboxRecord {
   readonly containerId: string
   readonly netnsPath: string
+  /** The user namespace that owns it, where that is not the machine's. */
+  readonly usernsPath?: string
+  /** It was made for this sandbox, and goes with it. */
+  readonly ownsUserns?: boolean
   /** Asked for names that are not ours; absent: the host's resolvers. */
   readonly dnsServers?: readonly string[]
   readonly endpoints: readonly EndpointRecord[]

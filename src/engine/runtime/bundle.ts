@@ -6,8 +6,10 @@ import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Fault, systemErrorCode } from '#base/fault.ts'
 import { readTextIfThere } from '#base/files.ts'
+import { isRecord } from '#base/json.ts'
 import type { CreateRequest } from '../contract/runtime.ts'
-import type { RuntimeSpec } from '../contract/runtime-spec.ts'
+import type { IdMappingSpec, RuntimeSpec } from '../contract/runtime-spec.ts'
+import type { RuntimeMapping } from './stream-owner.ts'
 
 export interface BundlePaths {
   readonly folder: string
@@ -50,6 +52,8 @@ export interface BundleFacts {
   readonly stdin: CreateRequest['stdin']
   readonly terminal: boolean
   readonly logPath: string | undefined
+  /** Of the container's user namespace; absent: it has the machine's. */
+  readonly mapping?: RuntimeMapping
 }
 
 /** Lives below the run directory, which does not outlast the machine's uptime: no fsync. */
@@ -72,8 +76,13 @@ export async function readFacts(paths: BundlePaths): Promise<BundleFacts | undef
   const { formatVersion, cgroupsPath } = parsed
   if (formatVersion !== 1 || typeof cgroupsPath !== 'string') throw new Fault('internal', `${paths.facts} has format ${String(formatVersion)}; this version of Berth reads format 1`)
   const stdin = 'stdin' in parsed && (parsed.stdin === 'once' || parsed.stdin === 'open') ? parsed.stdin : 'none'
+  const mapping = 'mapping' in parsed && isRecord(parsed.mapping) ? { mapping: { uidMappings: rangesOf(parsed.mapping['uidMappings']), gidMappings: rangesOf(parsed.mapping['gidMappings']) } } : {}
   const logPath = 'logPath' in parsed && typeof parsed.logPath === 'string' ? parsed.logPath : undefined
-  return { formatVersion, cgroupsPath, stdin, terminal: 'terminal' in parsed && parsed.terminal === true, logPath }
+  return { formatVersion, cgroupsPath, stdin, terminal: 'terminal' in parsed && parsed.terminal === true, logPath, ...mapping }
+}
+
+function rangesOf(value: unknown): readonly IdMappingSpec[] {
+  return Array.isArray(value) ? value.filter(isRecord).map((range) => ({ containerID: Number(range['containerID']), hostID: Number(range['hostID']), size: Number(range['size']) })) : []
 }
 
 export async function removeFolder(path: string): Promise<void> {

@@ -16,7 +16,7 @@ import type { Poller } from '#linux/contract/poller.ts'
 import type { SeccompCompiler } from '#linux/contract/seccomp.ts'
 import type { ProcessIdentity, Processes } from '#linux/contract/processes.ts'
 import type { Attachment, ContainerExit, CreateRequest, ExecRequest, OutputSink, RecoveredContainer, RunningExec, Runtime, RuntimeInfo, RuntimeStats, TerminalSize } from '../contract/runtime.ts'
-import type { ProcessSpec, ResourcesSpec } from '../contract/runtime-spec.ts'
+import type { ProcessSpec, ResourcesSpec, RuntimeSpec } from '../contract/runtime-spec.ts'
 import { SocketAttachment } from './attachment.ts'
 import { type BundleFacts, bundlePaths, readFacts, removeFolder, writeBundle } from './bundle.ts'
 import { control, createArguments, createEnvironment, type RuntimeTool, SyncMessages, type SyncMessage } from './conmon.ts'
@@ -31,6 +31,7 @@ import { clampOomScore, clampRlimits } from './rlimits.ts'
 import { FilterCache } from './filters.ts'
 import { releaseByFifo, waitsForStart } from './start-fifo.ts'
 import { runtimeStats } from './stats.ts'
+import { giveStreams } from './stream-owner.ts'
 
 export interface RuntimeOptions {
   readonly kernel: { readonly processes: Processes; readonly cgroups: Cgroups; readonly poller: Poller; readonly seccomp: SeccompCompiler }
@@ -96,7 +97,7 @@ export class ConmonRuntime implements Runtime {
     if (this.#live.has(id)) throw new Fault('alreadyExists', `container ${id} exists already`)
     const paths = this.#paths(id)
     const spec = await this.#filters.applied({ ...request.spec, process: this.#clamped(id, request.spec.process) })
-    const facts: BundleFacts = { formatVersion: 1, cgroupsPath: spec.linux.cgroupsPath ?? `/${id}`, stdin: request.stdin, terminal: spec.process.terminal === true, logPath: request.logPath }
+    const facts: BundleFacts = { formatVersion: 1, cgroupsPath: spec.linux.cgroupsPath ?? `/${id}`, stdin: request.stdin, terminal: spec.process.terminal === true, logPath: request.logPath, ...mappingOf(spec) }
     await writeBundle(paths, spec, facts)
     const argv = createArguments(this.#tool, { id, paths, terminal: facts.terminal, stdin: request.stdin, logPath: request.logPath, logCeilingBytes: request.logCeilingBytes })
     // It leaves a file named oom where it stands when the kernel runs out of the container's memory.
@@ -107,6 +108,7 @@ export class ConmonRuntime implements Runtime {
       await this.#clear(id, facts)
       throw runtimeFault(`create container ${id}`, answer?.message ?? 'conmon ended without an answer')
     }
+    if (facts.mapping !== undefined) await giveStreams(answer.data, spec.process, { mapping: facts.mapping, fds: [0, 1, 2] })
     // A process that was killed at once has no start time any more; nothing can be sent to it then.
     const [identity, preparing] = await Promise.all([this.#options.kernel.processes.identify(answer.data), imageOf(answer.data)])
     const init = identity ?? { pid: answer.data, startTime: -1n }
@@ -391,6 +393,10 @@ export class ConmonRuntime implements Runtime {
     await Promise.all(left.map((pid) => processes.watchExit(pid)))
     await cgroups.remove(path)
   }
+}
+
+function mappingOf({ linux: { uidMappings, gidMappings } }: RuntimeSpec): Pick<BundleFacts, 'mapping'> {
+  return uidMappings === undefined || gidMappings === undefined ? {} : { mapping: { uidMappings, gidMappings } }
 }
 
 async function firstAnswer(stream: ConstructorParameters<typeof SyncMessages>[0] | undefined): Promise<SyncMessage | undefined> {

@@ -7,8 +7,10 @@ import { type Clock, sleep } from '#base/clock.ts'
 import { Fault } from '#base/fault.ts'
 import type { Child, ChildStream, Processes } from '#linux/contract/processes.ts'
 import type { Attachment, ExecRequest, OutputChannel, OutputSink, RunningExec } from '../contract/runtime.ts'
+import type { BundleFacts } from './bundle.ts'
 import type { RuntimeTool } from './conmon.ts'
 import { runtimeFault } from './failure.ts'
+import { streamOwner } from './stream-owner.ts'
 
 export interface DirectExecParts {
   readonly processes: Pick<Processes, 'start'>
@@ -25,16 +27,18 @@ const processFd = 3
 const pidFd = 4
 const complaintsFd = 5
 
-export async function startDirectExec({ tool, processes, cgroup, clock }: DirectExecParts, id: string, request: ExecRequest): Promise<RunningExec> {
+export async function startDirectExec({ tool, processes, cgroup, clock }: DirectExecParts, { id, facts }: { readonly id: string; readonly facts: Pick<BundleFacts, 'mapping'> }, request: ExecRequest): Promise<RunningExec> {
   // Complaints have a pipe of their own: stderr is the command's.
   const argv = [tool.path, `--root=${tool.stateRoot}`, '--log', named(complaintsFd), 'exec', '--pid-file', named(pidFd), '--process', named(processFd), id]
   const attached = request.sink !== undefined
+  const pipeOwner = streamOwner(request.process, facts.mapping)
   const output = attached ? 'pipeOut' : 'null'
   const child = await processes.start(argv, {
     stdio: [request.stdin ? 'pipeIn' : 'null', output, output, { content: JSON.stringify(request.process) }, 'pipeOut', 'pipeOut'],
     session: true,
     // Only what shall outlive us goes there: an attached command loses its pipes with us, and to enter a group may take 10 ms.
     ...(attached ? {} : { cgroup }),
+    ...(pipeOwner === undefined ? {} : { pipeOwner }),
   })
   const pid = await pidOf(child)
   if (pid === undefined) {

@@ -10,10 +10,11 @@ import type { Poller } from '#linux/contract/poller.ts'
 import type { Attachment, ExecRequest, RunningExec } from '../contract/runtime.ts'
 import type { Clock } from '#base/clock.ts'
 import { SocketAttachment } from './attachment.ts'
-import { type BundlePaths, removeFolder } from './bundle.ts'
+import { type BundleFacts, type BundlePaths, removeFolder } from './bundle.ts'
 import { control, execArguments, execEnvironment, type RuntimeTool, SyncMessages } from './conmon.ts'
 import { closePipes, startDirectExec } from './direct-exec.ts'
 import { runtimeFault } from './failure.ts'
+import { giveStreams, type RuntimeMapping } from './stream-owner.ts'
 
 export interface ExecParts {
   readonly processes: Pick<Processes, 'start'>
@@ -24,15 +25,15 @@ export interface ExecParts {
   readonly clock: Clock
 }
 
-export async function startExec(parts: ExecParts, container: { readonly id: string; readonly paths: BundlePaths }, request: ExecRequest): Promise<RunningExec> {
+export async function startExec(parts: ExecParts, container: { readonly id: string; readonly paths: BundlePaths; readonly facts: Pick<BundleFacts, 'mapping'> }, request: ExecRequest): Promise<RunningExec> {
   if (!/^[A-Za-z0-9_-]+$/.test(request.execId)) throw new Fault('invalidArgument', `exec id '${request.execId}' (letters, digits, _ -)`)
-  if (parts.tool.name === 'crun' && request.process.terminal !== true) return startDirectExec(parts, container.id, request)
+  if (parts.tool.name === 'crun' && request.process.terminal !== true) return startDirectExec(parts, container, request)
   const folder = join(container.paths.execs, request.execId)
   await mkdir(folder, { recursive: true, mode: 0o700 })
   const processFile = join(folder, 'process.json')
   await writeFile(processFile, JSON.stringify(request.process), { mode: 0o600 })
   try {
-    return await new ExecStart(parts, container.id, folder).run(request, processFile)
+    return await new ExecStart(parts, container, folder).run(request, processFile)
   } catch (error) {
     await removeFolder(folder)
     throw error
@@ -42,11 +43,13 @@ export async function startExec(parts: ExecParts, container: { readonly id: stri
 class ExecStart {
   readonly #parts: ExecParts
   readonly #id: string
+  readonly #mapping: RuntimeMapping | undefined
   readonly #folder: string
 
-  constructor(parts: ExecParts, id: string, folder: string) {
+  constructor(parts: ExecParts, { id, facts }: { readonly id: string; readonly facts: Pick<BundleFacts, 'mapping'> }, folder: string) {
     this.#parts = parts
     this.#id = id
+    this.#mapping = facts.mapping
     this.#folder = folder
   }
 
@@ -84,6 +87,7 @@ class ExecStart {
     const answer = await ready.next()
     ready.close()
     if (answer === undefined || request.sink === undefined) return undefined
+    if (this.#mapping !== undefined) await giveStreams(conmon.pid, request.process, { mapping: this.#mapping })
     const socket = await this.#parts.poller.connectSeqpacket(join(this.#folder, 'attach'), { stallMs: this.#parts.stallMs })
     return new SocketAttachment(socket, request.sink, request.stdin)
   }

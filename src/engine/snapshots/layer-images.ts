@@ -19,6 +19,8 @@ export class LayerImages {
   readonly #shown: Set<string>
   readonly #serial = new KeyedSerial<string>()
   #ability: Promise<boolean> | undefined
+  /** Told where an image will be unmounted. */
+  beforeHiding: (folder: string) => Promise<void> = async () => undefined
 
   private constructor(mounts: Mounts, logger: Logger, shown: Set<string>) {
     this.#mounts = mounts
@@ -70,6 +72,7 @@ export class LayerImages {
   async hide(folder: string): Promise<void> {
     await this.#serial.run(folder, async () => {
       if (!this.#shown.has(folder)) return
+      await this.beforeHiding(folder)
       await this.#mounts.unmount(folder, { lazy: true })
       this.#shown.delete(folder)
     })

@@ -178,6 +178,16 @@ export class LayerStore implements AsyncDisposable {
     return layers
   }
 
+  /** Where the images of a stack are mounted that `show` showed. */
+  imageFolders(chainId: ChainId): readonly string[] {
+    return this.stack(chainId).flatMap(({ form, folder }) => (form === 'erofs' ? [folder] : []))
+  }
+
+  /** Tells where an image will be unmounted. */
+  beforeHiding(listener: (folder: string) => Promise<void>): void {
+    this.#images.beforeHiding = listener
+  }
+
   async #show(layer: Layer): Promise<void> {
     if (layer.form === 'erofs') await this.#images.show(imageOf(layer), layer.folder)
   }

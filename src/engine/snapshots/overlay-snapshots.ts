@@ -12,6 +12,7 @@ import type { Clock } from '#base/clock.ts'
 import type { Logger } from '#base/log.ts'
 import { KeyedSerial } from '#base/task.ts'
 import type { ConfinedJobs } from '#linux/contract/confined.ts'
+import type { IdMapping } from '#linux/contract/id-mapping.ts'
 import type { Mounts } from '#linux/contract/mounts.ts'
 import type { BlobIngester } from '#oci/blobs/contract.ts'
 import type { LayerCompression } from '#oci/descriptor.ts'
@@ -21,7 +22,7 @@ import type { Digest } from '#oci/digest.ts'
 import { listJob, packJob, statJob, unpackJob } from '#oci/layer/jobs.ts'
 import type { ListedEntry, PackArgs, PackResult, StatResult, UnpackArgs, UnpackResult } from '#oci/layer/jobs.ts'
 import type { ChainId, DiffId } from '../contract/images.ts'
-import type { ArchiveTree, ArchiveWriteOptions, LayerDescriptor, PathStat, SnapshotChange, SnapshotFolders, SnapshotKey, Snapshots } from '../contract/snapshots.ts'
+import type { ArchiveTree, ArchiveWriteOptions, LayerDescriptor, PathStat, SnapshotChange, SnapshotFolders, SnapshotKey, SnapshotMountOptions, Snapshots } from '../contract/snapshots.ts'
 import { ActiveStore, clearVolatileMark } from './active-store.ts'
 import type { Active } from './active-store.ts'
 import { chainIdOf } from './chain.ts'
@@ -30,6 +31,7 @@ import { InitLayers, madeInitLayers, type InitLayersOptions } from './init-layer
 import { imageName, LayerStore } from './layer-store.ts'
 import type { LayerForm } from './layer-store.ts'
 import { goMode } from './path-stat.ts'
+import { mountedSnapshots, openShift, type MountedSnapshot, type ShiftedStore, type ShiftOptions } from './shifted.ts'
 
 export interface OverlaySnapshotsOptions {
   /** A folder of its own on a file system that can be overlayfs's upper (not itself an overlay). */
@@ -42,6 +44,8 @@ export interface OverlaySnapshotsOptions {
   readonly clock?: Clock
   /** What fetched layers become; left out: images where the kernel mounts them. */
   readonly layerForm?: LayerForm
+  /** Absent: nothing can be mounted `shifted`. */
+  readonly shift?: ShiftOptions
 }
 
 export interface LayerToUnpack {
@@ -74,15 +78,10 @@ export async function openOverlaySnapshots(options: OverlaySnapshotsOptions): Pr
     await options.mounts.unmount(target, { lazy: true })
     await rmdir(target)
   }
-  const mounted = new Map<string, SnapshotKey>()
-  const byUpper = new Map(actives.all().map((active) => [active.upper, active.key]))
-  for (const entry of await options.mounts.table()) {
-    if (entry.type !== 'overlay') continue
-    const upper = entry.superOptions.find((option) => option.startsWith('upperdir='))?.slice('upperdir='.length)
-    const key = upper === undefined ? undefined : byUpper.get(upper)
-    if (key !== undefined) mounted.set(entry.target, key)
-  }
-  return new OverlayDriver(options, { layers, actives, mounted, madeInits: await madeInitLayers(options.root) })
+  const mounted = await mountedSnapshots(options, actives.all())
+  const shifted = options.shift?.remap === undefined ? undefined : await openShift(options, options.shift.remap)
+  if (shifted !== undefined) layers.beforeHiding((folder) => shifted.hide(folder))
+  return new OverlayDriver(options, { layers, actives, mounted, madeInits: await madeInitLayers(options.root), shifted })
 }
 
 /**
@@ -96,8 +95,9 @@ class OverlayDriver implements OverlaySnapshots {
   readonly #layers: LayerStore
   readonly #inits: InitLayers
   readonly #actives: ActiveStore
-  /** Target to key. */
-  readonly #mounted: Map<string, SnapshotKey>
+  /** By target. */
+  readonly #mounted: Map<string, MountedSnapshot>
+  readonly #shifted: ShiftedStore | undefined
   readonly #serial = new KeyedSerial<string>()
   /** Stacks made by this process that no image has claimed yet: a build or a pull is under way. */
   readonly #unclaimed = new Set<ChainId>()
@@ -105,12 +105,13 @@ class OverlayDriver implements OverlaySnapshots {
   /** What `diff` counted, so that `commit` need not count again. */
   readonly #sizes = new Map<DiffId, PackResult>()
 
-  constructor(options: OverlaySnapshotsOptions, found: { readonly layers: LayerStore; readonly actives: ActiveStore; readonly mounted: Map<string, SnapshotKey>; readonly madeInits: readonly string[] }) {
+  constructor(options: OverlaySnapshotsOptions, found: { readonly layers: LayerStore; readonly actives: ActiveStore; readonly mounted: Map<string, MountedSnapshot>; readonly madeInits: readonly string[]; readonly shifted: ShiftedStore | undefined }) {
     const { root, mounts } = options
     this.#options = options
     this.#layers = found.layers
     this.#actives = found.actives
     this.#mounted = found.mounted
+    this.#shifted = found.shifted
     const withTree: InitLayersOptions['withTree'] = ({ chainId, upper, work }, task) =>
       this.#withScratchMount(async (target) => {
         await mounts.overlay({ target, lower: await this.#showLower({ parent: chainId, init: false }), upper, work, options: [...overlayOptions, 'volatile'] })
@@ -166,27 +167,36 @@ class OverlayDriver implements OverlaySnapshots {
     })
   }
 
-  async mount(key: SnapshotKey, target: string, options: { readonly volatile?: boolean; readonly readonly?: boolean } = {}): Promise<void> {
+  async mount(key: SnapshotKey, target: string, options: SnapshotMountOptions = {}): Promise<void> {
     await this.#serial.run(`k ${key}`, async () => {
       const active = this.#actives.get(key)
-      const holder = this.#mounted.get(target)
+      const holder = this.#mounted.get(target)?.key
       if (holder === key) return
       if (holder !== undefined) throw new Fault('conflict', `snapshot '${holder}' is mounted at ${target}`)
       await this.#mountAt(active, target, options)
-      this.#mounted.set(target, key)
+      this.#mounted.set(target, { key, ...(options.shifted === true ? { ids: this.#shiftedStore().mapping } : {}) })
     })
   }
 
-  async #mountAt(active: Active, target: string, options: { readonly volatile?: boolean; readonly readonly?: boolean }): Promise<void> {
+  #shiftedStore(): ShiftedStore {
+    if (this.#shifted === undefined) throw new Fault('internal', 'no user namespace is set up for containers')
+    return this.#shifted
+  }
+
+  async #mountAt(active: Active, target: string, options: SnapshotMountOptions): Promise<void> {
     if (active.init) await this.#inits.ensure(active.parent)
-    const lower = await this.#showLower(active)
+    const shown = await this.#showLower(active)
+    const shifted = options.shifted === true ? this.#shiftedStore() : undefined
+    if (shifted !== undefined && active.parent !== undefined) await shifted.show(this.#layers.imageFolders(active.parent))
+    const at = (path: string): string => shifted?.at(path) ?? path
+    const lower = shown.map(at)
     if (options.readonly === true) {
       // Without upper folder; overlayfs wants two lower ones then.
-      await this.#options.mounts.overlay({ target, lower: [active.upper, ...lower], options: overlayOptions.slice(1) })
+      await this.#options.mounts.overlay({ target, lower: [at(active.upper), ...lower], options: overlayOptions.slice(1) })
       return
     }
     await clearVolatileMark(active)
-    await this.#options.mounts.overlay({ target, lower, upper: active.upper, work: active.work, options: [...overlayOptions, ...(options.volatile === true ? ['volatile'] : [])] })
+    await this.#options.mounts.overlay({ target, lower, upper: at(active.upper), work: at(active.work), options: [...overlayOptions, ...(options.volatile === true ? ['volatile'] : [])] })
   }
 
   /** Top first. overlayfs refuses a folder that stands twice; what the lower one of two equal layers has, the upper one has as well. */
@@ -222,12 +232,12 @@ class OverlayDriver implements OverlaySnapshots {
   }
 
   #mustBeUnmounted(key: SnapshotKey): void {
-    const target = this.#targetOf(key)
-    if (target !== undefined) throw new Fault('conflict', `snapshot '${key}' is mounted at ${target}: unmount it first`)
+    const mount = this.#mountOf(key)
+    if (mount !== undefined) throw new Fault('conflict', `snapshot '${key}' is mounted at ${mount.path}: unmount it first`)
   }
 
-  #targetOf(key: SnapshotKey): string | undefined {
-    for (const [target, holder] of this.#mounted) if (holder === key) return target
+  #mountOf(key: SnapshotKey): Pick<OpenRoot, 'path' | 'ids'> | undefined {
+    for (const [path, { key: holder, ids }] of this.#mounted) if (holder === key) return { path, ...(ids === undefined ? {} : { ids }) }
     return undefined
   }
 
@@ -334,7 +344,7 @@ class OverlayDriver implements OverlaySnapshots {
   // ---- archives ----
 
   async statPath(key: SnapshotKey, path: string, { tree }: { readonly tree?: ArchiveTree } = {}): Promise<PathStat> {
-    return await this.#withRoot(key, tree, async (root) => asPathStat(await this.#stat(root, path), tree))
+    return await this.#withRoot(key, tree, async ({ path: root }) => asPathStat(await this.#stat(root, path), tree))
   }
 
   async #stat(root: string, path: string): Promise<StatResult> {
@@ -364,7 +374,7 @@ class OverlayDriver implements OverlaySnapshots {
 
   /** The root is given back when the stream has ended, however it ended. */
   #pack(root: OpenRoot, args: PackArgs, options: { readonly signal?: AbortSignal }): Readable {
-    const packing = this.#options.confined.start<PackArgs, PackResult>(root.path, packJob, args, options)
+    const packing = this.#options.confined.start<PackArgs, PackResult>(root.path, packJob, { ...args, ...(root.ids === undefined ? {} : { ids: root.ids }) }, options)
     packing.output.once('close', () => {
       this.#closeArchive(packing, root).catch((error: unknown) => this.#options.logger.error({ error }, 'an archive could not be closed'))
     })
@@ -379,12 +389,13 @@ class OverlayDriver implements OverlaySnapshots {
   }
 
   async writeArchive(key: SnapshotKey, path: string, tar: Readable, options: ArchiveWriteOptions = {}): Promise<void> {
-    await this.#withRoot(key, options.tree, async (root) => {
+    await this.#withRoot(key, options.tree, async ({ path: root, ids }) => {
       const base = await this.#unpackBase(root, posix.join('/', path), options.makeFolder === true)
       const args: UnpackArgs = {
         kind: 'tree', compression: 'detect', base, makeBase: options.makeFolder === true,
         keepKinds: options.noOverwriteDirNonDir === true,
         ...(options.owner === undefined ? {} : { owner: options.owner }),
+        ...(ids === undefined ? {} : { ids }),
       }
       await this.#options.confined.run<UnpackArgs, UnpackResult>(root, unpackJob, args, { input: tar, ...(options.signal === undefined ? {} : { signal: options.signal }) })
     })
@@ -403,13 +414,13 @@ class OverlayDriver implements OverlaySnapshots {
   }
 
   async #openTree(key: SnapshotKey, tree: ArchiveTree | undefined): Promise<OpenRoot> {
-    return tree === undefined ? await this.#openRoot(key) : { path: tree.root, close: async () => {} }
+    return tree === undefined ? await this.#openRoot(key) : { path: tree.root, ...(tree.ids === undefined ? {} : { ids: tree.ids }), close: async () => {} }
   }
 
-  async #withRoot<T>(key: SnapshotKey, tree: ArchiveTree | undefined, task: (root: string) => Promise<T>): Promise<T> {
+  async #withRoot<T>(key: SnapshotKey, tree: ArchiveTree | undefined, task: (root: OpenRoot) => Promise<T>): Promise<T> {
     const root = await this.#openTree(key, tree)
     try {
-      return await task(root.path)
+      return await task(root)
     } finally {
       await root.close()
     }
@@ -419,8 +430,8 @@ class OverlayDriver implements OverlaySnapshots {
   async #openRoot(key: SnapshotKey): Promise<OpenRoot> {
     return await this.#serial.run(`k ${key}`, async () => {
       const active = this.#actives.get(key)
-      const existing = this.#targetOf(key)
-      if (existing !== undefined) return { path: existing, close: async () => {} }
+      const existing = this.#mountOf(key)
+      if (existing !== undefined) return { ...existing, close: async () => {} }
       const looked = this.#looks.get(key) ?? { target: await this.#mountScratch(active), users: 0 }
       this.#looks.set(key, looked)
       looked.users += 1
@@ -472,9 +483,11 @@ class OverlayDriver implements OverlaySnapshots {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const mounted = [...this.#mounted.values()].flatMap((key) => this.#actives.find(key)?.parent ?? [])
+    const mounted = [...this.#mounted.values()].flatMap(({ key }) => this.#actives.find(key)?.parent ?? [])
     await this.#layers.hideAllBut(mounted)
     await this.#layers[Symbol.asyncDispose]()
+    // Whoever is mounted through it has a hold on it.
+    await this.#shifted?.close()
   }
 }
 
@@ -486,6 +499,8 @@ interface Look {
 
 interface OpenRoot {
   readonly path: string
+  /** How owners are shown there, where they are not those on the disk. */
+  readonly ids?: IdMapping
   close(): Promise<void>
 }
 

@@ -39,6 +39,8 @@ export interface StartOptions {
   readonly session?: boolean
   /** Cgroup (as in {@link Cgroups}) the child is put into; it must exist. */
   readonly cgroup?: string
+  /** Whose the pipes are, so that a process with another user can open them again by name (`/dev/stdout`). Default: ours. */
+  readonly pipeOwner?: { readonly uid: number; readonly gid: number }
 }
 
 export interface Child {

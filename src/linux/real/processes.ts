@@ -36,6 +36,7 @@ export class KernelProcesses implements Processes {
       ...request,
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
       ...(options.cgroup === undefined ? {} : { cgroup: options.cgroup }),
+      ...(options.pipeOwner === undefined ? {} : { pipeOwner: options.pipeOwner }),
     })
     const exited = this.#poller.watchExit({ pid: spawned.pid, child: true }).catch((error: unknown): ExitStatus => {
       // Only when the kernel room closes under a running child: nobody can learn its status any more.

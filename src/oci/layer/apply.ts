@@ -7,8 +7,10 @@
  */
 import { unreachable } from '#base/assert.ts'
 import { Fault, systemErrorCode } from '#base/fault.ts'
+import { hostIdOf, type IdMapping, type IdRange } from '#linux/contract/id-mapping.ts'
 import { archiveFault, defaultTarLimits } from './entry.ts'
 import type { TarEntry, TarLimits } from './entry.ts'
+import { withRootId } from './file-capabilities.ts'
 import { readTar } from './reader.ts'
 import type { TarItem } from './reader.ts'
 import { checkSymlink, joinComponents, safeComponents } from './safe-path.ts'
@@ -19,6 +21,8 @@ export interface ApplyOptions {
   readonly limits?: TarLimits
   /** Gives every entry this owner (`ADD --chown`). */
   readonly owner?: { readonly uid: number; readonly gid: number }
+  /** How the owners that the tree shows are mapped; the archive has those inside. */
+  readonly ids?: IdMapping
   /** Refuse to replace a folder by something else, or the other way round (`docker cp`). */
   readonly keepKinds?: boolean
 }
@@ -79,7 +83,9 @@ class Tree {
 
   async place(item: TarItem): Promise<void> {
     const components = safeComponents(item.entry.path)
-    const entry = this.#options.owner === undefined ? item.entry : { ...item.entry, ...this.#options.owner }
+    const { owner, ids } = this.#options
+    const owned = owner === undefined ? item.entry : { ...item.entry, ...owner }
+    const entry = ids === undefined ? owned : outside(owned, ids)
     const name = components.at(-1)
     if (name === undefined) {
       if (entry.type !== 'directory') throw archiveFault('the root of the archive can only be a folder', entry.path)
@@ -199,4 +205,17 @@ class Tree {
     if (this.#options.keepKinds !== true || wasFolder === (entry.type === 'directory')) return
     throw new Fault('invalidArgument', `cannot overwrite ${wasFolder ? 'directory' : 'non-directory'} '${entry.path.toString('utf8')}' with ${wasFolder ? 'non-directory' : 'directory'}`)
   }
+}
+
+/** The entry as the tree has to show it. */
+function outside(entry: TarEntry, { uids, gids }: IdMapping): TarEntry {
+  const capability = entry.xattrs.get('security.capability')
+  const xattrs = capability === undefined ? entry.xattrs : new Map([...entry.xattrs, ['security.capability', withRootId(capability, hostId(uids, 0))]])
+  return { ...entry, uid: hostId(uids, entry.uid), gid: hostId(gids, entry.gid), xattrs }
+}
+
+function hostId(ranges: readonly IdRange[], containerId: number): number {
+  const found = hostIdOf(ranges, containerId)
+  if (found === undefined) throw new Fault('invalidArgument', `Container ID ${containerId} cannot be mapped to a host ID`)
+  return found
 }

@@ -17,11 +17,14 @@ export interface FolderTargetOptions {
   readonly files: RawFiles
   /** The folder may hold something already, set-gid folders among it. */
   readonly isUsed: boolean
+  /** Whose folders are that nobody described. Default: root's. */
+  readonly root?: { readonly uid: number; readonly gid: number }
 }
 
 export class FolderTarget implements LayerTarget {
   readonly #files: RawFiles
   readonly #isUsed: boolean
+  readonly #root: FolderTargetOptions['root']
   readonly #base: Buffer
   /** Folder times are set at the end, since every child changes them. */
   readonly #folderTimes = new Map<string, { readonly path: Buffer; readonly entry: TarEntry }>()
@@ -29,9 +32,10 @@ export class FolderTarget implements LayerTarget {
   /** Below a set-gid folder new files do not get our own group. */
   #inheritsGroups: boolean
 
-  constructor({ base, files, isUsed }: FolderTargetOptions) {
+  constructor({ base, files, isUsed, root }: FolderTargetOptions) {
     this.#files = files
     this.#isUsed = isUsed
+    this.#root = root
     this.#base = Buffer.from(base.endsWith('/') ? base : `${base}/`)
     this.#inheritsGroups = isUsed || (statSync(base).mode & 0o2000) !== 0
   }
@@ -55,6 +59,7 @@ export class FolderTarget implements LayerTarget {
   makeFolder(path: Buffer): void {
     const at = this.#at(path)
     mkdirSync(at, 0o755)
+    if (this.#root !== undefined) chownSync(at, this.#root.uid, this.#root.gid)
     // In a tree that was there before, a set-gid folder hands its group down as everywhere.
     if (this.#inheritsGroups && !this.#isUsed) chownSync(at, 0, 0)
     if ((0o755 & this.#umask) !== 0 || (this.#inheritsGroups && !this.#isUsed)) chmodSync(at, 0o755)

@@ -1,5 +1,6 @@
 /** The confined jobs of this room: where their modules stand, what they take and answer. They run in `#linux/contract/confined.ts`. */
 import type { BigIntStats } from 'node:fs'
+import type { IdMapping } from '#linux/contract/id-mapping.ts'
 import type { LayerCompression } from '../descriptor.ts'
 import type { Digest } from '../digest.ts'
 import type { EntryType } from './entry.ts'
@@ -15,6 +16,8 @@ export interface UnpackArgs {
   readonly image?: string
   readonly owner?: { readonly uid: number; readonly gid: number }
   readonly keepKinds?: boolean
+  /** The tree shows owners mapped; the archive has those inside. */
+  readonly ids?: IdMapping
 }
 
 export interface UnpackResult {
@@ -34,6 +37,8 @@ export interface PackArgs {
   readonly path: string
   /** Name of `path` in the tar; empty: its children stand at the top. */
   readonly name: string
+  /** The tree shows owners mapped; the archive gets those inside. */
+  readonly ids?: IdMapping
 }
 
 export interface PackResult {

@@ -9,6 +9,7 @@ export async function job(args: PackArgs, context: JobContext): Promise<PackResu
     base: Buffer.from(args.path),
     name: Buffer.from(args.name),
     files: context.files,
+    ...(args.ids === undefined ? {} : { ids: args.ids }),
     output: (chunk) => context.output(chunk),
   })
 }

@@ -1,7 +1,9 @@
 /** Confined job: unpacks its input, hashing the uncompressed stream on the way (off the main thread). */
 import { createHash } from 'node:crypto'
-import { closeSync, mkdirSync, openSync, unlinkSync } from 'node:fs'
+import { chownSync, closeSync, mkdirSync, openSync, unlinkSync } from 'node:fs'
+import { posix } from 'node:path'
 import type { JobContext } from '#linux/contract/confined.ts'
+import { hostIdOf, overflowId } from '#linux/contract/id-mapping.ts'
 import { digestFromHex } from '../digest.ts'
 import { ErofsWriter } from '../erofs/image-writer.ts'
 import { applyTar } from './apply.ts'
@@ -12,7 +14,8 @@ import { FolderTarget } from './folder-target.ts'
 import type { UnpackArgs, UnpackResult } from './jobs.ts'
 
 export async function job(args: UnpackArgs, context: JobContext): Promise<UnpackResult> {
-  if (args.makeBase === true) mkdirSync(args.base, { recursive: true, mode: 0o755 })
+  const root = rootOf(args)
+  if (args.makeBase === true) makeBase(args.base, root)
   const hash = createHash('sha256')
   let tarBytes = 0
   const hashed = async function* (): AsyncGenerator<Uint8Array> {
@@ -22,7 +25,7 @@ export async function job(args: UnpackArgs, context: JobContext): Promise<Unpack
       yield chunk
     }
   }
-  const applied = args.image === undefined ? await applyTar(hashed(), new FolderTarget({ base: args.base, files: context.files, isUsed: args.kind === 'tree' }), args) : await applyToImage(hashed(), args.image, args)
+  const applied = args.image === undefined ? await applyTar(hashed(), new FolderTarget({ base: args.base, files: context.files, isUsed: args.kind === 'tree', ...(root === undefined ? {} : { root }) }), args) : await applyToImage(hashed(), args.image, args)
   return { diffId: digestFromHex(hash.digest('hex')), tarBytes, ...applied }
 }
 
@@ -35,4 +38,20 @@ async function applyToImage(source: AsyncIterable<Uint8Array>, path: string, arg
   } finally {
     for (const descriptor of descriptors) closeSync(descriptor)
   }
+}
+
+interface Owner {
+  readonly uid: number
+  readonly gid: number
+}
+
+/** Who the tree's root is; undefined: whose owners it shows as they are. */
+function rootOf({ ids }: UnpackArgs): Owner | undefined {
+  return ids === undefined ? undefined : { uid: hostIdOf(ids.uids, 0) ?? overflowId, gid: hostIdOf(ids.gids, 0) ?? overflowId }
+}
+
+function makeBase(base: string, root: Owner | undefined): void {
+  const first = mkdirSync(base, { recursive: true, mode: 0o755 })
+  if (first === undefined || root === undefined) return
+  for (let path = base; path.length >= first.length; path = posix.dirname(path)) chownSync(path, root.uid, root.gid)
 }

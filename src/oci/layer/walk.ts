@@ -6,7 +6,9 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs'
 import type { BigIntStats } from 'node:fs'
 import { systemErrorCode } from '#base/fault.ts'
+import { containerIdOf, overflowId, type IdMapping, type IdRange } from '#linux/contract/id-mapping.ts'
 import type { RawFiles } from '#linux/contract/raw-files.ts'
+import { withoutRootId } from './file-capabilities.ts'
 import type { EntryType, TarEntry } from './entry.ts'
 import { tarEnd, tarHeader, tarPadding } from './writer.ts'
 
@@ -17,6 +19,8 @@ export interface WalkOptions {
   /** Name of `base` in the archive. Empty: `base` itself gets no entry, its children stand at the top. */
   readonly name: Buffer
   readonly files: RawFiles
+  /** How the owners that the tree shows are mapped; the archive gets those inside. */
+  readonly ids?: IdMapping
   readonly output: (chunk: Uint8Array) => Promise<void>
 }
 
@@ -111,8 +115,8 @@ class TreeWriter {
       path: name,
       linkPath: type === 'symlink' ? readlinkSync(path, { encoding: 'buffer' }) : Buffer.alloc(0),
       mode: Number(found.mode & 0o7777n),
-      uid: Number(found.uid),
-      gid: Number(found.gid),
+      uid: inside(this.#options.ids?.uids, Number(found.uid)),
+      gid: inside(this.#options.ids?.gids, Number(found.gid)),
       userName: '',
       groupName: '',
       sizeBytes: type === 'file' ? Number(found.size) : 0,
@@ -126,7 +130,7 @@ class TreeWriter {
     const found = this.#options.files.xattrs(path)
     if (found.size === 0) return found
     // overlayfs's own marks and SELinux labels belong to this machine, not to the layer.
-    return new Map([...found].filter(([name]) => !/^(trusted|user)\.overlay\./.test(name) && name !== 'security.selinux' && name !== 'system.posix_acl_access' && name !== 'system.posix_acl_default'))
+    return new Map([...found].filter(([name]) => !/^(trusted|user)\.overlay\./.test(name) && name !== 'security.selinux' && name !== 'system.posix_acl_access' && name !== 'system.posix_acl_default').map(([name, value]) => [name, name === 'security.capability' ? withoutRootId(value) : value]))
   }
 
   async #marker(name: Buffer): Promise<void> {
@@ -157,6 +161,11 @@ class TreeWriter {
     this.#pending.push(tarEnd)
     await this.#flush()
   }
+}
+
+/** Who has no name inside is nobody there. */
+function inside(ranges: readonly IdRange[] | undefined, id: number): number {
+  return ranges === undefined ? id : (containerIdOf(ranges, id) ?? overflowId)
 }
 
 function openForReading(path: Buffer): number | undefined {

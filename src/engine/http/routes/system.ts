@@ -6,6 +6,7 @@ import { sendBytes, sendJson } from '#base/http.ts'
 import { jsonText } from '#base/json.ts'
 import { drained } from '#base/streams.ts'
 import type { EngineEvent } from '../../contract/events.ts'
+import type { EngineSystem } from '../backend.ts'
 import { jsonBody, type Exchange, type Handler } from '../exchange.ts'
 import { parseFilters } from '../filters.ts'
 import { JsonInput, queryTimeNs } from '../json-input.ts'
@@ -44,9 +45,9 @@ async function version({ res, backend }: Exchange): Promise<void> {
 }
 
 /** Clients up to 1.24 are told names only. */
-function securityOptions(seccomp: boolean, minorVersion: number): string[] {
-  if (!seccomp) return []
-  return [minorVersion < 25 ? 'seccomp' : 'name=seccomp,profile=default']
+function securityOptions({ seccomp, remapsUsers }: EngineSystem, minorVersion: number): string[] {
+  const options = [...(seccomp ? ['name=seccomp,profile=default'] : []), ...(remapsUsers ? ['name=userns'] : [])]
+  return minorVersion < 25 ? options.map((option) => option.replace(/^name=|,.*$/g, '')) : options
 }
 
 async function info({ res, backend, minorVersion }: Exchange): Promise<void> {
@@ -121,7 +122,7 @@ async function info({ res, backend, minorVersion }: Exchange): Promise<void> {
     ContainerdCommit: { ID: '', Expected: '' },
     RuncCommit: { ID: system.runtime.version, Expected: system.runtime.version },
     InitCommit: { ID: '', Expected: '' },
-    SecurityOptions: securityOptions(system.seccomp, minorVersion),
+    SecurityOptions: securityOptions(system, minorVersion),
     FirewallBackend: { Driver: 'nftables' },
     CDISpecDirs: [],
     Warnings: null,

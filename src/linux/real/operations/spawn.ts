@@ -1,5 +1,5 @@
 /** posix_spawn(3) in a kernel worker. It never copies the page tables of this large process, unlike a fork, and blocks no main thread. */
-import { closeSync, openSync, writeFileSync } from 'node:fs'
+import { closeSync, fchownSync, openSync, writeFileSync } from 'node:fs'
 import { errnoFault } from '../../contract/errno.ts'
 import type { ChildDescriptor } from '../../contract/processes.ts'
 import { findExecutable } from '../executables.ts'
@@ -15,6 +15,7 @@ export interface SpawnRequest {
   readonly cwd?: string
   readonly session: boolean
   readonly cgroup?: string
+  readonly pipeOwner?: { readonly uid: number; readonly gid: number }
 }
 
 export interface Spawned {
@@ -37,7 +38,7 @@ export function spawn(request: SpawnRequest): Spawned {
   const ours: (number | undefined)[] = []
   const theirs: number[] = []
   try {
-    const sources = request.stdio.map((descriptor) => openDescriptor(descriptor, { ours, theirs }))
+    const sources = request.stdio.map((descriptor) => openDescriptor(descriptor, { ours, theirs, owner: request.pipeOwner }))
     const pid = bornIn(request.cgroup, () => posixSpawn(path, request, sources))
     return { pid, pipes: ours }
   } catch (error) {
@@ -51,6 +52,7 @@ export function spawn(request: SpawnRequest): Spawned {
 interface Opened {
   readonly ours: (number | undefined)[]
   readonly theirs: number[]
+  readonly owner: SpawnRequest['pipeOwner']
 }
 
 /** The descriptor the child's one is copied from; undefined: our own of the same number. */
@@ -69,6 +71,7 @@ function openDescriptor(descriptor: ChildDescriptor, opened: Opened): number | u
     case 'pipeIn':
     case 'pipeOut': {
       const [read, write] = pipe()
+      if (opened.owner !== undefined) fchownSync(read, opened.owner.uid, opened.owner.gid)
       own(descriptor === 'pipeIn' ? write : read)
       opened.theirs.push(descriptor === 'pipeIn' ? read : write)
       return descriptor === 'pipeIn' ? read : write
