@@ -7,6 +7,8 @@
  */
 import { spawnSync } from 'node:child_process'
 import { isDeepStrictEqual } from 'node:util'
+import { ignorePatterns, PathPatterns } from '../src/base/path-patterns.ts'
+import { lint } from '../src/engine/build/dockerfile/lint.ts'
 import { readLines } from '../src/engine/build/dockerfile/lines.ts'
 import { planStages } from '../src/engine/build/dockerfile/stages.ts'
 import { expandWord, expandWords } from '../src/engine/build/dockerfile/words.ts'
@@ -34,6 +36,7 @@ export async function run(): Promise<void> {
     ...wordCases(file('shell/envVarTest')),
     ...splitCases(file('shell/wordsTest')),
     ...folders('parser/testfiles').map((name) => parsedCase(name, file(`parser/testfiles/${name}/Dockerfile`), file(`parser/testfiles/${name}/result`))),
+    ...folders('docs/rules').filter((name) => name !== '_index.md').flatMap((name) => ruleCases(file(`docs/rules/${name}`))),
     ...folders('parser/testfiles-negative').map((name) => ({ name: `refused: ${name}`, expected: 'error', found: refused(file(`parser/testfiles-negative/${name}/Dockerfile`)) })),
   ]
   const cases = judged.map(({ name, expected, found }): { name: string; verdict: Verdict } => {
@@ -43,6 +46,33 @@ export async function run(): Promise<void> {
   })
   writeResult('dockerfile', { suite: 'moby/buildkit frontend/dockerfile data', commit: git('rev-parse', 'HEAD').trim(), cases })
   if (cases.some(({ verdict }) => verdict !== 'passed')) process.exitCode = 1
+}
+
+/** Examples that BuildKit's own linter finds nothing in, either. */
+const staleExamples = new Map([
+  ['rule CopyIgnoredFile 1: bad', "the page's pattern */tmp/* selects nothing at the depth of ./tmp/helloworld.txt (moby/patternmatcher)"],
+  ['rule LegacyKeyValueFormat 1: bad', '`ARG foo bar` declares two arguments; dispatchArg looks for no separator'],
+])
+
+/** The examples of a build check's page: the bad ones are found, the good ones not. */
+function ruleCases(page: string): Judged[] {
+  const rule = /^title: (\S+)/m.exec(page)?.[1] ?? ''
+  const ignored = /`\.dockerignore` file:\s+```text\n([\s\S]*?)```/.exec(page)?.[1] ?? ''
+  const examples = page.slice(page.indexOf('## Examples'))
+  return [...examples.matchAll(/^```dockerfile\n([\s\S]*?)```/gm)].map(([, dockerfile = ''], index) => {
+    const before = examples.slice(0, examples.indexOf(dockerfile))
+    const isBad = before.lastIndexOf('❌') > before.lastIndexOf('✅')
+    // Some pages show fragments.
+    const whole = /^from /im.test(dockerfile) ? dockerfile.replaceAll('...', 'RUN true') : `FROM scratch\n${dockerfile}`
+    const text = /^# check=/m.test(whole) ? whole : `# check=experimental=all\n${whole}`
+    const found = orError(() => {
+      const plan = planStages(text, { buildPlatform: 'linux/amd64' })
+      const options = { plan, stages: plan.stages, buildArgs: new Set<string>(), baseVariables: () => new Set(['PATH', 'PYTHON_VERSION']), ignore: new PathPatterns(ignorePatterns(ignored)) }
+      return lint(options).some((warning) => warning.rule === rule)
+    })
+    const name = `rule ${rule} ${index + 1}: ${isBad ? 'bad' : 'good'}`
+    return { name, expected: staleExamples.has(name) ? found : isBad, found }
+  })
 }
 
 function orError<T>(work: () => T): T | 'error' {

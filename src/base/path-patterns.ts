@@ -8,6 +8,8 @@ import { Glob } from './glob.ts'
 
 interface Rule {
   readonly glob: Glob
+  /** Cleaned. */
+  readonly written: string
   readonly isException: boolean
 }
 
@@ -27,6 +29,11 @@ export class PathPatterns {
   /** With an exception, a selected folder may hold something that is not. */
   get hasExceptions(): boolean {
     return this.#rules.some(({ isException }) => isException)
+  }
+
+  /** One of them alone selects whatever there is. */
+  get selectsAll(): boolean {
+    return this.#rules.some(({ written, isException }) => !isException && ['*', '**', '**/*'].includes(written))
   }
 
   /** `path` is relative, without `.` and `..`. */
@@ -64,5 +71,5 @@ function ruleOf(written: string): Rule | undefined {
   const text = (isException ? written.slice(1) : written).trim()
   if (text === '') return undefined
   const pattern = posix.normalize(text).replace(/^\/(?=.)/, '').replace(/(?<=.)\/$/, '')
-  return { glob: new Glob(pattern, { classes: true, globstar: true }), isException }
+  return { glob: new Glob(pattern, { classes: true, globstar: true }), written: pattern, isException }
 }

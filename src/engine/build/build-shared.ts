@@ -5,12 +5,11 @@ import type { BuildRequest } from '../http/backend.ts'
 import type { BuilderOptions } from './builder.ts'
 import type { CacheMounts } from './cache-mounts.ts'
 import type { BuildCache, BuildLease } from './cache.ts'
-import type { Contexts } from './contexts.ts'
+import type { Contexts, MainContext } from './contexts.ts'
 import type { StagePlan } from './dockerfile/stages.ts'
 import type { RemoteSources } from './remote/remote-sources.ts'
 import type { Roots } from './roots.ts'
 import type { Spool } from './spool.ts'
-import type { FileTree } from './tree.ts'
 import type { Vertices } from './vertices.ts'
 
 export interface BuildShared {
@@ -20,7 +19,10 @@ export interface BuildShared {
   readonly request: BuildRequest
   readonly plan: StagePlan
   readonly spool: Spool
-  readonly context: FileTree
+  /** The main context, without what is ignored, and the Dockerfile. */
+  readonly main: MainContext
+  /** Seconds since 1970 that the result bears as its time; undefined: now. */
+  readonly epochS: number | undefined
   /** Aborts when the client goes or another stage fails. */
   readonly signal: AbortSignal
   readonly options: BuilderOptions

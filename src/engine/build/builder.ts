@@ -5,10 +5,9 @@
  * What a killed build leaves: a folder in `work`, snapshots whose keys begin with `build-`, containers that the folder names.
  * `openBuilder` removes all three.
  */
-import { chmod, mkdir, readdir, rm, statfs } from 'node:fs/promises'
+import { chmod, mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '#base/clock.ts'
-import { rfc3339Nano } from '#base/clock.ts'
 import { Fault, isFault } from '#base/fault.ts'
 import type { Logger } from '#base/log.ts'
 import { randomHex, type Random } from '#base/random.ts'
@@ -16,24 +15,25 @@ import { Gate, KeyedSerial } from '#base/task.ts'
 import type { BlobIngester, BlobReader } from '#oci/blobs/contract.ts'
 import type { Mounts } from '#linux/contract/mounts.ts'
 import type { Processes } from '#linux/contract/processes.ts'
-import type { ContainerDefaults, Image, ImageBuilderStore, ImageConfig, ImageLister, ImageResolver, ImageTagger, ImageTransfer } from '../contract/images.ts'
+import type { Image, ImageBuilderStore, ImageLister, ImageResolver, ImageTagger, ImageTransfer } from '../contract/images.ts'
 import type { SnapshotArchives, SnapshotCommitter, SnapshotMounter, SnapshotReader } from '../contract/snapshots.ts'
 import type { BuildResult, CacheImport } from '../contract/builds.ts'
-import type { BuildCacheEntry, BuildPruneOptions, BuildRequest, BuiltRoot, ImageBuilder } from '../http/backend.ts'
-import { chainIdsOf } from '../snapshots/chain.ts'
+import type { BuildCacheEntry, BuildPruneOptions, BuildRequest, ImageBuilder } from '../http/backend.ts'
+import { answerOf, localVariables, findings, refuseFindings } from './build-checks.ts'
 import type { BuildShared } from './build-shared.ts'
+import { CacheKeeper, type LayerCollector } from './cache-keeper.ts'
 import { CacheMounts } from './cache-mounts.ts'
-import { cacheKey, type BuildCache } from './cache.ts'
+import type { BuildCache } from './cache.ts'
 import { Contexts } from './contexts.ts'
-import { planStages, type Stage, type StagePlan } from './dockerfile/stages.ts'
-import { HeldMessages, OrderedOutput } from './ordered-output.ts'
+import { planStages, type StagePlan } from './dockerfile/stages.ts'
+import { epochOf, exportImage, handOver } from './image-output.ts'
+import { HeldMessages } from './ordered-output.ts'
 import type { CommandRunnerOptions } from './run-command.ts'
 import { Spool } from './spool.ts'
 import { RemoteSources } from './remote/remote-sources.ts'
 import { Roots } from './roots.ts'
-import { StageRun } from './stage-run.ts'
-import { predefinedArgs, shortId, type StageState } from './stage-state.ts'
-import { Vertices, type Vertex } from './vertices.ts'
+import { runPlan } from './run-plan.ts'
+import { Vertices } from './vertices.ts'
 
 export interface BuilderOptions extends CommandRunnerOptions {
   readonly images: ImageResolver & ImageLister & Pick<ImageTagger, 'tag'> & Pick<ImageTransfer, 'pull'> & ImageBuilderStore & LayerCollector
@@ -55,19 +55,6 @@ export interface BuilderOptions extends CommandRunnerOptions {
   readonly maxCacheBytes?: number
 }
 
-/** Frees layers that neither an image nor the cache needs; answers the bytes. */
-export interface LayerCollector {
-  collect(): Promise<number>
-}
-
-/** What the cache may hold before the least used of it goes. */
-const defaultCacheBytes = 10 * 1024 ** 3
-
-/** Under what a cached step goes by in lists. */
-function shortKey(key: string): string {
-  return key.slice(0, 25)
-}
-
 export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   const builder = new Builder(options)
   await builder.open()
@@ -78,6 +65,7 @@ export class Builder implements ImageBuilder {
   readonly #options: BuilderOptions
   readonly cache: BuildCache
   readonly #cacheMounts: CacheMounts
+  readonly #keeper: CacheKeeper
   readonly #steps: Gate
   readonly #keys = new KeyedSerial<string>()
 
@@ -85,6 +73,7 @@ export class Builder implements ImageBuilder {
     this.#options = options
     this.cache = options.cache
     this.#cacheMounts = new CacheMounts(join(options.stateDir, 'mounts'))
+    this.#keeper = new CacheKeeper({ ...options, mounts: this.#cacheMounts })
     this.#steps = new Gate(options.parallelSteps ?? 4)
   }
 
@@ -142,15 +131,21 @@ export class Builder implements ImageBuilder {
       using remote = new RemoteSources({ folder, request, options: this.#options, spool, cache: this.cache, signal })
       const contexts = new Contexts({ request, options: this.#options, spool, remote, vertices, signal })
       const main = await contexts.main()
-      const plan = planStages(main.dockerfile, { ...this.#planOptions(request), isContext: (name) => contexts.named(name) !== undefined })
+      const readPlan = (): StagePlan => planStages(main.dockerfile, { ...this.#planOptions(request), isContext: (name) => contexts.named(name) !== undefined })
+      if ((request.call ?? 'build') !== 'build') return { imageId: '', answer: await answerOf(request, main, { readPlan, images: this.#options.images }) }
+      const plan = readPlan()
+      if (plan.lintOptions.error) refuseFindings(plan, findings(plan, main, { request, stages: plan.needed, variables: await localVariables(plan, this.#options.images) }))
       const cacheSources = await this.#cacheSources(request.cacheFrom)
-      const shared: BuildShared = { id, folder, request, plan, spool, context: main.tree, signal, options: this.#options, cache: this.cache, cacheSources, lease, cacheMounts: this.#cacheMounts, steps: this.#steps, keys: this.#keys, roots, remote, contexts, vertices }
-      const state = await this.#buildPlan(shared, failed)
+      const shared: BuildShared = {
+        id, folder, request, plan, spool, main, signal, cacheSources, lease, roots, remote, contexts, vertices,
+        epochS: epochOf(request, plan), options: this.#options, cache: this.cache, cacheMounts: this.#cacheMounts, steps: this.#steps, keys: this.#keys,
+      }
+      const state = await runPlan(shared, failed)
       if (request.output !== undefined) {
-        await this.#handOver(shared, state, request.output)
+        await handOver(shared, state, request.output)
         return { imageId: '' }
       }
-      const image = await vertices.during('exporting to image', (vertex) => this.#export(shared, state, vertex))
+      const image = await vertices.during('exporting to image', (vertex) => exportImage(shared, state, vertex))
       // `docker build -q` prints the one line it gets.
       if (asked.quiet) asked.onMessage({ kind: 'stream', text: `${image.id}\n` })
       return { imageId: image.id }
@@ -160,22 +155,8 @@ export class Builder implements ImageBuilder {
       throw error
     } finally {
       await rm(folder, { recursive: true, force: true })
-      await this.#keepWithinBounds()
+      await this.#keeper.keepWithinBounds()
     }
-  }
-
-  async #export(shared: BuildShared, state: StageState, vertex: Vertex): Promise<Image> {
-    const { onMessage, tags } = shared.request
-    const image = await this.#storeImage(shared, state)
-    vertex.progress(`writing image ${image.id}`, `writing image ${image.id}`, { isDone: true })
-    onMessage({ kind: 'imageId', id: image.id })
-    onMessage({ kind: 'stream', text: `Successfully built ${shortId(image.id)}\n` })
-    for (const tag of tags) {
-      await this.#options.images.tag(image.id, tag)
-      vertex.progress(`naming to ${tag}`, `naming to ${tag}`, { isDone: true })
-      onMessage({ kind: 'stream', text: `Successfully tagged ${tag}\n` })
-    }
-    return image
   }
 
   /** Images that are not here are no cache, as in Docker; naming only such ones means that nothing is known. */
@@ -190,48 +171,12 @@ export class Builder implements ImageBuilder {
     })
   }
 
-  async #keepWithinBounds(): Promise<void> {
-    const gone = await this.cache.prune({ keepBytes: this.#options.maxCacheBytes ?? defaultCacheBytes })
-    if (gone.length > 0) await this.#options.images.collect()
+  diskUsage(): Promise<readonly BuildCacheEntry[]> {
+    return this.#keeper.diskUsage()
   }
 
-  async diskUsage(): Promise<readonly BuildCacheEntry[]> {
-    return (await this.#entries()).map(({ shown }) => shown)
-  }
-
-  /** What the cache has, as clients see it. A step whose layer an image has is shared: forgetting it frees nothing. */
-  async #entries(): Promise<readonly { readonly key: string; readonly shown: BuildCacheEntry }[]> {
-    const ms = (time: number): bigint => BigInt(Math.round(time)) * 1_000_000n
-    const inImages = new Set((await this.#options.images.list({ all: true })).flatMap(({ config }) => chainIdsOf(config)))
-    return this.cache.entries().map(({ key, created, usedAtMs, layer, description, inUse, parentKey }) => ({
-      key,
-      shown: {
-        id: shortKey(key), parentId: parentKey === undefined ? '' : shortKey(parentKey), type: 'regular', description, sizeBytes: layer.sizeBytes, createdAtNs: ms(Date.parse(created) || usedAtMs), lastUsedAtNs: ms(usedAtMs),
-        inUse, shared: inImages.has(layer.chainId),
-      },
-    }))
-  }
-
-  async prune({ all, unusedForMs, matches, ...space }: BuildPruneOptions): Promise<{ readonly deleted: readonly string[]; readonly reclaimedBytes: number }> {
-    const entries = await this.#entries()
-    const keepBytes = await this.#bytesToKeep(space)
-    if (keepBytes === undefined) return { deleted: [], reclaimedBytes: 0 }
-    const isSelected = ({ shown }: (typeof entries)[number]): boolean => !shown.inUse && (all || !shown.shared) && (matches?.(shown) ?? true)
-    // Everything without a layer (contents, times of images) goes only with everything else.
-    const only = all && matches === undefined && !entries.some(({ shown }) => shown.inUse) ? {} : { only: new Set(entries.filter(isSelected).map(({ key }) => key)) }
-    const gone = new Set(await this.cache.prune({ keepBytes, ...only, ...(unusedForMs === undefined ? {} : { usedBeforeMs: this.#options.clock.nowMs() - unusedForMs }) }))
-    const deleted = entries.filter(({ key }) => gone.has(key)).map(({ shown }) => shown.id)
-    return { deleted, reclaimedBytes: gone.size === 0 ? 0 : await this.#options.images.collect() }
-  }
-
-  /** 0: nothing; undefined: everything. As BuildKit reckons it, but that enough free space keeps everything where nothing else is bounded. */
-  async #bytesToKeep({ reservedBytes = 0, maxUsedBytes = 0, minFreeBytes = 0 }: Pick<BuildPruneOptions, 'reservedBytes' | 'maxUsedBytes' | 'minFreeBytes'>): Promise<number | undefined> {
-    if (minFreeBytes === 0) return Math.max(maxUsedBytes, reservedBytes)
-    const { bavail, bsize } = await statfs(this.#options.stateDir)
-    const excess = minFreeBytes - bavail * bsize
-    if (excess <= 0) return maxUsedBytes === 0 && reservedBytes === 0 ? undefined : Math.max(maxUsedBytes, reservedBytes)
-    const left = this.cache.usage().sizeBytes - excess
-    return Math.max(0, maxUsedBytes === 0 ? left : Math.min(maxUsedBytes, left), reservedBytes)
+  prune(options: BuildPruneOptions): Promise<{ readonly deleted: readonly string[]; readonly reclaimedBytes: number }> {
+    return this.#keeper.prune(options)
   }
 
   #planOptions(request: BuildRequest): Parameters<typeof planStages>[1] {
@@ -243,105 +188,13 @@ export class Builder implements ImageBuilder {
       ...(request.platform === undefined || request.platform === '' ? {} : { targetPlatform: request.platform }),
     }
   }
-
-  /** Runs the needed stages side by side; the first failure stops the others, and all have ended when it is told. */
-  async #buildPlan(shared: BuildShared, failed: AbortController): Promise<StageState> {
-    const { plan, request } = shared
-    for (const warning of plan.warnings) request.onMessage({ kind: 'stream', text: `[Warning] ${warning}\n` })
-    const output = new OrderedOutput(request.onMessage)
-    const results = new Map<number, Promise<StageState>>()
-    const start = (stage: Stage, firstStep: number): void => {
-      const run = new StageRun({ shared, stage, firstStep, channel: output.channel(), totalSteps: countSteps(plan.needed), stageResult: (index) => results.get(index) ?? Promise.reject(new Fault('internal', `stage ${index} was not planned`)) })
-      // Stages begin in the next turn, when all of them are known to each other.
-      results.set(stage.index, Promise.resolve().then(() => run.run()))
-    }
-    plan.needed.reduce((step, stage) => {
-      start(stage, step)
-      return step + 1 + stage.instructions.length
-    }, 1)
-    let firstError: unknown
-    const settled = [...results.values()].map((result) =>
-      result.catch((error: unknown) => {
-        firstError ??= error
-        failed.abort(new Fault('canceled', 'another stage of the build failed'))
-      }),
-    )
-    await Promise.all(settled)
-    if (firstError !== undefined) throw firstError
-    const state = await (results.get(plan.target.index) ?? Promise.reject(new Fault('internal', 'the target was not built')))
-    warnUnusedArgs(request, plan)
-    return state
-  }
-
-  async #handOver({ id, folder, spool, signal }: BuildShared, { chainId }: StageState, output: (built: BuiltRoot) => Promise<void>): Promise<void> {
-    const { snapshots } = this.#options
-    const key = `build-${id}-output`
-    const root = join(folder, 'output')
-    await snapshots.prepare(key, chainId)
-    try {
-      const files: BuiltRoot['files'] = async () => {
-        await mkdir(root)
-        await snapshots.mount(key, root, { readonly: true })
-        const [selected] = await spool.addFromRoot(root, ['/'], { signal })
-        const [, ...entries] = selected?.[0]?.entries ?? []
-        return { entries, content: (entry) => spool.content(entry) }
-      }
-      await output({ tar: () => snapshots.exportRoot(key, { signal }), files })
-    } finally {
-      await snapshots.unmount(root)
-      await snapshots.remove(key)
-    }
-  }
-
-  /** The same layers and configuration give the same image as before, its times included. */
-  async #storeImage({ request, options }: BuildShared, state: StageState): Promise<Image> {
-    const labels = { ...state.config.Labels, ...request.labels }
-    const config = withoutEmpty({ ...state.config, ...(Object.keys(labels).length > 0 ? { Labels: labels } : {}) })
-    const key = cacheKey('image', config, state.diffIds, state.history, state.author, state.platform)
-    const known = request.noCache === true ? undefined : this.cache.get(key, 'image')
-    const created = known?.created ?? rfc3339Nano(options.clock.nowNs())
-    if (known === undefined) await this.cache.put(key, { kind: 'image', created })
-    else await this.cache.touch(key)
-    const image: ImageConfig = {
-      created,
-      ...(state.author === undefined ? {} : { author: state.author }),
-      architecture: state.platform.architecture,
-      ...(state.platform.variant === undefined ? {} : { variant: state.platform.variant }),
-      os: state.platform.os,
-      config,
-      rootfs: { type: 'layers', diff_ids: state.diffIds },
-      history: state.history.map((entry) => ({ ...entry, created: entry.created ?? created })),
-    }
-    return options.images.put(image)
-  }
 }
 
 /** What the contract has and this builder has not yet. */
-function refuseUnbuilt({ call = 'build', cacheFrom, cacheTo = [] }: BuildRequest): void {
+function refuseUnbuilt({ cacheFrom, cacheTo = [] }: BuildRequest): void {
   const refuse = (what: string): never => {
     throw new Fault('unimplemented', `${what} is not supported yet`)
   }
-  if (call !== 'build') refuse(`the call '${call}'`)
   for (const { kind } of cacheFrom) if (kind !== 'image') refuse(`cache import of type '${kind}'`)
   for (const { kind } of cacheTo) refuse(`cache export of type '${kind}'`)
-}
-
-function countSteps(stages: readonly Stage[]): number {
-  return stages.reduce((sum, { instructions }) => sum + 1 + instructions.length, 0)
-}
-
-function warnUnusedArgs(request: BuildRequest, plan: StagePlan): void {
-  const declared = new Set([...predefinedArgs, ...plan.globalArgs.keys()])
-  for (const stage of plan.stages) {
-    for (const instruction of stage.instructions) {
-      if (instruction.kind === 'arg') for (const { name } of instruction.args) declared.add(name)
-    }
-  }
-  const unused = Object.keys(request.buildArgs).filter((name) => !declared.has(name))
-  if (unused.length > 0) request.onMessage({ kind: 'stream', text: `[Warning] One or more build-args [${unused.join(' ')}] were not consumed\n` })
-}
-
-/** The configuration as images carry it: what says nothing is left out. */
-function withoutEmpty(config: ContainerDefaults): ContainerDefaults {
-  return Object.fromEntries(Object.entries(config).filter(([, value]) => value !== undefined && value !== null && value !== ''))
 }

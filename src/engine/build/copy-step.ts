@@ -65,7 +65,7 @@ const placeFiles = new URL('./place-files.job.ts', import.meta.url)
 
 async function copySource(instruction: CopyAt, { shared, sources }: StageTools): Promise<CopySource> {
   const { from } = instruction
-  if (from === undefined) return { kind: 'tree', name: 'build context or excluded by .dockerignore', tree: shared.context }
+  if (from === undefined) return { kind: 'tree', name: 'build context or excluded by .dockerignore', tree: shared.main.tree }
   const content = await sources.contentOf(from, instruction)
   if (content.kind === 'tree') return { kind: 'tree', name: from, tree: content.tree }
   return { kind: 'root', name: from, chainId: content.chainId, view: (chainId) => sources.view(chainId) }

@@ -38,7 +38,7 @@ export async function mountIdentities(mounts: readonly RunMount[], instruction: 
 }
 
 async function contentOf(from: string | undefined, at: RunAt, { shared, sources }: Pick<StageTools, 'shared' | 'sources'>): Promise<Content> {
-  return from === undefined ? { kind: 'tree', tree: shared.context } : sources.contentOf(from, at)
+  return from === undefined ? { kind: 'tree', tree: shared.main.tree } : sources.contentOf(from, at)
 }
 
 export interface RunMountsOptions {

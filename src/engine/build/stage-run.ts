@@ -23,6 +23,8 @@ export interface StageRunOptions {
   readonly totalSteps: number
   readonly channel: Channel
   readonly stageResult: (index: number) => Promise<StageState>
+  /** Told of the variables that the stage begins with. */
+  readonly onBase: (variables: ReadonlySet<string>) => void
 }
 
 type FileInstruction = Extract<Instruction, { kind: 'run' | 'copy' | 'add' }> | (ConfigInstruction & { readonly kind: 'workdir' })
@@ -60,6 +62,7 @@ export class StageRun {
     try {
       this.#announce(firstStep, totalSteps, this.#stage.original)
       const { state, triggers, imageId } = await this.#base()
+      this.#run.onBase(new Set(state.scope.keys()))
       this.#sayId(imageId ?? state.chainId)
       let current = state
       if (triggers.length > 0) channel.text(`# Executing ${triggers.length} build trigger${triggers.length === 1 ? '' : 's'}\n`)
@@ -123,14 +126,14 @@ export class StageRun {
 
   /** A tree of files is a root file system without configuration. */
   async #fromContext(name: string): Promise<Based> {
-    const { file, line, original } = this.#stage
-    const copy = parseInstruction({ file, line, original, keyword: 'COPY', args: `--from=${name} / /`, heredocs: [] }, this.#shared.plan.escape)
+    const { file, line, original, from } = this.#stage
+    const copy = parseInstruction({ ...from, file, line, original, keyword: 'COPY', args: `--from=${name} / /`, heredocs: [] }, this.#shared.plan.escape)
     const { state } = this.#begin(this.#emptyState())
     return { state: await this.#step(state, copy), triggers: [] }
   }
 
   #emptyState(): StageState {
-    return { config: {}, author: undefined, platform: this.#platform(), scope: new Map(), args: new Map(), diffIds: [], chainId: undefined, history: [], hasOwnCommand: false }
+    return { config: {}, author: undefined, platform: this.#platform(), scope: new Map(), args: new Map(), diffIds: [], chainId: undefined, history: [], hasOwnCommand: false, inherited: { layers: 0, history: 0 } }
   }
 
   async #onImage({ id: imageId, config, topLayer }: Image): Promise<Based> {
@@ -146,6 +149,7 @@ export class StageRun {
       chainId: topLayer,
       history: config.history ?? [],
       hasOwnCommand: false,
+      inherited: { layers: config.rootfs.diff_ids.length, history: config.history?.length ?? 0 },
     })
     return { ...begun, imageId }
   }

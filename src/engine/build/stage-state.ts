@@ -26,6 +26,8 @@ export interface StageState {
   readonly history: readonly ImageHistory[]
   /** CMD was said in this Dockerfile: an ENTRYPOINT then leaves it alone. */
   readonly hasOwnCommand: boolean
+  /** How much of layers and history is the base image's. */
+  readonly inherited: { readonly layers: number; readonly history: number }
 }
 
 /** What stays the same for all instructions of a build. */

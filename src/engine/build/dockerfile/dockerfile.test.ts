@@ -22,7 +22,7 @@ test('continuation lines are joined; comments and empty lines between them vanis
   const source = readLines('FROM a\nRUN echo a \\\n  # a comment\n  && echo b \\\n\n  && echo c\n')
   assert.equal(source.instructions[1]?.args, 'echo a   && echo b   && echo c')
   assert.equal(source.instructions[1]?.line, 2)
-  assert.equal(source.warnings.length, 1)
+  assert.deepEqual(source.emptyContinuations, [{ file: 'Dockerfile', line: 2, lastLine: 6 }])
 })
 
 test('an escaped backslash at the end of a line continues nothing', () => {
@@ -108,10 +108,10 @@ test('instructions are parsed once into typed values', () => {
   const parsed = instructions(
     'FROM --platform=linux/amd64 a:1 AS Build\nENV A=1 B="x y"\nENV OLD the rest\nLABEL "a b"=c\nCMD ["a", "b"]\nENTRYPOINT run me\n' +
       'COPY --from=x --chown=1:2 a b /d/\nEXPOSE 80 53/udp\nVOLUME ["/v", "/w"]\nSHELL ["/bin/bash", "-c"]\nHEALTHCHECK --interval=1m30s --retries=3 CMD true\nHEALTHCHECK NONE\nONBUILD COPY . /app\nARG X Y=1\n',
-  ).map(({ file, line, original, ...rest }) => rest)
-  assert.deepEqual(parsed[0], { kind: 'from', image: 'a:1', name: 'build', platform: 'linux/amd64' })
-  assert.deepEqual(parsed[1], { kind: 'env', pairs: [{ name: 'A', value: '1' }, { name: 'B', value: '"x y"' }] })
-  assert.deepEqual(parsed[2], { kind: 'env', pairs: [{ name: 'OLD', value: 'the rest' }] })
+  ).map(({ file, line, original, written, lastLine, comments, ...rest }) => rest)
+  assert.deepEqual(parsed[0], { kind: 'from', image: 'a:1', name: 'build', writtenName: 'Build', writtenAs: 'AS', platform: 'linux/amd64' })
+  assert.deepEqual(parsed[1], { kind: 'env', pairs: [{ name: 'A', value: '1' }, { name: 'B', value: '"x y"' }], isLegacy: false })
+  assert.deepEqual(parsed[2], { kind: 'env', pairs: [{ name: 'OLD', value: 'the rest' }], isLegacy: true })
   assert.deepEqual(parsed[4], { kind: 'cmd', command: { form: 'exec', argv: ['a', 'b'] } })
   assert.deepEqual(parsed[5], { kind: 'entrypoint', command: { form: 'shell', line: 'run me' } })
   const copy = parsed[6]

@@ -59,11 +59,23 @@ export interface RunInstruction {
   readonly security: 'sandbox' | 'insecure'
 }
 
+export interface FromInstruction {
+  readonly kind: 'from'
+  readonly image: string
+  readonly platform?: string
+  /** Lower case. */
+  readonly name?: string
+  /** Name and `AS` in the author's case. */
+  readonly writtenName?: string
+  readonly writtenAs?: string
+}
+
 export type InstructionBody =
-  | { readonly kind: 'from'; readonly image: string; readonly platform?: string; readonly name?: string }
+  | FromInstruction
   | RunInstruction
   | CopyInstruction
-  | { readonly kind: 'env' | 'label'; readonly pairs: readonly Pair[] }
+  /** `isLegacy`: a name and a value without `=`. */
+  | { readonly kind: 'env' | 'label'; readonly pairs: readonly Pair[]; readonly isLegacy: boolean }
   | { readonly kind: 'arg'; readonly args: readonly { readonly name: string; readonly value?: string }[] }
   | { readonly kind: 'workdir' | 'user' | 'stopsignal' | 'maintainer'; readonly value: string }
   | { readonly kind: 'cmd' | 'entrypoint'; readonly command: CommandForm }
@@ -72,12 +84,8 @@ export type InstructionBody =
   | { readonly kind: 'healthcheck'; readonly check: HealthcheckSpec }
   | { readonly kind: 'onbuild'; readonly trigger: string }
 
-export type Instruction = InstructionBody & {
-  readonly file: string
-  readonly line: number
-  /** As the author wrote it, continuation lines joined. */
-  readonly original: string
-}
+/** `original`: as the author wrote it, continuation lines joined. */
+export type Instruction = InstructionBody & Pick<SourceInstruction, 'file' | 'line' | 'original' | 'written' | 'lastLine' | 'comments'>
 
 type Parser = (source: SourceInstruction, escape: EscapeCharacter) => InstructionBody
 
@@ -86,8 +94,8 @@ const parsers: Readonly<Record<string, Parser>> = {
   RUN: parseRun,
   COPY: parseCopy,
   ADD: parseCopy,
-  ENV: (source, escape) => ({ kind: 'env', pairs: parsePairs(source, escape, 'ENV') }),
-  LABEL: (source, escape) => ({ kind: 'label', pairs: parsePairs(source, escape, 'LABEL') }),
+  ENV: (source, escape) => ({ kind: 'env', ...parsePairs(source, escape, 'ENV') }),
+  LABEL: (source, escape) => ({ kind: 'label', ...parsePairs(source, escape, 'LABEL') }),
   ARG: parseArg,
   WORKDIR: (source) => ({ kind: 'workdir', value: single(source, 'a folder, e.g. WORKDIR /app') }),
   USER: (source) => ({ kind: 'user', value: single(source, 'a user, e.g. USER app or USER 1000:1000') }),
@@ -111,7 +119,8 @@ export function parseInstruction(source: SourceInstruction, escape: EscapeCharac
     const expected = meant === undefined ? `expected one of ${instructionNames.join(', ')}` : `did you mean ${meant}?`
     throw syntaxFault(source, `unknown instruction: ${source.keyword}; ${expected}`)
   }
-  return { ...parser(source, escape), file: source.file, line: source.line, original: source.original }
+  const { file, line, original, written, lastLine, comments } = source
+  return { ...parser(source, escape), file, line, original, written, lastLine, comments }
 }
 
 function single(source: SourceInstruction, expected: string): string {
@@ -148,7 +157,7 @@ function parseFrom(source: SourceInstruction, escape: EscapeCharacter): Instruct
   if (!/^[a-zA-Z][a-zA-Z0-9_.-]*$/.test(name)) {
     throw syntaxFault(source, `invalid name for build stage: '${name}'; expected a letter followed by letters, digits, '_', '.' or '-'`)
   }
-  return { kind: 'from', image, name: name.toLowerCase(), platform: flags.one('platform') }
+  return { kind: 'from', image, name: name.toLowerCase(), writtenName: name, writtenAs: as, platform: flags.one('platform') }
 }
 
 function parseRun(source: SourceInstruction, escape: EscapeCharacter): InstructionBody {
@@ -202,7 +211,7 @@ function parseCopy(source: SourceInstruction, escape: EscapeCharacter): Instruct
 }
 
 /** `a=b c="d e"`, or the old form `name the rest of the line`. Quotes stay: they are removed when variables are replaced. */
-function parsePairs(source: SourceInstruction, escape: EscapeCharacter, keyword: string): readonly Pair[] {
+function parsePairs(source: SourceInstruction, escape: EscapeCharacter, keyword: string): { readonly pairs: readonly Pair[]; readonly isLegacy: boolean } {
   const words = rawWords(source.args, escape)
   if (words === undefined) throw syntaxFault(source, `${keyword} has a quote that does not end`)
   const first = words[0]
@@ -210,14 +219,15 @@ function parsePairs(source: SourceInstruction, escape: EscapeCharacter, keyword:
   if (!first.includes('=')) {
     const value = source.args.trim().slice(first.length).trim()
     if (value === '') throw syntaxFault(source, `${keyword} ${first} has no value; expected ${keyword} ${first}=VALUE`)
-    return [{ name: first, value }]
+    return { pairs: [{ name: first, value }], isLegacy: true }
   }
-  return words.map((word) => {
+  const pairs = words.map((word) => {
     const equals = word.indexOf('=')
     if (equals < 0) throw syntaxFault(source, `can't find = in '${word}'; expected ${keyword} NAME=VALUE, with quotes around white space`)
     if (equals === 0) throw syntaxFault(source, `${keyword} names can not be blank: '${word}'; expected NAME=VALUE`)
     return { name: word.slice(0, equals), value: word.slice(equals + 1) }
   })
+  return { pairs, isLegacy: false }
 }
 
 function parseArg(source: SourceInstruction, escape: EscapeCharacter): InstructionBody {

@@ -27,6 +27,12 @@ export interface SourceInstruction extends Place {
   readonly heredocs: readonly Heredoc[]
   /** The logical line as the author wrote it, for the step list. */
   readonly original: string
+  /** The keyword in the author's case. */
+  readonly written: string
+  /** Where its last line, or its last here-document, ends. */
+  readonly lastLine: number
+  /** The comments directly above, without `#`; none of them is a parser directive. */
+  readonly comments: readonly string[]
 }
 
 export type EscapeCharacter = '\\' | '`'
@@ -34,7 +40,10 @@ export type EscapeCharacter = '\\' | '`'
 export interface DockerfileSource {
   readonly escape: EscapeCharacter
   readonly instructions: readonly SourceInstruction[]
-  readonly warnings: readonly string[]
+  /** What `# check=…` at the top says; empty where nothing does. */
+  readonly check: string
+  /** Instructions with an empty line between their lines. */
+  readonly emptyContinuations: readonly (Place & { readonly lastLine: number })[]
 }
 
 const directivePattern = /^#[ \t]*([a-zA-Z][a-zA-Z0-9]*)[ \t]*=[ \t]*(.+?)[ \t]*$/
@@ -48,47 +57,56 @@ export const maxDockerfileBytes = 4 * 1024 * 1024
 export function readLines(text: string, file = 'Dockerfile'): DockerfileSource {
   const lines = text.replace(/^\uFEFF/, '').split(/\r?\n/)
   if (lines.at(-1) === '') lines.pop()
-  const escape = readDirectives(lines, file)
-  const reader = new LineReader(lines, file, escape)
+  const directives = readDirectives(lines, file)
+  const { escape } = directives
+  const reader = new LineReader(lines, { file, escape, firstLine: directives.count })
   const instructions: SourceInstruction[] = []
   for (let next = reader.next(); next !== undefined; next = reader.next()) instructions.push(next)
   if (instructions.length === 0) {
     throw syntaxFault({ file, line: 1 }, 'the file has no instructions; the first one must be FROM (or ARG)')
   }
-  return { escape, instructions, warnings: reader.warnings }
+  return { escape, instructions, check: directives.check, emptyContinuations: reader.emptyContinuations }
 }
 
 /** Directives stand before everything else, one per line, each once; the first other line ends them. */
-function readDirectives(lines: readonly string[], file: string): EscapeCharacter {
-  let escape: EscapeCharacter = '\\'
-  const seen = new Set<string>()
+function readDirectives(lines: readonly string[], file: string): { readonly escape: EscapeCharacter; readonly check: string; readonly count: number } {
+  const seen = new Map<string, string>()
+  let count = 0
   for (const [index, line] of lines.entries()) {
     const match = directivePattern.exec(line.trim())
     const name = match?.[1]?.toLowerCase()
     if (match === null || name === undefined || !knownDirectives.includes(name)) break
     const at = { file, line: index + 1 }
     if (seen.has(name)) throw syntaxFault(at, `the parser directive '${name}' stands twice; it may stand once`)
-    seen.add(name)
     const value = match[2] ?? ''
-    if (name !== 'escape') continue
-    if (value !== '\\' && value !== '`') throw syntaxFault(at, `the escape character '${value}' is unknown; expected \\ or \``)
-    escape = value
+    seen.set(name, value)
+    if (name === 'escape' && value !== '\\' && value !== '`') throw syntaxFault(at, `the escape character '${value}' is unknown; expected \\ or \``)
+    count = index + 1
   }
-  return escape
+  return { escape: seen.get('escape') === '`' ? '`' : '\\', check: seen.get('check') ?? '', count }
+}
+
+interface ReaderOptions {
+  readonly file: string
+  readonly escape: EscapeCharacter
+  /** How many lines were read as directives. */
+  readonly firstLine: number
 }
 
 class LineReader {
-  readonly warnings: string[] = []
+  readonly emptyContinuations: (Place & { readonly lastLine: number })[] = []
   readonly #lines: readonly string[]
   readonly #file: string
   readonly #escape: EscapeCharacter
   readonly #continuation: RegExp
-  #index = 0
+  #index: number
+  #comments: string[] = []
 
-  constructor(lines: readonly string[], file: string, escape: EscapeCharacter) {
+  constructor(lines: readonly string[], { file, escape, firstLine }: ReaderOptions) {
     this.#lines = lines
     this.#file = file
     this.#escape = escape
+    this.#index = firstLine
     // An escaped escape character at the end of a line continues nothing.
     this.#continuation = escape === '\\' ? /(?<!\\)\\[ \t]*$/ : /(?<!`)`[ \t]*$/
   }
@@ -107,30 +125,39 @@ class LineReader {
     const first = this.#lines[this.#index] ?? ''
     const line = this.#index + 1
     this.#index += 1
-    if (/^\s*(#|$)/.test(first)) return ''
-    let joined = first.trimStart()
+    if (isBlank(first)) {
+      const comment = first.trim().slice(1).trim()
+      // An empty line, and an empty comment, say that what stands above belongs to nothing below.
+      this.#comments = comment === '' ? [] : [...this.#comments, comment]
+      return ''
+    }
+    const parts = [first.trimStart()]
     let hasEmpty = false
-    while (this.#continuation.test(joined)) {
-      joined = joined.replace(this.#continuation, '')
+    while (this.#continuation.test(parts.at(-1) ?? '')) {
+      parts.push((parts.pop() ?? '').replace(this.#continuation, ''))
       let follower = this.#lines[this.#index]
-      while (follower !== undefined && /^\s*(#|$)/.test(follower)) {
+      while (follower !== undefined && isBlank(follower)) {
         if (follower.trim() === '') hasEmpty = true
         this.#index += 1
         follower = this.#lines[this.#index]
       }
       if (follower === undefined) break
       this.#index += 1
-      joined += follower
+      parts.push(follower)
     }
-    if (hasEmpty) this.warnings.push(`${this.#file}:${line}: an empty line inside a continued instruction; remove it`)
-    return joined.trim()
+    if (hasEmpty) this.emptyContinuations.push({ file: this.#file, line, lastLine: this.#index })
+    return parts.join('').trim()
   }
 
   #instruction(logical: string, at: Place): SourceInstruction {
     const match = /^(\S+)\s*([\s\S]*)$/.exec(logical)
-    const keyword = (match?.[1] ?? '').toUpperCase()
+    const written = match?.[1] ?? ''
+    const keyword = written.toUpperCase()
     const args = match?.[2] ?? ''
-    return { ...at, keyword, args, original: logical, heredocs: this.#takesHeredocs(keyword, args) ? this.#heredocs(args, at) : [] }
+    const heredocs = this.#takesHeredocs(keyword, args) ? this.#heredocs(args, at) : []
+    const comments = this.#comments
+    this.#comments = []
+    return { ...at, keyword, args, original: logical, heredocs, written, comments, lastLine: this.#index }
   }
 
   #takesHeredocs(keyword: string, args: string): boolean {
@@ -164,4 +191,9 @@ class LineReader {
     }
     throw syntaxFault(at, `the here-document <<${name} does not end; expected a line with ${name} alone`)
   }
+}
+
+/** A comment or an empty line. */
+function isBlank(line: string): boolean {
+  return /^\s*(#|$)/.test(line)
 }

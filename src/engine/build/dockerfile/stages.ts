@@ -4,8 +4,9 @@
  * Reference: https://docs.docker.com/build/building/multi-stage/
  */
 import { nearest, syntaxFault, type Place } from './fault.ts'
-import { parseInstruction, type Instruction } from './instructions.ts'
-import { readLines, type EscapeCharacter } from './lines.ts'
+import { parseInstruction, type FromInstruction, type Instruction } from './instructions.ts'
+import { readLines, type DockerfileSource, type EscapeCharacter } from './lines.ts'
+import { parseLintOptions, type LintOptions } from './lint-rules.ts'
 import { expandWord, WordError, type Scope } from './words.ts'
 
 export type ContentSource =
@@ -24,6 +25,7 @@ export interface Stage extends Place {
   /** Everything behind the FROM. */
   readonly instructions: readonly Instruction[]
   readonly original: string
+  readonly from: FromInstruction & Instruction
 }
 
 export interface StagePlan {
@@ -35,8 +37,13 @@ export interface StagePlan {
   readonly needed: readonly Stage[]
   /** Values of the ARGs that stand before the first FROM, and of those Docker defines. */
   readonly globalArgs: ReadonlyMap<string, string>
+  /** What Docker defines of `globalArgs`. */
+  readonly platformArgs: ReadonlyMap<string, string>
+  /** The ARGs before the first FROM. */
+  readonly preamble: readonly Instruction[]
   readonly isContext: (name: string) => boolean
-  readonly warnings: readonly string[]
+  readonly lintOptions: LintOptions
+  readonly emptyContinuations: DockerfileSource['emptyContinuations']
 }
 
 export interface PlanOptions {
@@ -55,7 +62,9 @@ export function planStages(text: string, options: PlanOptions): StagePlan {
   const file = options.file ?? 'Dockerfile'
   const source = readLines(text, file)
   const instructions = source.instructions.map((each) => parseInstruction(each, source.escape))
-  const globalArgs = new Map(platformArgs(options))
+  const lintOptions = lintOptionsOf(source, file)
+  const defined = new Map(platformArgs(options))
+  const globalArgs = new Map(defined)
   const firstFrom = instructions.findIndex(({ kind }) => kind === 'from')
   const preamble = firstFrom < 0 ? instructions : instructions.slice(0, firstFrom)
   for (const instruction of preamble) readGlobalArg(instruction, globalArgs, options, source.escape)
@@ -70,7 +79,16 @@ export function planStages(text: string, options: PlanOptions): StagePlan {
     for (const index of stageDependencies(stage, stages, isContext)) visit(stages[index] ?? stage)
   }
   visit(target)
-  return { escape: source.escape, stages, target, needed: stages.filter(({ index }) => needed.has(index)), globalArgs, isContext, warnings: source.warnings }
+  return { escape: source.escape, stages, target, needed: stages.filter(({ index }) => needed.has(index)), globalArgs, platformArgs: defined, preamble, isContext, lintOptions, emptyContinuations: source.emptyContinuations }
+}
+
+function lintOptionsOf({ check }: DockerfileSource, file: string): LintOptions {
+  try {
+    return parseLintOptions(check)
+  } catch (error) {
+    if (error instanceof RangeError) throw syntaxFault({ file, line: 1 }, error.message)
+    throw error
+  }
 }
 
 /** Replaces variables; a word that cannot be read becomes a fault of the instruction's line. */
@@ -129,6 +147,7 @@ function splitStages(instructions: readonly Instruction[], { globalArgs, escape,
       file: instruction.file,
       line: instruction.line,
       original: instruction.original,
+      from: instruction,
     })
   }
   return stages

@@ -1,0 +1,105 @@
+/** What becomes of a target stage's state: an image with its configuration, or what the client takes instead of one. */
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { rfc3339Nano, rfc3339Seconds } from '#base/clock.ts'
+import { Fault } from '#base/fault.ts'
+import type { ContainerDefaults, Image, ImageConfig } from '../contract/images.ts'
+import type { BuildRequest, BuiltRoot } from '../http/backend.ts'
+import type { BuildShared } from './build-shared.ts'
+import { cacheKey } from './cache.ts'
+import type { StagePlan } from './dockerfile/stages.ts'
+import { rewriteTimes } from './rewrite-times.ts'
+import { shortId, type StageState } from './stage-state.ts'
+import type { Vertex } from './vertices.ts'
+
+/** Stores the image and names it. */
+export async function exportImage(shared: BuildShared, built: StageState, vertex: Vertex): Promise<Image> {
+  const { onMessage, tags } = shared.request
+  const state = await reproducible(shared, built)
+  const image = await storeImage(shared, state)
+  vertex.progress(`writing image ${image.id}`, `writing image ${image.id}`, { isDone: true })
+  onMessage({ kind: 'imageId', id: image.id })
+  onMessage({ kind: 'stream', text: `Successfully built ${shortId(image.id)}\n` })
+  for (const tag of tags) {
+    await shared.options.images.tag(image.id, tag)
+    vertex.progress(`naming to ${tag}`, `naming to ${tag}`, { isDone: true })
+    onMessage({ kind: 'stream', text: `Successfully tagged ${tag}\n` })
+  }
+  return image
+}
+
+/** Hands the root file system over for as long as `output` takes. */
+export async function handOver(shared: BuildShared, built: StageState, output: (built: BuiltRoot) => Promise<void>): Promise<void> {
+  const { id, folder, spool, signal, options } = shared
+  const { snapshots } = options
+  const { chainId } = await reproducible(shared, built)
+  const key = `build-${id}-output`
+  const root = join(folder, 'output')
+  await snapshots.prepare(key, chainId)
+  try {
+    const files: BuiltRoot['files'] = async () => {
+      await mkdir(root)
+      await snapshots.mount(key, root, { readonly: true })
+      const [selected] = await spool.addFromRoot(root, ['/'], { signal })
+      const [, ...entries] = selected?.[0]?.entries ?? []
+      return { entries, content: (entry) => spool.content(entry) }
+    }
+    await output({ tar: () => snapshots.exportRoot(key, { signal }), files })
+  } finally {
+    await snapshots.unmount(root)
+    await snapshots.remove(key)
+  }
+}
+
+/** Seconds since 1970 that the image bears as its time; undefined: now. https://reproducible-builds.org/docs/source-date-epoch/ */
+export function epochOf({ sourceDateEpochS, buildArgs }: BuildRequest, { globalArgs }: StagePlan): number | undefined {
+  const text = sourceDateEpochS === undefined ? (buildArgs['SOURCE_DATE_EPOCH'] ?? globalArgs.get('SOURCE_DATE_EPOCH') ?? '') : String(sourceDateEpochS)
+  if (text === '') return undefined
+  const seconds = Number(text)
+  if (!/^\d{1,12}$/.test(text)) throw new Fault('invalidArgument', `SOURCE_DATE_EPOCH=${text} is no time; expected seconds since 1970`)
+  return seconds
+}
+
+/** With an epoch nothing that this build has made bears another time, unless times of files were to stay. */
+async function reproducible(shared: BuildShared, state: StageState): Promise<StageState> {
+  const { epochS, request, options, cache, signal, lease } = shared
+  if (epochS === undefined) return state
+  const created = rfc3339Seconds(epochS * 1000)
+  const history = state.history.map((entry, index) => (index < state.inherited.history ? entry : { ...entry, created }))
+  if (request.rewriteTimestamps === false) return { ...state, history }
+  const rewritten = await rewriteTimes(state.diffIds, { first: state.inherited.layers, latestNs: BigInt(epochS) * 1_000_000_000n }, {
+    blobs: options.blobs, snapshots: options.snapshots, cache, signal,
+    keep: (chainId, diffId) => {
+      lease.chainIds.add(chainId)
+      lease.diffIds.add(diffId)
+    },
+  })
+  return { ...state, history, ...rewritten }
+}
+
+/** The same layers and configuration give the same image as before, its times included. */
+async function storeImage({ request, options, cache, epochS }: BuildShared, state: StageState): Promise<Image> {
+  const labels = { ...state.config.Labels, ...request.labels }
+  const config = withoutEmpty({ ...state.config, ...(Object.keys(labels).length > 0 ? { Labels: labels } : {}) })
+  const key = cacheKey('image', config, state.diffIds, state.history, state.author, state.platform)
+  const known = request.noCache === true ? undefined : cache.get(key, 'image')
+  const created = epochS === undefined ? (known?.created ?? rfc3339Nano(options.clock.nowNs())) : rfc3339Seconds(epochS * 1000)
+  if (known === undefined) await cache.put(key, { kind: 'image', created })
+  else await cache.touch(key)
+  const image: ImageConfig = {
+    created,
+    ...(state.author === undefined ? {} : { author: state.author }),
+    architecture: state.platform.architecture,
+    ...(state.platform.variant === undefined ? {} : { variant: state.platform.variant }),
+    os: state.platform.os,
+    config,
+    rootfs: { type: 'layers', diff_ids: state.diffIds },
+    history: state.history.map((entry) => ({ ...entry, created: entry.created ?? created })),
+  }
+  return options.images.put(image)
+}
+
+/** The configuration as images carry it: what says nothing is left out. */
+function withoutEmpty(config: ContainerDefaults): ContainerDefaults {
+  return Object.fromEntries(Object.entries(config).filter(([, value]) => value !== undefined && value !== null && value !== ''))
+}

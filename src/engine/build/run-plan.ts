@@ -1,0 +1,68 @@
+/** The stages of one build, side by side, and what is told of them when they have ended. */
+import { Fault } from '#base/fault.ts'
+import type { BuildRequest } from '../http/backend.ts'
+import { findings, summary } from './build-checks.ts'
+import type { BuildShared } from './build-shared.ts'
+import type { Stage, StagePlan } from './dockerfile/stages.ts'
+import { OrderedOutput } from './ordered-output.ts'
+import { StageRun } from './stage-run.ts'
+import { predefinedArgs, type StageState } from './stage-state.ts'
+
+/** Runs the needed stages; the first failure stops the others, and all have ended when it is told. Answers the target's state. */
+export async function runPlan(shared: BuildShared, failed: AbortController): Promise<StageState> {
+  const { plan, request } = shared
+  const output = new OrderedOutput(request.onMessage)
+  const results = new Map<number, Promise<StageState>>()
+  const variables = new Map<number, ReadonlySet<string>>()
+  const start = (stage: Stage, firstStep: number): void => {
+    const run = new StageRun({
+      shared, stage, firstStep, channel: output.channel(), totalSteps: countSteps(plan.needed),
+      stageResult: (index) => results.get(index) ?? Promise.reject(new Fault('internal', `stage ${index} was not planned`)),
+      onBase: (names) => void variables.set(stage.index, names),
+    })
+    // Stages begin in the next turn, when all of them are known to each other.
+    results.set(stage.index, Promise.resolve().then(() => run.run()))
+  }
+  plan.needed.reduce((step, stage) => {
+    start(stage, step)
+    return step + 1 + stage.instructions.length
+  }, 1)
+  let firstError: unknown
+  const settled = [...results.values()].map((result) =>
+    result.catch((error: unknown) => {
+      firstError ??= error
+      failed.abort(new Fault('canceled', 'another stage of the build failed'))
+    }),
+  )
+  await Promise.all(settled)
+  tellFindings(shared, variables)
+  if (firstError !== undefined) throw firstError
+  const state = await (results.get(plan.target.index) ?? Promise.reject(new Fault('internal', 'the target was not built')))
+  warnUnusedArgs(request, plan)
+  return state
+}
+
+function countSteps(stages: readonly Stage[]): number {
+  return stages.reduce((sum, { instructions }) => sum + 1 + instructions.length, 0)
+}
+
+/** When all bases are known: some rules need their variables. */
+function tellFindings({ plan, main, request, vertices }: BuildShared, variables: ReadonlyMap<number, ReadonlySet<string>>): void {
+  const warnings = findings(plan, main, { request, stages: plan.needed, variables })
+  if (warnings.length === 0) return
+  const vertex = vertices.begin(`[internal] check ${request.dockerfile}`)
+  for (const warning of warnings) vertex.warn(warning)
+  vertex.end()
+  request.onMessage({ kind: 'stream', text: summary(warnings) })
+}
+
+function warnUnusedArgs(request: BuildRequest, plan: StagePlan): void {
+  const declared = new Set([...predefinedArgs, ...plan.globalArgs.keys(), 'SOURCE_DATE_EPOCH'])
+  for (const stage of plan.stages) {
+    for (const instruction of stage.instructions) {
+      if (instruction.kind === 'arg') for (const { name } of instruction.args) declared.add(name)
+    }
+  }
+  const unused = Object.keys(request.buildArgs).filter((name) => !declared.has(name) && !name.startsWith('BUILDKIT_'))
+  if (unused.length > 0) request.onMessage({ kind: 'stream', text: `[Warning] One or more build-args [${unused.join(' ')}] were not consumed\n` })
+}
