@@ -1,0 +1,45 @@
+/** What a build told, as lines that two engines can be compared by: without numbers of steps, times, sizes, ids and order. */
+import { stripVTControlCharacters } from 'node:util'
+
+/** Steps and remarks that tell how an engine works and not what it makes. */
+const ownAffairs: readonly RegExp[] = [
+  // The name of a builder's version; where the context was read from, and how much of it; which metadata was looked up.
+  /^building with /,
+  /^\[[^\]]*internal\] load (metadata|build context|build definition|\.dockerignore)/,
+  /^transferring (context|dockerfile)/,
+  /^resolve /,
+  /^(exporting (layers|to image|config|manifest)|writing image|naming to|unpacking to|copying files|sending tarball)/,
+  /^sha256:/,
+  /^(DONE|CACHED|CANCELED|ERROR: context canceled|ERROR: canceled.*)$/,
+  /^-+$/,
+  /^\d* *$/,
+]
+
+export function steadyProgress(output: string, folders: readonly string[]): readonly string[] {
+  let text = stripVTControlCharacters(output).replaceAll('\r', '\n')
+  for (const folder of folders) text = text.replaceAll(folder, 'FOLDER')
+  const steps = new Map<string, string>()
+  const lines: string[] = []
+  for (const raw of text.split('\n')) {
+    const numbered = /^#(\d+) (.*)$/.exec(raw)
+    const line = steady(numbered === null ? raw : (numbered[2] ?? ''))
+    const number = numbered?.[1]
+    if (number !== undefined && line.startsWith('[')) steps.set(number, line)
+    // Whether a step was known is a fact of that step.
+    if (number !== undefined && line === 'CACHED' && steps.get(number)?.startsWith('[internal') === false) lines.push(`known: ${steps.get(number)}`)
+    if (!ownAffairs.some((pattern) => pattern.test(line))) lines.push(line)
+  }
+  return [...new Set(lines)].toSorted()
+}
+
+function steady(line: string): string {
+  return line
+    .replace(/sha256:[0-9a-f]{12,64}/g, 'ID')
+    .replace(/\b[0-9a-z]{25}\b/g, 'ID')
+    .replace(/^(\d+\.\d+) /, '')
+    .replace(/^(DONE|CACHED|CANCELED) [\d.]+s$/, '$1')
+    .replace(/\b\d+(\.\d+)?s\b/g, 'TIME')
+    .replace(/\b\d+(\.\d+)?[kMG]?B\b/g, 'SIZE')
+    .replace(/ +/g, ' ')
+    .trimEnd()
+}
