@@ -1,5 +1,6 @@
 /** One stage of one build: its base, then its instructions one after another. */
-import { Fault } from '#base/fault.ts'
+import { Fault, isFault } from '#base/fault.ts'
+import { canonicalReference, parseReference, withDefaultTag } from '#oci/reference.ts'
 import type { Image, ImageId, TransferProgress } from '../contract/images.ts'
 import type { BuildShared } from './build-shared.ts'
 import { copyStep } from './copy-step.ts'
@@ -41,6 +42,8 @@ export class StageRun {
   readonly #run: StageRunOptions
   readonly #tools: StageTools
   #vertices = 0
+  /** Of the base's triggers those that touch files. */
+  #triggers = 0
 
   constructor(run: StageRunOptions) {
     this.#run = run
@@ -65,6 +68,7 @@ export class StageRun {
       this.#run.onBase(new Set(state.scope.keys()))
       this.#sayId(imageId ?? state.chainId)
       let current = state
+      this.#triggers = triggers.filter(touchesFiles).length
       if (triggers.length > 0) channel.text(`# Executing ${triggers.length} build trigger${triggers.length === 1 ? '' : 's'}\n`)
       for (const trigger of triggers) current = await this.#step(current, trigger)
       for (const [index, instruction] of this.#stage.instructions.entries()) {
@@ -85,13 +89,14 @@ export class StageRun {
     this.#run.channel.text(id === undefined ? ' ---> \n' : ` ---> ${shortId(id)}\n`)
   }
 
-  /** Named as BuildKit names it: `[build 2/3] RUN make`; FROM and what touches files are counted. */
+  /** Named as BuildKit names it: `[build 2/3] RUN make`; a FROM of an image and what touches files are counted. */
   #vertex(original: string): Vertex {
     const { plan, vertices } = this.#shared
+    const { base, instructions, name, index } = this.#stage
     this.#vertices += 1
-    const total = 1 + this.#stage.instructions.filter(touchesFiles).length
-    const stage = this.#stage.name ?? (plan.needed.length > 1 ? `stage-${this.#stage.index}` : '')
-    return vertices.begin(`[${stage === '' ? '' : `${stage} `}${this.#vertices}/${Math.max(total, this.#vertices)}] ${original}`)
+    const total = (base.kind === 'image' || base.kind === 'context' ? 1 : 0) + instructions.filter(touchesFiles).length + this.#triggers
+    const stage = name ?? (plan.stages.length > 1 ? `stage-${index}` : '')
+    return vertices.begin(`[${stage === '' ? '' : `${stage} `}${String(this.#vertices).padStart(String(total).length)}/${total}] ${original}`)
   }
 
   // ---- FROM ----------------------------------------------------------------------------------------------------------
@@ -113,7 +118,7 @@ export class StageRun {
   }
 
   async #fromImage(reference: string): Promise<Based> {
-    const vertex = this.#vertex(this.#stage.original)
+    const vertex = this.#vertex(`FROM ${fullName(reference)}`)
     try {
       const based = await this.#onImage(await this.#image(reference, { as: 'FROM', at: this.#stage, vertex }))
       vertex.end({ cached: true })
@@ -255,6 +260,16 @@ export class StageRun {
     const context = this.#shared.contexts.named(name, this.#stage.platform)
     if (context?.kind === 'image') return context.reference
     return context?.kind === 'built' ? context.imageId : undefined
+  }
+}
+
+/** As BuildKit writes it. What is no name is shown as it stands: who resolves it says what is wrong. */
+function fullName(reference: string): string {
+  try {
+    return reference.startsWith('sha256:') ? reference : canonicalReference(withDefaultTag(parseReference(reference)))
+  } catch (error) {
+    if (isFault(error, 'invalidArgument')) return reference
+    throw error
   }
 }
 

@@ -61,6 +61,14 @@ export class BuildClient implements Disposable {
     return [...names]
   }
 
+  /** Events of the build history. */
+  async history(fill: (writer: ProtoWriter) => void): Promise<readonly ProtoMessage[]> {
+    const call = openCall(this.#http, '/moby.buildkit.v1.Control/ListenBuildHistory')
+    await call.send(message(fill))
+    call.end()
+    return (await Array.fromAsync(call.receive())).map((event) => new ProtoMessage(event))
+  }
+
   [Symbol.dispose](): void {
     this.#http.destroy()
   }

@@ -7,7 +7,8 @@ import type { BuildCacheEntry, ImageBuilder } from '../http/backend.ts'
 import type { Session } from '../session/client-session.ts'
 import { cacheFilter } from './cache-filter.ts'
 import { checkExporters, exportResult } from './exporters.ts'
-import { Job } from './job.ts'
+import { statusOfFailure } from './failure.ts'
+import { Job, type JobOptions } from './job.ts'
 import { encodeUsage, encodeVersion, encodeWorker, writeEntry, type WorkerFacts } from './records.ts'
 import { FrontendResult } from './result.ts'
 import { heldResult, ownedResults, solveFor } from './frontend-solve.ts'
@@ -26,6 +27,8 @@ export function controlMethods(service: BuildService): [string, GrpcMethod][] {
     method('Solve', unary((message, { signal }) => solve(service, readSolveRequest(new ProtoMessage(message)), signal))),
     method('Status', (exchange) => status(service, exchange)),
     method('Session', (exchange) => session(service, exchange)),
+    method('ListenBuildHistory', (exchange) => listenHistory(service, exchange)),
+    method('UpdateBuildHistory', unary((message) => updateHistory(service, new ProtoMessage(message)))),
   ]
 }
 
@@ -61,18 +64,30 @@ async function solve(service: BuildService, request: SolveRequest, signal: Abort
   builderOf(service)
   if (request.ref === '') throw new Fault('invalidArgument', 'the build has no ref')
   checkExporters(request.exporters)
+  const record = service.history.begin(request)
+  try {
+    const facts = await build(service, { request, signal, record })
+    service.history.end(record, { facts })
+    const answer = new ProtoWriter()
+    for (const fact of facts) writeEntry(answer, 1, fact)
+    return answer.finish()
+  } catch (error) {
+    service.history.end(record, { failure: statusOfFailure(error) })
+    throw error
+  }
+}
+
+/** Answers the facts that clients are told about what was made. */
+async function build(service: BuildService, { request, signal, record }: Pick<JobOptions, 'request' | 'signal' | 'record'>): Promise<ReadonlyMap<string, string>> {
   const { sessions, clock } = service.backend
-  const sessionOf = (id = request.sessionId): Promise<Session> => sessions.get(id)
-  using job = new Job({ request, clock, session: sessionOf, signal })
+  const session = (id = request.sessionId): Promise<Session> => sessions.get(id)
+  using job = new Job({ request, clock, session, signal, record })
   using shown = service.jobs.show(request.ref, job)
   void shown
   await using owned = ownedResults(service, job)
   void owned
   const resultId = request.frontend === '' && !request.hasDefinition ? await job.chosen() : await directResult(service, job)
-  const facts = resultId === undefined ? new Map<string, string>() : await exportResult(job, heldResult(service, resultId), service.backend)
-  const answer = new ProtoWriter()
-  for (const fact of facts) writeEntry(answer, 1, fact)
-  return answer.finish()
+  return resultId === undefined ? new Map<string, string>() : await exportResult(job, heldResult(service, resultId), service.backend)
 }
 
 /** Of a client that leaves the frontend to the engine. */
@@ -85,6 +100,18 @@ async function directResult(service: BuildService, job: Job): Promise<string | u
 async function status({ jobs }: BuildService, exchange: GrpcExchange): Promise<void> {
   const job = await jobs.get(new ProtoMessage(await oneMessage(exchange)).string(1))
   for await (const response of job.status.read(exchange.signal)) await exchange.send(response)
+}
+
+async function listenHistory({ history }: BuildService, exchange: GrpcExchange): Promise<void> {
+  const query = new ProtoMessage(await oneMessage(exchange))
+  for await (const event of history.listen({ activeOnly: query.boolean(1), ref: query.string(2), earlyExit: query.boolean(3) }, exchange.signal)) await exchange.send(event)
+}
+
+/** Records cannot be pinned: they go with the engine anyway. */
+function updateHistory({ history }: BuildService, request: ProtoMessage): Promise<Buffer> {
+  if (request.boolean(2)) throw new Fault('unimplemented', 'build records cannot be pinned: they are kept in memory only')
+  if (request.boolean(3)) history.delete(request.string(1))
+  return empty()
 }
 
 /** A session over a call instead of a connection of its own, as clients share one among several builds. */

@@ -42,6 +42,7 @@ export function ownedResults(service: BuildService, job: Job): AsyncDisposable {
 export async function solveFor(service: BuildService, job: Job, { frontend, attributes, inputs }: FrontendRequest): Promise<FrontendResult | BuildAnswer> {
   const { backend, results } = service
   const { builder } = backend
+  job.record.attributes = attributes
   const owned = owners.get(job)
   if (owned === undefined || builder === undefined) throw new Fault('canceled', 'the build is over')
   if (owned.length >= maxResults) throw new Fault('resourceExhausted', `a build makes at most ${maxResults} results`)

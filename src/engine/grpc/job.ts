@@ -8,6 +8,7 @@ import { BuildStatus } from '../http/build-trace.ts'
 import { Vertices } from '../build/vertices.ts'
 import type { BuildMessage } from '../contract/builds.ts'
 import type { Session } from '../session/client-session.ts'
+import type { BuildRecord } from './history.ts'
 import { LogLimits } from './log-limits.ts'
 import type { SolveRequest } from './solve-request.ts'
 import { StatusLog } from './status-log.ts'
@@ -19,12 +20,14 @@ export interface JobOptions {
   readonly session: (id: string | undefined) => Promise<Session>
   /** Aborts when the client gives its Solve up. */
   readonly signal: AbortSignal
+  readonly record: BuildRecord
 }
 
 export class Job implements Disposable {
   readonly request: SolveRequest
   readonly session: JobOptions['session']
   readonly signal: AbortSignal
+  readonly record: BuildRecord
   readonly status = new StatusLog()
   /** Steps of the engine's own, beside those of the builder. */
   readonly vertices: Vertices
@@ -33,7 +36,8 @@ export class Job implements Disposable {
   readonly #returned = Promise.withResolvers<string | undefined>()
   readonly #over = new AbortController()
 
-  constructor({ request, clock, session, signal }: JobOptions) {
+  constructor({ request, clock, session, signal, record }: JobOptions) {
+    this.record = record
     this.request = request
     this.session = session
     this.signal = AbortSignal.any([signal, this.#over.signal])
@@ -44,6 +48,7 @@ export class Job implements Disposable {
   }
 
   readonly tell = (message: BuildMessage): void => {
+    this.record.count(message)
     for (const limited of this.#limits.apply(message)) {
       const response = this.#encoder.encode(limited)
       if (response !== undefined) this.status.add(response)

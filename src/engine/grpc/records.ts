@@ -89,7 +89,8 @@ export function writeEntry(writer: ProtoWriter, field: number, [key, value]: rea
   })
 }
 
-function writeTime(writer: ProtoWriter, field: number, ns: bigint): void {
+/** `google.protobuf.Timestamp`. */
+export function writeTime(writer: ProtoWriter, field: number, ns: bigint): void {
   writer.message(field, (time) => {
     time.varint(1, ns / 1_000_000_000n)
     time.varint(2, ns % 1_000_000_000n)

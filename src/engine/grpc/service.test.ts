@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { isFault } from '#base/fault.ts'
-import { ProtoMessage } from '#base/proto-wire.ts'
+import { ProtoMessage, type ProtoWriter } from '#base/proto-wire.ts'
 import { openKernel } from '#linux/real/kernel.ts'
 import { busyboxMissing, openRealEngine, type RealEngine } from '../real-engine.fixture.ts'
 import { BuildClient, hijacked, openSession, writeMap, type Folder } from './build-client.fixture.ts'
@@ -78,7 +78,7 @@ suite('build services', { skip: busyboxMissing }, () => {
     const { facts } = await build(client, { ref: 'one', dockerfile: 'FROM bb:1\nCOPY f /f\nRUN cat /f\n', context: { f: 'content' }, name: 'grpc:1' })
     const image = await real.engine.images.resolve('grpc:1')
     assert.deepEqual([...facts], [['containerimage.config.digest', image.id], ['containerimage.digest', image.id], ['image.name', 'docker.io/library/grpc:1']])
-    assert.deepEqual((await steps).filter((name) => !name.startsWith('[internal] load metadata')).toSorted(), ['[1/3] FROM bb:1', '[2/3] COPY f /f', '[3/3] RUN cat /f', '[internal] load build context', '[internal] load build definition from Dockerfile', 'exporting to image'].toSorted())
+    assert.deepEqual((await steps).filter((name) => !name.startsWith('[internal] load metadata')).toSorted(), ['[1/3] FROM docker.io/library/bb:1', '[2/3] COPY f /f', '[3/3] RUN cat /f', '[internal] load build context', '[internal] load build definition from Dockerfile', 'exporting to image'].toSorted())
   })
 
   test('a frontend of the engine’s own serves clients that have none', async () => {
@@ -93,6 +93,23 @@ suite('build services', { skip: busyboxMissing }, () => {
     })
     assert.ok((await real.engine.images.resolve('grpc:direct')).config.config?.Env?.includes('DIRECT=1'))
     assert.deepEqual(session.transfers.map(({ folder }) => folder), ['dockerfile', 'context', 'context'])
+  })
+
+  test('builds can be looked back at, until they are deleted', async () => {
+    using client = await BuildClient.open(socketPath)
+    await build(client, { ref: 'seen', dockerfile: 'FROM bb:1\n' })
+    const listed = (fill: (request: ProtoWriter) => void = () => undefined): Promise<readonly ProtoMessage[]> => client.history((request) => {
+      request.varint(3, 1)
+      fill(request)
+    })
+    const [event] = await listed((request) => request.string(2, 'seen'))
+    assert.deepEqual([event?.integer(1), event?.message(2).string(1), event?.message(2).stringMap(3).get('filename')], [1n, 'seen', 'Dockerfile'])
+    assert.deepEqual(await listed((request) => request.varint(1, 1)), [], 'none is under way')
+    await client.control('UpdateBuildHistory', (request) => {
+      request.string(1, 'seen')
+      request.varint(3, 1)
+    })
+    assert.deepEqual(await listed((request) => request.string(2, 'seen')), [])
   })
 
   test('failures are the client’s own where its frontend returns them', async () => {

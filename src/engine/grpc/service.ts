@@ -9,6 +9,7 @@ import { Rendezvous } from '../session/rendezvous.ts'
 import { controlMethods } from './control.ts'
 import { statusOfFailure } from './failure.ts'
 import type { Job } from './job.ts'
+import { BuildHistory } from './history.ts'
 import { bridgeMethods } from './llb-bridge.ts'
 import type { FrontendResult } from './result.ts'
 
@@ -16,12 +17,13 @@ export interface BuildService {
   readonly backend: EngineBackend
   /** By the client's ref, while their Solve is under way. */
   readonly jobs: Rendezvous<Job>
+  readonly history: BuildHistory
   /** By their id, for as long as somebody holds them. */
   readonly results: Map<string, FrontendResult>
 }
 
 export function openBuildService(backend: EngineBackend): (socket: Duplex) => Promise<void> {
-  const service: BuildService = { backend, jobs: new Rendezvous(backend.clock, 'no such job'), results: new Map() }
+  const service: BuildService = { backend, jobs: new Rendezvous(backend.clock, 'no such job'), results: new Map(), history: new BuildHistory(backend.clock) }
   const methods: ReadonlyMap<string, GrpcMethod> = new Map([...controlMethods(service), ...bridgeMethods(service)])
   const statusOf = (error: unknown): ReturnType<typeof statusOfFailure> => {
     const status = statusOfFailure(error)
