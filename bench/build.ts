@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInstance, enterNamespaces } from '../tools/instance.ts'
 import { startDockerd } from './dockerd.ts'
-import { compare, type Contender, timed } from './measure.ts'
+import { compare, type Contender, isChosen, timed } from './measure.ts'
 import { busyboxArchive } from './engines.ts'
 
 interface Client {
@@ -81,8 +81,7 @@ export async function benchBuild(): Promise<void> {
   }
   const archive = busyboxArchive(folder)
   for (const client of clients) docker(client, ['import', archive, 'bench:busybox'], instance.env)
-  const wanted = process.argv[3]
-  for (const work of works.filter(({ title }) => wanted === undefined || title.includes(wanted))) {
+  for (const work of works.filter(({ title }) => isChosen(title))) {
     const context = join(folder, 'context')
     mkdirSync(context)
     work.prepare(context)

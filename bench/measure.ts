@@ -1,5 +1,10 @@
 /** Timing: interleaved runs, medians, ratios. A figure without its peer from the same run is printed as `no peer`. */
 
+/** BERTH_BENCH_ONLY picks comparisons whose title holds it, BERTH_BENCH_ROUNDS sets the number of rounds: for a look, not for figures. */
+export function isChosen(title: string): boolean {
+  return title.includes(process.env['BERTH_BENCH_ONLY'] ?? '')
+}
+
 export interface Contender {
   readonly name: string
   /** One measured run; answers its duration in milliseconds. */
@@ -22,14 +27,15 @@ export async function timed(work: () => unknown): Promise<number> {
 
 /** Runs the contenders in turn, `pairs` times after `warmups` unmeasured rounds, and prints medians and the ratio of the first to each other. */
 export async function compare(title: string, contenders: readonly Contender[], options: { readonly pairs: number; readonly warmups: number }): Promise<void> {
+  const pairs = Number(process.env['BERTH_BENCH_ROUNDS'] ?? options.pairs)
   const samples = new Map<string, number[]>(contenders.map(({ name }) => [name, []]))
-  for (let round = -options.warmups; round < options.pairs; round += 1) {
+  for (let round = -options.warmups; round < pairs; round += 1) {
     for (const { name, run } of contenders) {
       const elapsedMs = await run()
       if (round >= 0) samples.get(name)?.push(elapsedMs)
     }
   }
-  console.log(`${title} (${options.pairs} interleaved rounds, milliseconds)`)
+  console.log(`${title} (${pairs} interleaved rounds, milliseconds)`)
   const [first] = contenders
   for (const { name } of contenders) {
     const values = samples.get(name) ?? []

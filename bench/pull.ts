@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- pull [large|many] [ROUNDS]`: pull and unpack of one large layer and of one with 20,000 small files from Debian's docker-registry on
+ * `npm run bench -- pull`: pull and unpack of one large layer and of one with 20,000 small files from Debian's docker-registry on
  * loopback, then the first run, which reads every file; Berth with either form of layers against dockerd, same CLI.
  */
 import { spawnSync } from 'node:child_process'
@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { createInstance, enterNamespaces } from '../tools/instance.ts'
 import { startDockerRegistry } from './docker-registry.ts'
 import { startDockerd } from './dockerd.ts'
-import { compare, type Contender, timed } from './measure.ts'
+import { compare, type Contender, isChosen, timed } from './measure.ts'
 
 function command(program: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env): void {
   const result = spawnSync(program, args, { encoding: 'utf8', env })
@@ -37,7 +37,6 @@ const titles: Readonly<Record<string, string>> = { large: 'one layer of about 36
 
 export async function benchPull(): Promise<void> {
   enterNamespaces()
-  const [, , , only, rounds = '10'] = process.argv
   const folder = mkdtempSync(join(tmpdir(), 'bp-'))
   using instance = createInstance()
   using folders = createInstance({ BERTH_LAYERS: 'folder' })
@@ -47,7 +46,7 @@ export async function benchPull(): Promise<void> {
   for (const berth of [instance, folders]) berth.up()
   const engines = [{ name: 'berth', host: instance.dockerHost }, { name: 'dockerd', host: dockerd.dockerHost }, { name: 'berth, layers as folders', host: folders.dockerHost }]
   const docker = (host: string, ...args: string[]): void => command('docker', ['-H', host, ...args], instance.env)
-  const files = Object.entries(archives(folder)).filter(([name]) => only === undefined || name === only)
+  const files = Object.entries(archives(folder)).filter(([name]) => isChosen(titles[name] ?? ''))
   for (const [name, archive] of files) {
     const image = `${registry.host}/${name}`
     docker(dockerd.dockerHost, 'import', archive, image)
@@ -65,9 +64,9 @@ export async function benchPull(): Promise<void> {
         return elapsedMs
       },
     }))
-    await compare(`pull of ${titles[name]}`, pulling, { pairs: Number(rounds), warmups: 1 })
+    await compare(`pull of ${titles[name]}`, pulling, { pairs: 10, warmups: 1 })
     const pullingAndRunning = pulling.map(({ name: engine, run }): Contender => ({ name: engine, run: async () => (await run()) + (firstRuns.get(engine) ?? 0) }))
-    await compare(`pull of ${titles[name]} and the first run, which reads all of it`, pullingAndRunning, { pairs: Number(rounds), warmups: 0 })
+    await compare(`pull of ${titles[name]} and the first run, which reads all of it`, pullingAndRunning, { pairs: 10, warmups: 0 })
   }
   rmSync(folder, { recursive: true })
 }

@@ -33,6 +33,7 @@ import type { Snapshots } from './contract/snapshots.ts'
 import type { Volumes } from './contract/volumes.ts'
 import { createEventBus } from './events/event-bus.ts'
 import type { EngineBackend, EngineSystem } from './http/backend.ts'
+import { collectRegularly, sparedMs } from './images/collector.ts'
 import { openImages } from './images/open-images.ts'
 import { openNetworks } from './networks/networks.ts'
 import { openRuntime } from './runtime/conmon-runtime.ts'
@@ -128,6 +129,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   // The builder needs images, and images spare what the builder's cache holds: it is opened first, and asked only when something is collected.
   const buildCache = await openBuildCache(`${paths.state}/build`, clock)
   const images = await openImages({ root: `${paths.state}/images`, blobs, leases, snapshots, otherRoots: [...(options.otherBlobRoots ?? []), () => buildCache.diffIds().map((diffId) => parseDigest(diffId))], otherChains: () => buildCache.chainIds(), insecureRegistries: options.insecureRegistries ?? [], ...(options.localRegistry === undefined ? {} : { localRegistry: options.localRegistry }), clock, logger: log.child({ room: 'images' }) })
+  opened.use(collectRegularly({ clock, logger: log.child({ room: 'images' }), collect: () => images.collect({ sparedMs }) }))
   const initPath = await findInit()
   const containers = await openContainers({
     runtime, images, snapshots, networks, volumes, mounts: kernel.mounts, sockets: kernel.poller, events, clock, random, host, cgroupRoot, log: log.child({ room: 'containers' }),

@@ -4,7 +4,7 @@
  */
 import { mkdir, readdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { readState, writeState } from '#base/files.ts'
+import { readState, sweepUnfinished, writeState } from '#base/files.ts'
 import type { Logger } from '#base/log.ts'
 import { KeyedSerial } from '#base/task.ts'
 import type { BlobReader } from '#oci/blobs/contract.ts'
@@ -54,6 +54,7 @@ export class ImageRecords {
 
   static async open(options: { readonly root: string; readonly blobs: BlobReader; readonly logger: Logger }): Promise<ImageRecords> {
     await mkdir(join(options.root, 'i'), { recursive: true, mode: 0o700 })
+    for (const folder of [options.root, join(options.root, 'i')]) await sweepUnfinished(folder)
     const records = new ImageRecords(options.root)
     for (const file of await readdir(join(options.root, 'i'))) {
       const record = file.endsWith('.json') ? parseRecord(await readState(join(options.root, 'i', file), formatVersion)) : undefined

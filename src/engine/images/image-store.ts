@@ -198,6 +198,7 @@ export class ImageStore {
     const { snapshots, blobs } = this.parts
     const top = topChainId(config.rootfs.diff_ids)
     if (top === undefined || (await snapshots.has(top))) return
+    using _held = snapshots.hold(config.rootfs.diff_ids)
     let chain: string | undefined
     for (const [index, diffId] of config.rootfs.diff_ids.entries()) {
       if (!snapshots.hasLayer(diffId)) {
@@ -323,15 +324,15 @@ export class ImageStore {
     return { removals, reclaimedBytes: await this.collect() }
   }
 
-  /** Frees layers and blobs that nothing needs. Answers the bytes. */
-  async collect(): Promise<number> {
+  /** Frees layers and blobs that nothing needs, blobs only when they are older than `sparedMs` (default `graceMs`). Answers the bytes. */
+  async collect(options: { readonly sparedMs?: number } = {}): Promise<number> {
     const needed = new Set([...this.parts.records.all().flatMap(({ config }) => chainIdsOf(config)), ...(this.parts.otherChains?.() ?? [])])
     const layers = await this.parts.snapshots.collect((chainId) => needed.has(chainId))
     const blobs = await collectBlobs({
       blobs: this.parts.blobs,
       leases: this.parts.leases,
       roots: [() => this.blobRoots(), ...this.parts.otherRoots],
-      committedBeforeMs: this.parts.clock.nowMs() - this.parts.graceMs,
+      committedBeforeMs: this.parts.clock.nowMs() - (options.sparedMs ?? this.parts.graceMs),
     })
     return layers + blobs + (await sweepIngests(this.parts.blobs, this.parts.clock.nowMs() - givenUpAfterMs))
   }

@@ -48,8 +48,8 @@ export interface OpenImagesOptions {
 }
 
 export interface OpenedImages extends Images {
-  /** Frees layers and blobs that nothing needs. Answers the bytes. */
-  collect(): Promise<number>
+  /** Frees layers and blobs that nothing needs, blobs only when they are older than `sparedMs` (default `graceMs`). Answers the bytes. */
+  collect(options?: { readonly sparedMs?: number }): Promise<number>
   /** Every blob that an image needs, for others' collectors. */
   blobRoots(): Iterable<Digest>
 }
@@ -78,7 +78,7 @@ export async function openImages(options: OpenImagesOptions): Promise<OpenedImag
     save: (names, saveOptions) => saveArchive(store, names, saveOptions),
     importRoot: (archive, importOptions) => importRoot(store, archive, importOptions),
     importUrl: (source, importOptions) => importUrl(store, source, importOptions),
-    collect: () => store.collect(),
+    collect: (collectOptions) => store.collect(collectOptions),
     blobRoots: () => store.blobRoots(),
     async pull(name, transfer) {
       const reference = withDefaultTag(parseReference(name))

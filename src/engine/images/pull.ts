@@ -137,6 +137,7 @@ async function fetchLayers(parts: PullParts, options: PullOptions, wanted: Wante
   const failed = new AbortController()
   const inner = { ...options, signal: AbortSignal.any([options.signal, failed.signal]) }
   const layers = manifest.layers.map((descriptor, index): Layer => ({ descriptor, diffId: parseDigest(diffIds[index], 'rootfs.diff_ids') }))
+  wanted.held.use(parts.store.parts.snapshots.hold(diffIds))
   for (const { descriptor } of layers) wanted.held.use(parts.store.parts.leases.hold(descriptor.digest))
   // In the image's order: clients print the lines as they come.
   const here = await Promise.all(layers.map(async (layer) => (await usableCopy(parts.store, layer)) !== undefined))

@@ -28,10 +28,12 @@ export class LayerImages {
     this.#shown = shown
   }
 
-  /** Takes up what an earlier process has mounted below `root`. */
-  static async open(options: { readonly mounts: Mounts; readonly logger: Logger; readonly root: string }): Promise<LayerImages> {
-    const table = await options.mounts.table(options.root)
-    return new LayerImages(options.mounts, options.logger, new Set(table.filter((entry) => entry.type === 'erofs').map((entry) => entry.target)))
+  /** Takes up what an earlier process has mounted below the folder `layers`; what it was trying in `scratch` when it was killed is unmounted. */
+  static async open(options: { readonly mounts: Mounts; readonly logger: Logger; readonly layers: string; readonly scratch: string }): Promise<LayerImages> {
+    const { mounts, logger, layers, scratch } = options
+    for (const { target } of await mounts.table(scratch)) await mounts.unmount(target, { lazy: true })
+    const table = await mounts.table(layers)
+    return new LayerImages(mounts, logger, new Set(table.filter((entry) => entry.type === 'erofs').map((entry) => entry.target)))
   }
 
   /** Whether the kernel mounts such images, found out once with an empty one in `scratch`, a folder that does not exist yet. */

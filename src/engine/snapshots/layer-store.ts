@@ -11,7 +11,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdir, readdir, readFile, rename, rm, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Fault, isFault, systemErrorCode } from '#base/fault.ts'
-import { readState, writeState } from '#base/files.ts'
+import { readState, sweepUnfinished, writeState } from '#base/files.ts'
 import type { Clock, Timer } from '#base/clock.ts'
 import type { Logger } from '#base/log.ts'
 import { KeyedSerial, TaskGroup } from '#base/task.ts'
@@ -91,7 +91,7 @@ export class LayerStore implements AsyncDisposable {
   static async open(options: LayerStoreOptions): Promise<LayerStore> {
     for (const folder of ['l', 'c', 't']) await mkdir(join(options.root, folder), { recursive: true, mode: 0o700 })
     const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim()
-    const images = await LayerImages.open({ ...options, root: join(options.root, 'l') })
+    const images = await LayerImages.open({ ...options, layers: join(options.root, 'l'), scratch: join(options.root, 't') })
     const store = new LayerStore(options, bootId, images)
     await store.#load()
     return store
@@ -99,6 +99,7 @@ export class LayerStore implements AsyncDisposable {
 
   async #load(): Promise<void> {
     await this.#loadLayers()
+    await sweepUnfinished(join(this.#root, 'c'))
     const chains = new Map<ChainId, Chain>()
     for (const name of await readdir(join(this.#root, 'c'))) {
       const chain = name.endsWith('.json') ? parseChain(await this.#readRecord(join(this.#root, 'c', name))) : undefined
@@ -259,12 +260,18 @@ export class LayerStore implements AsyncDisposable {
     if (this.#chains.has(chainId)) return
     if (!this.#layers.has(chain.diffId)) throw new Fault('notFound', `layer ${chain.diffId} is not unpacked here`)
     if (chain.parent !== undefined && !this.#chains.has(chain.parent)) throw new Fault('notFound', `snapshot ${chain.parent} is not unpacked here`)
-    await writeState(this.#chainPath(chainId), { formatVersion, chainId, ...chain }, { durable: false })
+    // Known before it is on the disk, so that `collect` sees that somebody needs the layer.
     this.#chains.set(chainId, chain)
+    try {
+      await writeState(this.#chainPath(chainId), { formatVersion, chainId, ...chain }, { durable: false })
+    } catch (error) {
+      this.#chains.delete(chainId)
+      throw error
+    }
   }
 
-  /** Forgets stacks without child for which `inUse` is false, then layers of no stack. Answers the bytes freed. */
-  async collect(inUse: (chainId: ChainId) => boolean): Promise<number> {
+  /** Forgets stacks without child for which `inUse` is false, then layers of no stack that nobody holds. Answers the bytes freed. */
+  async collect(inUse: (chainId: ChainId) => boolean, isHeld: (diffId: DiffId) => boolean): Promise<number> {
     for (let removed = true; removed; ) {
       removed = false
       const parents = new Set([...this.#chains.values()].map((chain) => chain.parent))
@@ -275,18 +282,26 @@ export class LayerStore implements AsyncDisposable {
         removed = true
       }
     }
-    const needed = new Set([...this.#chains.values()].map((chain) => chain.diffId))
     let freed = 0
-    for (const layer of [...this.#layers.values()]) {
-      if (needed.has(layer.diffId)) continue
-      this.#layers.delete(layer.diffId)
-      await unlink(`${layer.folder}.json`)
-      await this.#images.hide(layer.folder)
-      if (layer.form === 'erofs') await this.discard(imageOf(layer))
-      await this.discard(layer.folder)
-      freed += layer.sizeBytes
+    for (const { diffId } of [...this.#layers.values()]) {
+      freed += await this.#adopting.run(diffId, async () => (isHeld(diffId) || this.#isStacked(diffId) ? 0 : await this.#remove(diffId)))
     }
     return freed
+  }
+
+  #isStacked(diffId: DiffId): boolean {
+    return this.#chains.values().some((chain) => chain.diffId === diffId)
+  }
+
+  async #remove(diffId: DiffId): Promise<number> {
+    const layer = this.#layers.get(diffId)
+    if (layer === undefined) return 0
+    this.#layers.delete(diffId)
+    await unlink(`${layer.folder}.json`)
+    await this.#images.hide(layer.folder)
+    if (layer.form === 'erofs') await this.discard(imageOf(layer))
+    await this.discard(layer.folder)
+    return layer.sizeBytes
   }
 
   /** Throws a folder or file away: out of sight at once, deleted in the background. */

@@ -62,8 +62,10 @@ export interface LayerUnpacker {
   unpackLayer(layer: LayerToUnpack): Promise<Digest>
   /** Stacks an unpacked layer on a stack. */
   stack(parent: ChainId | undefined, diffId: DiffId): Promise<ChainId>
-  /** Says that an image needs these stacks now. What was stacked and not claimed yet is spared by `collect`. */
+  /** Says that an image needs these stacks now. What was stacked within the last minute and not claimed yet is spared by `collect`. */
   claim(chainIds: readonly ChainId[]): void
+  /** Spares these layers from `collect`, unpacked already or yet to be, stacked or not, until it is disposed of. */
+  hold(diffIds: readonly DiffId[]): Disposable
 }
 
 export type OverlaySnapshots = Snapshots & LayerUnpacker & AsyncDisposable
@@ -90,6 +92,9 @@ export async function openOverlaySnapshots(options: OverlaySnapshotsOptions): Pr
  */
 const overlayOptions = ['index=off', 'metacopy=off', 'redirect_dir=off', 'xino=on']
 
+/** Who stacks names what needs the stack within this time: an image, a cache of builds, a container. */
+const unclaimedMs = 60_000
+
 class OverlayDriver implements OverlaySnapshots {
   readonly #options: OverlaySnapshotsOptions
   readonly #layers: LayerStore
@@ -99,8 +104,10 @@ class OverlayDriver implements OverlaySnapshots {
   readonly #mounted: Map<string, MountedSnapshot>
   readonly #shifted: ShiftedStore | undefined
   readonly #serial = new KeyedSerial<string>()
-  /** Stacks made by this process that no image has claimed yet: a build or a pull is under way. */
-  readonly #unclaimed = new Set<ChainId>()
+  /** Stacks that no image has claimed yet, and when they were made (monotonic): a build or a pull is under way, or was given up. */
+  readonly #unclaimed = new Map<ChainId, number>()
+  readonly #held = new Map<DiffId, number>()
+  readonly #clock: Clock
   readonly #looks = new Map<SnapshotKey, Look>()
   /** What `diff` counted, so that `commit` need not count again. */
   readonly #sizes = new Map<DiffId, PackResult>()
@@ -108,6 +115,7 @@ class OverlayDriver implements OverlaySnapshots {
   constructor(options: OverlaySnapshotsOptions, found: { readonly layers: LayerStore; readonly actives: ActiveStore; readonly mounted: Map<string, MountedSnapshot>; readonly madeInits: readonly string[]; readonly shifted: ShiftedStore | undefined }) {
     const { root, mounts } = options
     this.#options = options
+    this.#clock = options.clock ?? systemClock
     this.#layers = found.layers
     this.#actives = found.actives
     this.#mounted = found.mounted
@@ -326,7 +334,7 @@ class OverlayDriver implements OverlaySnapshots {
 
   async #addChain(chainId: ChainId, parent: ChainId | undefined, diffId: DiffId): Promise<void> {
     if (this.#layers.chain(chainId) !== undefined) return
-    this.#unclaimed.add(chainId)
+    this.#unclaimed.set(chainId, this.#clock.monotonicMs())
     await this.#layers.addChain(chainId, { parent, diffId })
   }
 
@@ -334,9 +342,26 @@ class OverlayDriver implements OverlaySnapshots {
     for (const chainId of chainIds) this.#unclaimed.delete(chainId)
   }
 
+  hold(diffIds: readonly DiffId[]): Disposable {
+    for (const diffId of diffIds) this.#held.set(diffId, (this.#held.get(diffId) ?? 0) + 1)
+    let held = diffIds
+    return {
+      [Symbol.dispose]: () => {
+        for (const diffId of held) {
+          const count = this.#held.get(diffId) ?? 1
+          if (count === 1) this.#held.delete(diffId)
+          else this.#held.set(diffId, count - 1)
+        }
+        held = []
+      },
+    }
+  }
+
   async collect(inUse: (chainId: ChainId) => boolean): Promise<number> {
     const held = new Set(this.#actives.all().map((active) => active.parent))
-    const freed = await this.#layers.collect((chainId) => held.has(chainId) || this.#unclaimed.has(chainId) || inUse(chainId))
+    const spared = this.#clock.monotonicMs() - unclaimedMs
+    for (const [chainId, stackedAtMs] of this.#unclaimed) if (stackedAtMs < spared) this.#unclaimed.delete(chainId)
+    const freed = await this.#layers.collect((chainId) => held.has(chainId) || this.#unclaimed.has(chainId) || inUse(chainId), (diffId) => this.#held.has(diffId))
     await this.#inits.collect(this.#layers.chainIds())
     return freed
   }

@@ -201,7 +201,11 @@ export function snapshotsSuite(layerForm: LayerForm): void {
     const target = await store.mounted('kept', base)
     mkdirSync(join(store.root, 's/a/0123456789ab/w'), { recursive: true })
     mkdirSync(join(store.root, 's/l/0123456789abcdef'))
+    // Killed while it tried whether the kernel mounts images.
+    const tried = store.folder('s/t/tried/target')
+    await kernel.mounts.mount({ source: 'tmpfs', target: tried, type: 'tmpfs' })
     await store.reopen()
+    assert.deepEqual(await kernel.mounts.table(join(store.root, 's/t')), [])
     assert.deepEqual(await store.snapshots.keys(), ['kept'])
     assert.ok(await store.snapshots.has(base))
     await store.snapshots.mount('kept', target)
