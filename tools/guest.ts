@@ -89,7 +89,7 @@ for m in overlay bridge veth nf_tables nft_ct nft_nat nft_masq nft_chain_nat fus
 ip link set lo up
 cd /work
 echo "guest: $(uname -r), $(grep -o 'cgroup2* /sys/fs/cgroup ' /proc/mounts), controllers: $(cat /sys/fs/cgroup/cgroup.controllers)"
-node --disable-warning=ExperimentalWarning --test --test-concurrency=1 --test-reporter=spec ${tests.join(' ')} 2>&1
+node --disable-warning=ExperimentalWarning --test --test-timeout=300000 --test-concurrency=1 --test-reporter=spec ${tests.join(' ')} 2>&1
 echo "guest: ended with $?"
 sync
 poweroff -f
@@ -116,7 +116,7 @@ function makeInitramfs(work: string, root: string): string {
 
 async function boot({ kernel, initramfs, disk }: { readonly kernel: string; readonly initramfs: string; readonly disk: string }): Promise<number> {
   const image = readdirSync(join(kernel, 'boot')).find((name) => name.startsWith('vmlinuz')) ?? ''
-  const acceleration = process.env['GUEST_ACCELERATION'] === 'kvm' ? ['-accel', 'kvm', '-cpu', 'host'] : ['-accel', 'tcg,thread=multi', '-cpu', 'max']
+  const acceleration = process.env['GUEST_ACCELERATION'] === 'kvm' ? ['-accel', 'kvm', '-cpu', 'host'] : ['-accel', 'tcg,thread=multi', '-cpu', 'max,-pku']
   const argv = [...acceleration, '-m', '3072', '-smp', '2', '-nographic', '-no-reboot', '-nic', 'none', '-kernel', join(kernel, 'boot', image), '-initrd', initramfs, '-append', 'console=ttyS0 quiet panic=-1', '-drive', `file=${disk},if=virtio,format=raw,cache=unsafe`]
   const guest = spawn('qemu-system-x86_64', argv, { stdio: ['ignore', 'pipe', 'inherit'], timeout: longestRunMs })
   let tail = ''

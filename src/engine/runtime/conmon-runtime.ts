@@ -319,8 +319,8 @@ export class ConmonRuntime implements Runtime {
   }
 
   #watch(container: Pick<Live, 'id' | 'paths' | 'facts' | 'init' | 'preparing' | 'state'>, conmonGone: Promise<unknown>): Live {
-    const { id, paths } = container
-    const oomWatch = watchOom({ id, paths, log: this.#options.log, tell: () => this.#oomListeners.forEach((listener) => listener(id)) })
+    const { id, paths, facts } = container
+    const oomWatch = watchOom({ id, paths, cgroupsPath: facts.cgroupsPath, cgroups: this.#options.kernel.cgroups, log: this.#options.log, tell: () => this.#oomListeners.forEach((listener) => listener(id)) })
     const live: Live = { ...container, exit: undefined, gone: Promise.resolve(), oomWatch, startingExecs: new Set() }
     this.#live.set(live.id, live)
     live.gone = conmonGone.then(

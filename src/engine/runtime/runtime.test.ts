@@ -1,6 +1,6 @@
 /** The runtime against real conmon and crun or runc: life, streams, exec, limits, and a restart of ours in the middle of it. */
 import assert from 'node:assert/strict'
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, before, test } from 'node:test'
@@ -359,7 +359,7 @@ test('a container that lives on is told of at once when the kernel kills a proce
   const toldAfter = async (before: number): Promise<void> => {
     while (told <= before) await new Promise<void>((resolve) => (wake = resolve))
   }
-  const id = await create(['sh', '-c', `${eat}; echo first; read line; ${eat}; echo second; read line; exit 3`], { stdin: 'open', memoryBytes: 16 << 20 })
+  const id = await create(['sh', '-c', `${eat}; echo first; read line; trap go=1 USR1; ${eat}; echo second; while [ -z "$go" ]; do sleep 0.05; done; ${eat}; read line; exit 3`], { stdin: 'open', memoryBytes: 16 << 20 })
   const listening = listen(id)
   const output = new Collector()
   const attachment = await runtime.attach(id, output)
@@ -373,8 +373,10 @@ test('a container that lives on is told of at once when the kernel kills a proce
   listening[Symbol.dispose]()
   attachment.close()
   runtime.close()
-  // As if it had happened while we were away.
-  writeFileSync(join(root, 'run', 'b', id, 'oom'), '')
+  const kills = async (): Promise<bigint> => (await kernel.cgroups.stats(`${cgroup}/docker/${id}`)).oomKills
+  const killsBefore = await kills()
+  await kernel.processes.kill(Number(readFileSync(join(root, 'run', 'b', id, 'pid'), 'utf8')), 10)
+  while ((await kills()) === killsBefore) await sleep(systemClock, 5)
   runtime = await open()
   const listeningAgain = listen(id)
   const atReturn = told

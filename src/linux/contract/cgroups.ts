@@ -82,6 +82,11 @@ export interface Cgroups {
   /** Processes in the group itself and below it. */
   pids(path: string): Promise<readonly number[]>
   stats(path: string): Promise<CgroupStats>
+  /**
+   * Tells `CgroupStats.oomKills` at once and whenever it may have grown, until it is disposed of. Throws where the group is gone or the machine
+   * has no inotify watch left. undefined on version 1, which tells by an eventfd that conmon listens to.
+   */
+  watchOomKills(path: string, tell: (kills: bigint) => void): Disposable | undefined
   /** SIGKILL to every process in the group and below. */
   kill(path: string): Promise<void>
   freeze(path: string): Promise<void>

@@ -15,6 +15,7 @@ import type { Poller } from '../contract/poller.ts'
 import type { Processes } from '../contract/processes.ts'
 import { ConfinedWorkers, type JobLimits } from './confined/confinedJobs.ts'
 import { ExpectedMove } from './expected-move.ts'
+import { watchOomKills } from './oom-kills.ts'
 import { createOwned } from './owned-namespaces.ts'
 import { KernelPoller } from './poller/poller.ts'
 import { probe } from './probe.ts'
@@ -142,6 +143,7 @@ function cgroupsOver(mode: CgroupMode, { quick, slow, move }: Threads & { readon
     add: (path, pid) => quick.call('addToCgroup', { path, pid }),
     pids: (path) => quick.call('cgroupPids', { path }),
     stats: (path) => quick.call('cgroupStats', { path }),
+    watchOomKills,
     kill: (path) => slow.call('killCgroup', { path }),
     freeze: (path) => slow.call('freezeCgroup', { path, frozen: true }),
     thaw: (path) => slow.call('freezeCgroup', { path, frozen: false }),

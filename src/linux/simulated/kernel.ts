@@ -292,6 +292,7 @@ function simulatedCgroups(): Cgroups {
       return below(path).flatMap((group) => [...(groups.get(group)?.pids ?? [])])
     },
     stats: async (path) => statsOf(get(path)),
+    watchOomKills: () => undefined,
     async kill(path) {
       for (const group of below(path)) groups.get(group)?.pids.clear()
     },
