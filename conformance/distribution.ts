@@ -1,6 +1,6 @@
 /**
  * The OCI distribution-spec conformance suite (opencontainers/distribution-spec, `conformance/`, Apache-2.0) against our
- * registry, once open and once with users. The suite is not part of this repository: `DISTRIBUTION_SPEC` names a clone of it,
+ * registry, open and with users, over files and over object storage. The suite is not part of this repository: `DISTRIBUTION_SPEC` names a clone of it,
  * built with Go here. Writes `conformance/results/distribution.json`: the suite's commit, every case and its verdict.
  *
  *     DISTRIBUTION_SPEC=/path/to/distribution-spec npm run conformance -- distribution
@@ -16,21 +16,49 @@ import { silentLogger } from '#base/log.ts'
 import { systemRandom } from '#base/random.ts'
 import { openFileBlobs } from '#oci/blobs/file-system.ts'
 import { openRegistry } from '#registry/registry.ts'
+import type { RegistryOptions } from '#registry/registry.ts'
 import { openFileStorage } from '#registry/storage/file-storage.ts'
+import type { RegistryStorage } from '#registry/storage/contract.ts'
+import { openObjectStorage } from '#registry/storage/objects/object-storage.ts'
+import { openS3Objects } from '#registry/storage/objects/s3-objects.ts'
+import { startS3Server } from '#registry/storage/objects/s3-server.suite.ts'
 import { writeResult } from './record.ts'
 import type { Verdict } from './record.ts'
 
 interface Setting {
   readonly name: string
   readonly env: Readonly<Record<string, string>>
-  readonly htpasswd?: string
+  readonly options?: Partial<RegistryOptions>
+  /** Default: files. */
+  readonly open?: (root: string) => Promise<RegistryStorage>
 }
 
+/** What the suite leaves off by default. */
+const optional = { OCI_API_BLOBS_UPLOAD_CANCEL: 'true', OCI_API_BLOBS_DIGEST_HEADER: 'true', OCI_API_MANIFESTS_DIGEST_HEADER: 'true', OCI_API_MANIFESTS_TAG_PARAM: 'true' }
+
 const settings: readonly Setting[] = [
-  { name: '1.1 open', env: { OCI_VERSION: '1.1', OCI_API_BLOBS_UPLOAD_CANCEL: 'true', OCI_API_BLOBS_DIGEST_HEADER: 'true', OCI_API_MANIFESTS_DIGEST_HEADER: 'true' } },
-  { name: '1.1 with users', env: { OCI_VERSION: '1.1', OCI_USERNAME: 'joe', OCI_PASSWORD: 'pw' }, htpasswd: `joe:${hashSync('pw', 4)}` },
-  { name: 'dev open', env: { OCI_VERSION: 'dev' } },
+  { name: '1.1 open', env: { OCI_VERSION: '1.1', ...optional } },
+  { name: '1.1 with users', env: { OCI_VERSION: '1.1', ...optional, OCI_USERNAME: 'joe', OCI_PASSWORD: 'pw' }, options: { htpasswd: `joe:${hashSync('pw', 4)}` } },
+  { name: 'dev open', env: { OCI_VERSION: 'dev', ...optional } },
+  { name: 'S3: 1.1 open', env: { OCI_VERSION: '1.1', ...optional }, open: objectStorage },
+  { name: 'S3: dev open', env: { OCI_VERSION: 'dev', ...optional }, open: objectStorage },
+  { name: 'sparse', env: { OCI_VERSION: '1.1', ...optional, OCI_DATA_SPARSE: 'true' }, options: { sparse: true } },
+  { name: 'S3: sparse', env: { OCI_VERSION: '1.1', ...optional, OCI_DATA_SPARSE: 'true' }, options: { sparse: true }, open: objectStorage },
 ]
+
+async function fileStorage(root: string): Promise<RegistryStorage> {
+  return await openFileStorage({ root: join(root, 'registry'), blobs: await openFileBlobs(join(root, 'content')), clock: systemClock, random: systemRandom })
+}
+
+/** What BERTH_S3_SERVERS names first, else our own stand-in for S3. */
+async function objectStorage(root: string): Promise<RegistryStorage> {
+  const server = await startS3Server(root)
+  const storage = openObjectStorage({ objects: await openS3Objects(server.options), clock: systemClock, random: systemRandom })
+  return { content: storage.content, records: storage.records, [Symbol.asyncDispose]: async () => {
+    await storage[Symbol.asyncDispose]()
+    await server[Symbol.asyncDispose]()
+  } }
+}
 
 function command(argv: readonly string[], cwd: string): string {
   const [program, ...args] = argv
@@ -50,9 +78,8 @@ function buildSuite(folder: string): { readonly binary: string; readonly commit:
 
 async function execute(binary: string, setting: Setting, folder: string): Promise<Record<string, Verdict>> {
   const root = mkdtempSync(join(folder, 'run-'))
-  const blobs = await openFileBlobs(join(root, 'content'))
-  await using storage = await openFileStorage({ root: join(root, 'registry'), blobs, clock: systemClock, random: systemRandom })
-  await using registry = await openRegistry({ storage, clock: systemClock, random: systemRandom, logger: silentLogger, ...(setting.htpasswd === undefined ? {} : { htpasswd: setting.htpasswd }) })
+  await using storage = await (setting.open ?? fileStorage)(root)
+  await using registry = await openRegistry({ storage, clock: systemClock, random: systemRandom, logger: silentLogger, ...setting.options })
   const server = createServer((req, res) => void registry.handle(req, res))
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
   const address = server.address()

@@ -26,9 +26,12 @@ export class Manifests {
   readonly #cache = new Map<Digest, Buffer>()
   #cachedBytes = 0
 
-  constructor(content: Content, repositories: Repositories) {
-    this.#content = content
-    this.#repositories = repositories
+  readonly #sparse: boolean
+
+  constructor(parts: { readonly content: Content; readonly repositories: Repositories; readonly sparse: boolean }) {
+    this.#content = parts.content
+    this.#repositories = parts.repositories
+    this.#sparse = parts.sparse
   }
 
   /** `reference` is a tag or a digest. `notFound` with MANIFEST_UNKNOWN or NAME_UNKNOWN. */
@@ -83,13 +86,14 @@ export class Manifests {
   async #checkReferences(repository: string, manifest: Manifest): Promise<void> {
     if (manifest.kind === 'index') {
       for (const child of manifest.manifests) {
-        if (!(await this.#repositories.keepManifest(repository, child.digest))) throw unknownBlob(repository, child, 'manifest')
+        if (!(await this.#repositories.keepManifest(repository, child.digest)) && !this.#sparse) throw unknownBlob(repository, child, 'manifest')
       }
       return
     }
     for (const blob of [manifest.config, ...manifest.layers]) {
       if (isForeign(blob)) continue
       const found = (await this.#repositories.keepBlob(repository, blob.digest)) ? await this.#content.stat(blob.digest) : undefined
+      if (found === undefined && this.#sparse) continue
       if (found === undefined) throw unknownBlob(repository, blob, 'blob')
       if (found.sizeBytes !== blob.size) throw new Fault('invalidArgument', `blob ${blob.digest} holds ${found.sizeBytes} bytes, the manifest says ${blob.size}`, { details: { reason: 'MANIFEST_INVALID' } })
     }

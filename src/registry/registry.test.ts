@@ -130,6 +130,13 @@ test('a manifest must be one, and what it points to must be there with its size'
   assert.equal(huge.status, 413)
 })
 
+test('a sparse registry takes manifests whose parts are elsewhere', async () => {
+  await using at = await served({ sparse: true })
+  const put = await at.request('PUT', '/v2/a/manifests/latest', { body: imageManifest('nowhere') })
+  assert.equal(put.status, 201)
+  assert.equal((await at.request('GET', '/v2/a/manifests/latest')).text, imageManifest('nowhere'))
+})
+
 test('a blob is visible in a repository only through a link; a mount makes one', async () => {
   await using at = await served()
   await at.pushBlob('one', 'shared')
@@ -138,6 +145,7 @@ test('a blob is visible in a repository only through a link; a mount makes one',
   assert.equal((await at.request('POST', `/v2/two/blobs/uploads/?mount=${digest}&from=nowhere`)).status, 202)
   assert.equal((await at.request('POST', `/v2/two/blobs/uploads/?mount=${digest}&from=one`)).status, 201)
   assert.equal((await at.request('HEAD', `/v2/two/blobs/${digest}`)).headers.get('content-length'), '6')
+  assert.equal((await at.request('POST', `/v2/three/blobs/uploads/?mount=${digest}`)).status, 201, 'wherever it may be')
   assert.equal((await at.request('DELETE', `/v2/one/blobs/${digest}`)).status, 202)
   assert.equal((await at.request('GET', `/v2/one/blobs/${digest}`)).status, 404)
   assert.equal((await at.request('GET', `/v2/two/blobs/${digest}`)).text, 'shared')
@@ -218,13 +226,14 @@ test('anybody pulls, only users push, and a token says no more than its subject 
   assert.equal((await at.request('GET', `/v2/a/blobs/${digest}`)).text, 'built here')
 })
 
-test('unused links are pruned after their grace, and roots name what is left', async () => {
-  await using at = await served({ graceMs: 60_000 })
+test('what no manifest needs is collected after its grace, and roots name what is left', async () => {
+  await using at = await served({ collect: { graceMs: 60_000 } })
   await at.pushImage('a', 'v1', 'layer')
   await at.pushBlob('a', 'unused')
-  assert.equal(await at.registry.prune(), 0)
-  await using later = await openRegistry({ storage: await openFileStorage({ root: join(at.root, 'registry'), blobs: at.blobs, clock: systemClock, random: systemRandom }), graceMs: -60_000, clock: systemClock, random: systemRandom, logger: silentLogger })
-  assert.equal(await later.prune(), 1)
+  assert.equal((await at.registry.collect()).links, 0)
+  await using later = await openRegistry({ storage: await openFileStorage({ root: join(at.root, 'registry'), blobs: at.blobs, clock: systemClock, random: systemRandom }), collect: { graceMs: -60_000 }, clock: systemClock, random: systemRandom, logger: silentLogger })
+  assert.equal((await later.collect()).links, 1)
+  assert.equal(await at.blobs.stat(digestOf('unused')), undefined)
   const roots = new Set(await Array.fromAsync(at.registry.roots()))
   assert.deepEqual(roots, new Set([digestOf('{}'), digestOf('layer'), digestOf(imageManifest('layer'))]))
 })

@@ -8,7 +8,10 @@ import type { Logger } from '#base/log.ts'
 import type { Random } from '#base/random.ts'
 import type { Digest } from '#oci/digest.ts'
 import { RegistryAuth } from './auth/registry-auth.ts'
-import { pruneLinks } from './collect/links.ts'
+import { TaskGroup } from '#base/task.ts'
+import { Collector } from './collect/collector.ts'
+import type { Collected } from './collect/collector.ts'
+import type { RetentionRule } from './collect/retention.ts'
 import { Handler } from './http/handler.ts'
 import { Manifests } from './manifests.ts'
 import { Repositories } from './repositories.ts'
@@ -24,11 +27,22 @@ export interface RegistryOptions {
   readonly anonymousPull?: boolean
   /** The credential with which the engine of this machine pushes: its mounts copy nothing. */
   readonly engine?: { readonly username: string; readonly password: string }
-  /** What nobody has used for so long may be collected, milliseconds; a day by default. Longer than any push lasts. */
-  readonly graceMs?: number
+  /** Manifests may point to what is not here, such as the platforms of an index that were left behind. Default false. */
+  readonly sparse?: boolean
+  readonly collect?: CollectOptions
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger
+}
+
+export interface CollectOptions {
+  /** What nobody has used for so long may be collected, milliseconds; a day by default. Longer than any push lasts. */
+  readonly graceMs?: number
+  /** How often the collector runs, milliseconds; never by itself by default. */
+  readonly everyMs?: number
+  readonly retention?: readonly RetentionRule[]
+  /** Collects blobs instead of the registry, where others need them too; answers the bytes freed. */
+  readonly blobs?: () => Promise<number>
 }
 
 export interface Registry extends AsyncDisposable {
@@ -36,24 +50,28 @@ export interface Registry extends AsyncDisposable {
   readonly handle: (req: IncomingMessage, res: ServerResponse) => Promise<void>
   /** Every digest that a repository links: roots for the collector of blobs. */
   roots(): AsyncGenerator<Digest>
-  /** Takes links of blobs away that no manifest of their repository needs and that are older than the grace. Answers how many. */
-  prune(): Promise<number>
+  /** Removes what is no longer needed and old (`collect/collector.ts`). */
+  collect(): Promise<Collected>
 }
 
 const dayMs = 24 * 3_600_000
 
 export async function openRegistry(options: RegistryOptions): Promise<Registry> {
   const { storage } = options
-  const graceMs = options.graceMs ?? dayMs
+  const { graceMs = dayMs, everyMs, retention = [], blobs } = options.collect ?? {}
   const repositories = new Repositories({ records: storage.records, clock: options.clock, renewAfterMs: graceMs / 4 })
   const auth = new RegistryAuth({ ...options, tokenKey: await tokenKey(storage.records, options.random) })
-  const manifests = new Manifests(storage.content, repositories)
-  const handler = new Handler({ auth, content: storage.content, manifests, repositories, uploads: new Uploads(options) }, options.logger)
+  const manifests = new Manifests({ content: storage.content, repositories, sparse: options.sparse === true })
+  const uploads = new Uploads(options)
+  const handler = new Handler({ auth, content: storage.content, manifests, repositories, uploads }, options.logger)
+  const collector = new Collector({ storage, repositories, uploads, graceMs, retention, clock: options.clock, logger: options.logger, ...(blobs === undefined ? {} : { collectBlobs: blobs }) })
+  const tasks = new TaskGroup((error) => options.logger.error({ error }, 'a task of the registry failed'))
+  if (everyMs !== undefined) tasks.spawn((signal) => collector.keepCollecting(everyMs, signal))
   return {
     handle: (req, res) => handler.handle(req, res),
     roots: () => repositories.roots(),
-    [Symbol.asyncDispose]: async () => {},
-    prune: () => pruneLinks(repositories, storage.content, options.clock.nowMs() - graceMs),
+    collect: () => collector.collect(),
+    [Symbol.asyncDispose]: () => tasks.close(),
   }
 }
 

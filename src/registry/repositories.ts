@@ -35,7 +35,7 @@ export interface DatedLink extends RecordStat {
 export interface RepositoriesParts {
   readonly records: Records
   readonly clock: Clock
-  /** A link that somebody is told of is renewed when it is older; a quarter of the collector's grace. */
+  /** A link that somebody is told of is renewed when it is older; a quarter of the collector's grace. Less than nothing: always. */
   readonly renewAfterMs: number
 }
 

@@ -2,42 +2,41 @@
 import { isFault } from '#base/fault.ts'
 import type { Digest } from '#oci/digest.ts'
 import { maxManifestBytes, parseManifest, referencedDescriptors } from '#oci/manifest.ts'
-import type { DatedLink, Repositories } from '../repositories.ts'
+import type { Repositories } from '../repositories.ts'
 import type { Content } from '../storage/contract.ts'
 
-/** Takes them away and answers how many, in all repositories. */
-export async function pruneLinks(repositories: Repositories, content: Content, usedBeforeMs: number): Promise<number> {
-  let pruned = 0
-  for await (const repository of repositories.walk()) {
-    // The candidates first: a manifest that comes later has made the links it needs young before, and their version another.
-    const candidates = (await Array.fromAsync(repositories.blobLinks(repository))).filter(({ writtenAtMs }) => writtenAtMs < usedBeforeMs)
-    if (candidates.length === 0) continue
-    const needed = await neededBlobs(repositories, content, repository)
-    for (const link of candidates) if (!needed.has(link.digest) && (await unlink(repositories, repository, link))) pruned += 1
-  }
-  return pruned
+export interface LinkParts {
+  readonly repositories: Repositories
+  readonly content: Content
 }
 
-async function unlink(repositories: Repositories, repository: string, { digest, version }: DatedLink): Promise<boolean> {
-  return await repositories.unlinkBlob(repository, digest, { version })
-}
-
-async function neededBlobs(repositories: Repositories, content: Content, repository: string): Promise<ReadonlySet<Digest>> {
+/** Takes them away and answers how many went, and how many would have if they were not young. */
+export async function pruneLinks({ repositories, content }: LinkParts, repository: string, usedBeforeMs: number): Promise<{ readonly pruned: number; readonly young: number }> {
+  // The candidates first: a manifest that comes later has made the links it needs young before.
+  const links = await Array.fromAsync(repositories.blobLinks(repository))
+  if (links.length === 0) return { pruned: 0, young: 0 }
   const needed = new Set<Digest>()
   for await (const { digest } of repositories.manifestLinks(repository)) {
-    for (const referenced of await referencesOf(repositories, content, { repository, digest })) needed.add(referenced)
+    for (const referenced of await referencesOf({ repositories, content }, repository, digest)) needed.add(referenced)
   }
-  return needed
+  let pruned = 0
+  let young = 0
+  for (const { digest, version, writtenAtMs } of links) {
+    if (needed.has(digest)) continue
+    if (writtenAtMs < usedBeforeMs && (await repositories.unlinkBlob(repository, digest, { version }))) pruned += 1
+    else young += 1
+  }
+  return { pruned, young }
 }
 
-/** What a manifest points to; nothing when it has been deleted since it was listed. */
-export async function referencesOf(repositories: Repositories, content: Content, manifest: { readonly repository: string; readonly digest: Digest }): Promise<readonly Digest[]> {
-  const link = await repositories.manifest(manifest.repository, manifest.digest)
+/** What a manifest points to; nothing when it has been deleted since it was listed. `dataLoss` when its bytes are gone. */
+export async function referencesOf({ repositories, content }: LinkParts, repository: string, manifest: Digest): Promise<readonly Digest[]> {
+  const link = await repositories.manifest(repository, manifest)
   if (link === undefined) return []
   try {
-    return referencedDescriptors(parseManifest(await content.read(manifest.digest, { maxBytes: maxManifestBytes }), link.mediaType)).map(({ digest }) => digest)
+    return referencedDescriptors(parseManifest(await content.read(manifest, { maxBytes: maxManifestBytes }), link.mediaType)).map(({ digest }) => digest)
   } catch (error) {
-    if (isFault(error, 'notFound') && (await repositories.manifest(manifest.repository, manifest.digest)) === undefined) return []
+    if (isFault(error, 'notFound') && (await repositories.manifest(repository, manifest)) === undefined) return []
     throw error
   }
 }

@@ -9,6 +9,9 @@ import type { Call, Rooms, Routes } from './call.ts'
 import { repositoryOf } from './call.ts'
 import { parseContentRange } from './content-range.ts'
 
+/** Repositories that are searched for a blob when a client does not say where it is. */
+const maxSearched = 100
+
 export function uploadRoutes(rooms: Rooms): Routes {
   const path = '/v2/:name+/blobs/uploads/:id'
   return [
@@ -37,16 +40,29 @@ function algorithmOf(text: string | null): DigestAlgorithm {
   throw new Fault('invalidArgument', `digest-algorithm='${text.slice(0, 100)}' is unknown here: expected sha256 or sha512`, { details: { reason: 'DIGEST_INVALID' } })
 }
 
-/** Cross-repository mount: only of what the caller could pull there. The engine may mount whatever is stored. */
+/**
+ * Cross-repository mount: only of what the caller could pull somewhere, be it that the client does not say where. The engine may mount
+ * whatever is stored.
+ */
 async function mounted(rooms: Rooms, call: Call, { repository, digest }: { readonly repository: string; readonly digest: Digest }): Promise<boolean> {
-  const from = call.query.get('from')
-  const { auth, repositories, content } = rooms
-  const visible = from !== null && isRepository(from) && auth.may(call.caller, 'pull', from) && (await repositories.hasBlob(from, digest))
-  if (!visible && !call.caller.isEngine && !(await repositories.hasBlob(repository, digest))) return false
-  if (!(await content.keep(digest))) return false
+  const { repositories, content } = rooms
+  const isVisible = call.caller.isEngine || (await repositories.hasBlob(repository, digest)) || (await isVisibleFrom(rooms, call, digest))
+  if (!isVisible || !(await content.keep(digest))) return false
   await repositories.linkBlob(repository, digest)
   sendEmpty(call.res, { status: 201, headers: blobHeaders(repository, digest) })
   return true
+}
+
+async function isVisibleFrom({ auth, repositories }: Rooms, call: Call, digest: Digest): Promise<boolean> {
+  const from = call.query.get('from')
+  const holds = async (name: string): Promise<boolean> => auth.may(call.caller, 'pull', name) && (await repositories.hasBlob(name, digest))
+  if (from !== null) return isRepository(from) && (await holds(from))
+  let left = maxSearched
+  for await (const name of repositories.walk()) {
+    if (left-- === 0) return false
+    if (await holds(name)) return true
+  }
+  return false
 }
 
 function keyOf(rooms: Rooms, call: Call): UploadKey {

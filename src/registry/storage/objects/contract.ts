@@ -1,5 +1,5 @@
 /**
- * What the registry needs of an object storage: whole objects by key, conditional writes and removals, and lists by prefix. No
+ * What the registry needs of an object storage: whole objects by key, conditional writes, removals, and lists by prefix. No
  * multipart uploads, copies or versions, so that whatever speaks S3 will do. `s3-objects.ts` speaks it; `memory-objects.ts` is the
  * same in memory for tests.
  */
@@ -17,7 +17,7 @@ export interface FoundObject extends ObjectStat {
   readonly body: Buffer
 }
 
-/** What must hold for a write or removal to happen: there is no such object, or it is this one. */
+/** What must hold for a write to happen: there is no such object, or it is this one. */
 export type Condition = { readonly absent: true } | { readonly etag: string }
 
 export type ListedObject = ({ readonly isPrefix: false } & ObjectStat & { readonly key: string }) | { readonly isPrefix: true; readonly key: string }
@@ -31,8 +31,8 @@ export interface ObjectStore extends AsyncDisposable {
   open(key: string, range: { readonly start: number; readonly end: number }): Promise<Readable | undefined>
   /** False when the condition does not hold. */
   put(key: string, body: Uint8Array, condition?: Condition): Promise<boolean>
-  /** False when it is there and the condition does not hold. */
-  delete(key: string, condition?: { readonly etag: string }): Promise<boolean>
+  /** No error when there is none. Unconditional, since few storages know conditions here (`removal.ts`). */
+  delete(key: string): Promise<void>
   /** Objects whose key starts with `prefix`, by the bytes of their keys. With `delimiter`, keys that hold it after the prefix are told once, as that prefix. */
   list(prefix: string, options?: { readonly delimiter: '/' }): AsyncIterable<ListedObject>
 }

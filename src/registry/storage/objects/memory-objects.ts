@@ -46,12 +46,9 @@ export class MemoryObjects implements ObjectStore {
     return true
   }
 
-  async delete(key: string, condition?: { readonly etag: string }): Promise<boolean> {
+  async delete(key: string): Promise<void> {
     await this.#before(`delete ${key}`)
-    const found = this.#objects.get(key)
-    if (found !== undefined && condition !== undefined && found.etag !== condition.etag) return false
     this.#objects.delete(key)
-    return true
   }
 
   async *list(prefix: string, options: { readonly delimiter?: '/' } = {}): AsyncGenerator<ListedObject> {
@@ -67,6 +64,15 @@ export class MemoryObjects implements ObjectStore {
         yield { isPrefix: true, key: last }
       }
     }
+  }
+
+  /** Every key there is, for tests. */
+  keys(): readonly string[] {
+    return [...this.#objects.keys()].sort()
+  }
+
+  sizeOf(key: string): number {
+    return this.#objects.get(key)?.sizeBytes ?? 0
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}

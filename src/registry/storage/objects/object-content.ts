@@ -14,7 +14,6 @@ import { Readable } from 'node:stream'
 import { Fault } from '#base/fault.ts'
 import { parseJson } from '#base/json.ts'
 import { uuid4 } from '#base/random.ts'
-import type { Random } from '#base/random.ts'
 import { Gate } from '#base/task.ts'
 import type { BlobStat } from '#oci/blobs/contract.ts'
 import { pump } from '#oci/blobs/pump.ts'
@@ -25,6 +24,8 @@ import type { Content, Segment, TakeInOptions } from '../contract.ts'
 import { Chunker } from './chunker.ts'
 import type { ObjectStore } from './contract.ts'
 import { Hashes } from './hashes.ts'
+import type { RemovalParts } from './removal.ts'
+import { outlives, removeUnchanged } from './removal.ts'
 
 const formatVersion = 1
 /** Blobs whose chunks are looked up at a time. */
@@ -37,13 +38,15 @@ interface Blob extends BlobStat {
 }
 
 export class ObjectContent implements Content {
-  readonly #objects: ObjectStore
-  readonly #random: Random
+  readonly #parts: RemovalParts
   readonly #hashes = new Hashes()
 
-  constructor(objects: ObjectStore, random: Random) {
-    this.#objects = objects
-    this.#random = random
+  constructor(parts: RemovalParts) {
+    this.#parts = parts
+  }
+
+  get #objects(): ObjectStore {
+    return this.#parts.objects
   }
 
   path(): undefined {
@@ -109,7 +112,9 @@ export class ObjectContent implements Content {
   async #keep(digest: Digest): Promise<Blob | undefined> {
     for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
       const blob = await this.#find(digest)
-      if (blob === undefined || (await this.#objects.put(keyOf(digest), this.#document(blob.chunks), { etag: blob.etag }))) return blob
+      if (blob === undefined) return undefined
+      const renewed = await this.#objects.put(keyOf(digest), this.#document(blob.chunks), { etag: blob.etag })
+      if (renewed && (await outlives(this.#parts, keyOf(digest)))) return blob
     }
     throw new Fault('unavailable', `blob ${digest} was written by others ${maxAttempts} times in a row`)
   }
@@ -117,7 +122,7 @@ export class ObjectContent implements Content {
   async remove(digest: Digest, options: { readonly committedBeforeMs: number }): Promise<number | undefined> {
     const blob = await this.#find(digest)
     if (blob === undefined || blob.committedAtMs >= options.committedBeforeMs) return undefined
-    return (await this.#objects.delete(keyOf(digest), { etag: blob.etag })) ? blob.sizeBytes : undefined
+    return (await removeUnchanged(this.#parts, keyOf(digest), blob.etag)) ? blob.sizeBytes : undefined
   }
 
   async takeIn(source: AsyncIterable<Uint8Array>, options: TakeInOptions): Promise<void> {
@@ -125,7 +130,7 @@ export class ObjectContent implements Content {
     const before = this.#hashes.after(options.after, algorithm)
     let sizeBytes = before?.sizeBytes ?? 0
     const chunker = new Chunker(async (bytes, upTo) => {
-      const segment = { id: uuid4(this.#random), sizeBytes: bytes.length }
+      const segment = { id: uuid4(this.#parts.random), sizeBytes: bytes.length }
       await this.#objects.put(chunkKey(segment.id), bytes)
       try {
         await options.claim(segment)
@@ -158,7 +163,7 @@ export class ObjectContent implements Content {
     for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
       const known = await this.#keep(expect)
       if (known !== undefined) await this.#discardOthers(segments, known)
-      else if (!(await this.#objects.put(keyOf(expect), this.#document(segments), { absent: true }))) continue
+      else if (!(await this.#objects.put(keyOf(expect), this.#document(segments), { absent: true })) || !(await outlives(this.#parts, keyOf(expect)))) continue
       const stat = await this.stat(expect)
       if (stat === undefined) continue
       for (const segment of segments) this.#hashes.forget(segment)
@@ -213,7 +218,7 @@ export class ObjectContent implements Content {
   }
 
   #document(chunks: readonly Segment[]): Buffer {
-    return Buffer.from(JSON.stringify({ formatVersion, token: uuid4(this.#random), chunks: chunks.map(({ id, sizeBytes }) => ({ id, sizeBytes })) }))
+    return Buffer.from(JSON.stringify({ formatVersion, token: uuid4(this.#parts.random), chunks: chunks.map(({ id, sizeBytes }) => ({ id, sizeBytes })) }))
   }
 }
 

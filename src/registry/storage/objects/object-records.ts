@@ -1,23 +1,26 @@
 /**
- * Records as objects. Before its content stands a line made up anew for each write, so that a touch changes the object's etag and a
- * removal that asks for the former one does not happen.
+ * Records as objects. Before its content stands a line made up anew for each write, so that a touch changes the object's etag, and a
+ * removal that means the former one does not happen (`removal.ts`).
  */
 import { Fault } from '#base/fault.ts'
-import type { Random } from '#base/random.ts'
 import type { RecordEntry, Records, RecordStat } from '../contract.ts'
 import type { FoundObject, ObjectStat, ObjectStore } from './contract.ts'
+import type { RemovalParts } from './removal.ts'
+import { outlives, removeUnchanged, wordMark } from './removal.ts'
 
 const tokenBytes = 12
 /** Others may write between our look and our write; after so many times something else is wrong. */
 const maxAttempts = 20
 
 export class ObjectRecords implements Records {
-  readonly #objects: ObjectStore
-  readonly #random: Random
+  readonly #parts: RemovalParts
 
-  constructor(objects: ObjectStore, random: Random) {
-    this.#objects = objects
-    this.#random = random
+  constructor(parts: RemovalParts) {
+    this.#parts = parts
+  }
+
+  get #objects(): ObjectStore {
+    return this.#parts.objects
   }
 
   async read(path: string): Promise<Buffer | undefined> {
@@ -31,7 +34,8 @@ export class ObjectRecords implements Records {
   }
 
   async write(path: string, content: string): Promise<void> {
-    await this.#objects.put(path, this.#bytes(content))
+    do await this.#objects.put(path, this.#bytes(content))
+    while (!(await outlives(this.#parts, path)))
   }
 
   async create(path: string, content: string): Promise<boolean> {
@@ -43,7 +47,8 @@ export class ObjectRecords implements Records {
     for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
       const found = await this.#objects.get(path)
       if (found === undefined) return false
-      if (await this.#objects.put(path, this.#bytes(contentOf(found).toString()), { etag: found.etag })) return true
+      const renewed = await this.#objects.put(path, this.#bytes(contentOf(found).toString()), { etag: found.etag })
+      if (renewed && (await outlives(this.#parts, path))) return true
     }
     throw new Fault('unavailable', `record '${path}' was written by others ${maxAttempts} times in a row`)
   }
@@ -51,12 +56,15 @@ export class ObjectRecords implements Records {
   async remove(path: string, options: { readonly version?: string } = {}): Promise<boolean> {
     const found = await this.#objects.stat(path)
     if (found === undefined || (options.version !== undefined && found.etag !== options.version)) return false
-    return await this.#objects.delete(path, options.version === undefined ? undefined : { etag: options.version })
+    if (options.version !== undefined) return await removeUnchanged(this.#parts, path, options.version)
+    await this.#objects.delete(path)
+    return true
   }
 
   async *list(folder: string): AsyncGenerator<RecordEntry> {
     const prefix = folder === '' ? '' : `${folder}/`
     for await (const found of this.#objects.list(prefix, { delimiter: '/' })) {
+      if (found.key.includes(wordMark)) continue
       const isFolder = found.isPrefix
       const name = isFolder ? found.key.slice(prefix.length, -1) : found.key.slice(prefix.length)
       yield { name, isFolder, stat: async () => (found.isPrefix ? undefined : statOf(found)) }
@@ -64,7 +72,7 @@ export class ObjectRecords implements Records {
   }
 
   #bytes(content: string): Buffer {
-    return Buffer.from(`${Buffer.from(this.#random.bytes(tokenBytes)).toString('base64url')}\n${content}`)
+    return Buffer.from(`${Buffer.from(this.#parts.random.bytes(tokenBytes)).toString('base64url')}\n${content}`)
   }
 }
 

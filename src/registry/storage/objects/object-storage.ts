@@ -1,10 +1,9 @@
 /** Storage in an object storage: records and content under their own keys. */
-import type { Random } from '#base/random.ts'
 import type { RegistryStorage } from '../contract.ts'
-import type { ObjectStore } from './contract.ts'
 import { ObjectContent } from './object-content.ts'
 import { ObjectRecords } from './object-records.ts'
+import type { RemovalParts } from './removal.ts'
 
-export function openObjectStorage(objects: ObjectStore, random: Random): RegistryStorage {
-  return { content: new ObjectContent(objects, random), records: new ObjectRecords(objects, random), [Symbol.asyncDispose]: () => objects[Symbol.asyncDispose]() }
+export function openObjectStorage(parts: RemovalParts): RegistryStorage {
+  return { content: new ObjectContent(parts), records: new ObjectRecords(parts), [Symbol.asyncDispose]: () => parts.objects[Symbol.asyncDispose]() }
 }

@@ -27,6 +27,7 @@ export async function openS3Objects(options: S3Options): Promise<ObjectStore> {
   const sdk = await import('@aws-sdk/client-s3')
   const client = new sdk.S3Client({
     region: options.region ?? 'us-east-1',
+    requestHandler: { connectionTimeout: 5000, requestTimeout: 30_000 },
     forcePathStyle: options.endpoint !== undefined,
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
@@ -84,11 +85,20 @@ class S3Objects implements ObjectStore {
 
   async put(key: string, body: Uint8Array, condition?: Condition): Promise<boolean> {
     const holds = condition === undefined ? {} : 'absent' in condition ? { IfNoneMatch: '*' } : { IfMatch: condition.etag }
-    return await this.#ifHolds('write', key, () => this.#client.send(new this.#sdk.PutObjectCommand({ ...this.#at(key), Body: body, ContentLength: body.length, ...holds })))
+    return await this.#ask('write', key, async () => {
+      try {
+        await this.#client.send(new this.#sdk.PutObjectCommand({ ...this.#at(key), Body: body, ContentLength: body.length, ...holds }))
+        return true
+      } catch (error) {
+        // 412: it does not hold; 409: another write of the same key is under way; 404: there is nothing for which it could hold.
+        if (condition !== undefined && [412, 409, 404].includes(statusOf(error)) && nameOf(error) !== 'NoSuchBucket') return false
+        throw error
+      }
+    })
   }
 
-  async delete(key: string, condition?: { readonly etag: string }): Promise<boolean> {
-    return await this.#ifHolds('delete', key, () => this.#client.send(new this.#sdk.DeleteObjectCommand({ ...this.#at(key), ...(condition === undefined ? {} : { IfMatch: condition.etag }) })))
+  async delete(key: string): Promise<void> {
+    await this.#unlessAbsent('delete', key, () => this.#client.send(new this.#sdk.DeleteObjectCommand(this.#at(key))))
   }
 
   async *list(prefix: string, options: { readonly delimiter?: '/' } = {}): AsyncGenerator<ListedObject> {
@@ -124,21 +134,6 @@ class S3Objects implements ObjectStore {
     })
   }
 
-  /** 412 says that the condition does not hold, 409 that another write of the same key is under way, 404 that there is nothing to hold it. */
-  async #ifHolds(doing: string, key: string, task: () => Promise<unknown>): Promise<boolean> {
-    return await this.#ask(doing, key, async () => {
-      try {
-        await task()
-        return true
-      } catch (error) {
-        const status = statusOf(error)
-        if (status === 412 || status === 409) return false
-        if (status === 404 && nameOf(error) !== 'NoSuchBucket') return doing === 'delete'
-        throw error
-      }
-    })
-  }
-
   async #ask<T>(doing: string, key: string, task: () => Promise<T>): Promise<T> {
     try {
       return await task()
@@ -157,8 +152,8 @@ function statOf(found: { readonly ETag?: string | undefined; readonly LastModifi
   return { etag: found.ETag ?? '', sizeBytes: found.Size ?? 0, writtenAtMs: found.LastModified?.getTime() ?? 0 }
 }
 
-function statusOf(error: unknown): unknown {
-  return isRecord(error) && isRecord(error['$metadata']) ? error['$metadata']['httpStatusCode'] : undefined
+function statusOf(error: unknown): number {
+  return isRecord(error) && isRecord(error['$metadata']) ? Number(error['$metadata']['httpStatusCode']) : 0
 }
 
 function nameOf(error: unknown): string {

@@ -40,10 +40,9 @@ async function answer(objects: MemoryObjects, req: IncomingMessage, res: ServerR
       const condition = absent !== undefined ? { absent: true as const } : etag === undefined ? undefined : { etag: unquoted(etag) }
       return (await objects.put(key, body, condition)) ? sendEmpty(res) : refuse(res, 412, 'PreconditionFailed')
     }
-    case 'DELETE': {
-      const etag = req.headers['if-match']
-      return (await objects.delete(key, etag === undefined ? undefined : { etag: unquoted(etag) })) ? sendEmpty(res, { status: 204 }) : refuse(res, 412, 'PreconditionFailed')
-    }
+    case 'DELETE':
+      await objects.delete(key)
+      return sendEmpty(res, { status: 204 })
     default:
       return refuse(res, 405, 'MethodNotAllowed')
   }
