@@ -6,6 +6,7 @@ import { type Clock, sleep } from '#base/clock.ts'
 import { Fault, systemErrorCode } from '#base/fault.ts'
 import { ExitError } from '#cli/exit.ts'
 import { print, type Terminal } from '#cli/terminal.ts'
+import { requireWayTo } from '#engine/userns/remap.ts'
 import { mappingOfOption } from '#engine/userns/subordinate-ids.ts'
 import { startDetached } from '#linux/real/detached.ts'
 import type { Config } from '../config/config.ts'
@@ -88,8 +89,9 @@ export async function up(config: Config, terminal: Terminal, options: { readonly
   const already = processNames.every((name) => runningPid(config.paths.run, name, 'process') !== undefined)
   if (!already) {
     // Refused here rather than in a log.
-    await mappingOfOption(config.usernsRemap)
+    const mapping = await mappingOfOption(config.usernsRemap)
     makeDirectories(config)
+    if (mapping !== undefined) for (const root of [config.paths.state, config.paths.run]) await requireWayTo(root)
     rememberSysctls(config)
     await checkPorts(config)
   }

@@ -1,14 +1,21 @@
 /** Remapped user namespaces, seen from inside the container and from the disk: who is who, what may be done, and what others find afterwards. */
 import assert from 'node:assert/strict'
-import { chmodSync, chownSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createConnection } from 'node:net'
-import { join } from 'node:path'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { Readable } from 'node:stream'
 import { once } from 'node:events'
 import { after, before, suite, test } from 'node:test'
+import { systemClock } from '#base/clock.ts'
 import { isFault } from '#base/fault.ts'
+import { silentLogger } from '#base/log.ts'
+import { systemRandom } from '#base/random.ts'
 import { openKernel } from '#linux/real/kernel.ts'
+import { openFileBlobs } from '#oci/blobs/file-system.ts'
 import { sampleTar } from '#oci/layer/archive-samples.ts'
-import { busyboxMissing, field, messageOf, openRealEngine, text, type ApiClient, type RealEngine } from '../real-engine.fixture.ts'
+import { openEngine, type Engine, type EngineOptions } from '../open.ts'
+import { busyboxMissing, busyboxRoot, field, messageOf, openRealEngine, text, type ApiClient, type RealEngine } from '../real-engine.fixture.ts'
 
 /** Users and groups apart, so that one taken for the other is seen. */
 const usernsMapping = { uids: [{ containerId: 0, hostId: 300_000, size: 65_536 }], gids: [{ containerId: 0, hostId: 400_000, size: 65_536 }] }
@@ -201,6 +208,58 @@ suite('user namespaces', { skip: busyboxMissing }, () => {
     // A removal is told before the kernel has let go of everything.
     for (let looked = 0; (await left()).length > 0 && looked < 500; looked += 1) await client.call('GET', '/_ping')
     assert.deepEqual(await left(), [])
+  })
+})
+
+suite('user namespaces and a restart of the engine', { skip: busyboxMissing }, () => {
+  test('a container keeps its mapping until it is started anew, whatever the next engine was told', async (context) => {
+    await using kernel = await openKernel()
+    const root = mkdtempSync(join(process.env['BERTH_TEST_ROOT'] ?? tmpdir(), 'lunr-'))
+    for (const folder of [dirname(root), root]) chmodSync(folder, statSync(folder).mode | 0o111)
+    const [cgroup, bridge] = [`berth-lunr-${process.pid}`, 'blunr0']
+    const open = async (options: Pick<EngineOptions, 'usernsMapping'>): Promise<Engine> =>
+      openEngine({
+        kernel, blobs: await openFileBlobs(join(root, 'blobs')), paths: { state: join(root, 's'), run: join(root, 'r') }, names: { cgroup, table: 'berth_lunr', bridge },
+        networks: { bridgeSubnet: '172.29.124.0/22' }, clock: systemClock, random: systemRandom, log: silentLogger, ...options,
+      })
+    const output = async ({ containers }: Engine, command: string): Promise<string> => {
+      const { session, exited } = await containers.startExec((await containers.createExec('kept', { command: ['sh', '-c', command] })).execId)
+      let said = ''
+      for await (const { data } of session?.output ?? []) said += data.toString()
+      await exited
+      return said.trim().replaceAll(/ +/g, ' ')
+    }
+    const exported = async ({ containers }: Engine): Promise<string[]> => headersOf(Buffer.concat(await Array.fromAsync(await containers.exportRoot('kept')))).filter((line) => line.startsWith('own'))
+    try {
+      let engine = await open({ usernsMapping })
+      await engine.images.importRoot(Readable.from([await busyboxRoot(kernel)]), { name: 'bb:1' })
+      await engine.containers.create({ namespace: 'docker', name: 'kept', image: 'bb:1', process: { command: ['sh', '-c', 'echo x > /own; chown 5:6 /own; sleep 1000'] }, mounts: [{ type: 'volume', name: 'kept', target: '/v' }] })
+      await engine.containers.start('kept')
+      while ((await output(engine, 'stat -c %u:%g /own')) !== '5:6');
+      await engine[Symbol.asyncDispose]()
+      engine = await open({})
+      assert.equal(await output(engine, 'cat /proc/self/uid_map; touch /v/x; stat -c %u:%g /own /v/x'), `${mapped}\n5:6\n0:0`)
+      assert.deepEqual(await exported(engine), ['own 5:6'])
+      await engine.containers.restart('kept', { graceSeconds: 0 })
+      assert.equal(await output(engine, 'cat /proc/self/uid_map; stat -c %u:%g /own /v/x'), '0 0 4294967295\n5:6\n0:0')
+      await engine[Symbol.asyncDispose]()
+      engine = await open({ usernsMapping: { uids: [{ containerId: 0, hostId: 600_000, size: 1000 }], gids: [{ containerId: 0, hostId: 700_000, size: 1000 }] } })
+      assert.deepEqual(await exported(engine), ['own 5:6'])
+      await engine.containers.restart('kept', { graceSeconds: 0 })
+      assert.equal(await output(engine, 'cat /proc/self/uid_map; stat -c %u:%g /own /v/x'), '0 600000 1000\n5:6\n0:0')
+      await engine.containers.remove('kept', { force: true, volumes: true })
+      await engine.volumes.remove('kept')
+      await engine[Symbol.asyncDispose]()
+      assert.deepEqual((await kernel.mounts.table(root)).map(({ target }) => target.slice(root.length)), [])
+    } catch (error) {
+      if (isFault(error, 'unavailable')) return context.skip(error.message)
+      throw error
+    } finally {
+      await kernel.links.deleteLink(bridge)
+      await kernel.nftables.apply('add table ip berth_lunr\ndelete table ip berth_lunr')
+      await kernel.cgroups.remove(cgroup)
+    }
+    rmSync(root, { recursive: true })
   })
 })
 

@@ -81,7 +81,7 @@ export async function openOverlaySnapshots(options: OverlaySnapshotsOptions): Pr
     await rmdir(target)
   }
   const mounted = await mountedSnapshots(options, actives.all())
-  const shifted = options.shift?.remap === undefined ? undefined : await openShift(options, options.shift.remap)
+  const shifted = await openShift(options)
   if (shifted !== undefined) layers.beforeHiding((folder) => shifted.hide(folder))
   return new OverlayDriver(options, { layers, actives, mounted, madeInits: await madeInitLayers(options.root), shifted })
 }

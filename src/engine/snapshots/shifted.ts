@@ -3,6 +3,7 @@
  * layers are named there shows them shifted, and what is written comes to the disk as if nobody had shifted anything.
  */
 import { randomUUID } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { mkdir, readdir, rm, rmdir } from 'node:fs/promises'
 import { join, relative, sep } from 'node:path'
 import { Fault, systemErrorCode } from '#base/fault.ts'
@@ -104,11 +105,13 @@ export class ShiftedStore {
 }
 
 /** What an earlier process left there goes; who uses it keeps it. Fault `unavailable` where the kernel cannot: overlayfs takes shifted layers since Linux 5.19. */
-export async function openShift({ root, mounts, shift }: StoreOptions, remap: Remap): Promise<ShiftedStore> {
-  const folder = shift?.folder ?? join(root, 's')
+export async function openShift({ root, mounts, shift }: StoreOptions): Promise<ShiftedStore | undefined> {
+  if (shift === undefined) return undefined
+  const { folder, remap } = shift
+  if (existsSync(folder)) for (const name of await readdir(folder)) await mounts.unmount(join(folder, name), { lazy: true })
+  if (remap === undefined) return undefined
   const path = join(folder, mappingName(remap.mapping))
   await mkdir(path, { recursive: true, mode: 0o700 })
-  for (const name of await readdir(folder)) await mounts.unmount(join(folder, name), { lazy: true })
   const shifted = new ShiftedStore({ root, path, mounts, remap })
   await shifted.open()
   await tryOut(root, shifted, mounts)

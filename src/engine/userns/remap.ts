@@ -47,8 +47,8 @@ export async function openRemap({ mapping, namespaces, folder, roots }: OpenRema
   return { mapping, root: ownerOf(mapping, { uid: 0, gid: 0 }), mountNamespace, [Symbol.asyncDispose]: () => namespaces.remove(mountNamespace) }
 }
 
-/** The runtime goes there as the containers' root, which is a stranger on this machine. */
-async function requireWayTo(root: string): Promise<void> {
+/** The runtime goes there as the containers' root, which is a stranger on this machine. Fault: `invalidArgument`. */
+export async function requireWayTo(root: string): Promise<void> {
   for (let folder = root; folder !== '/'; folder = dirname(folder)) {
     if (((await stat(folder)).mode & 0o001) === 0) throw new Fault('invalidArgument', `userns-remap: ${folder} lets nobody but its owner through to ${root}, where the root of remapped containers has to come: allow it with chmod o+x ${folder}`)
   }
