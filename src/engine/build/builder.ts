@@ -31,6 +31,7 @@ import { HeldMessages } from './ordered-output.ts'
 import type { CommandRunnerOptions } from './run-command.ts'
 import { Spool } from './spool.ts'
 import { RemoteSources } from './remote/remote-sources.ts'
+import { PlannedPaths } from './planned-paths.ts'
 import { Roots } from './roots.ts'
 import { runPlan } from './run-plan.ts'
 import { Vertices } from './vertices.ts'
@@ -134,6 +135,7 @@ export class Builder implements ImageBuilder {
       const readPlan = (): StagePlan => planStages(main.dockerfile, { ...this.#planOptions(request), isContext: (name) => contexts.named(name) !== undefined })
       if ((request.call ?? 'build') !== 'build') return { imageId: '', answer: await answerOf(request, main, { readPlan, images: this.#options.images }) }
       const plan = readPlan()
+      contexts.expect(new PlannedPaths(plan, request))
       if (plan.lintOptions.error) refuseFindings(plan, findings(plan, main, { request, stages: plan.needed, variables: await localVariables(plan, this.#options.images) }))
       const cacheSources = await this.#cacheSources(request.cacheFrom)
       const shared: BuildShared = {

@@ -2,11 +2,12 @@
 import { Readable } from 'node:stream'
 import { Fault } from '#base/fault.ts'
 import { ignoredPaths, withoutIgnored } from './ignore.ts'
-import type { NamedContext } from '../contract/builds.ts'
+import type { FolderTar, NamedContext } from '../contract/builds.ts'
 import type { BuildRequest } from '../http/backend.ts'
 import type { BuilderOptions } from './builder.ts'
 import { compressionOf, decompressed, expand, looksLikeTar } from './decompress.ts'
 import { maxDockerfileBytes } from './dockerfile/lines.ts'
+import { isCovered, type Paths, type PlannedPaths } from './planned-paths.ts'
 import { parseGitReference } from './remote/git-reference.ts'
 import type { RemoteSources } from './remote/remote-sources.ts'
 import type { Spool } from './spool.ts'
@@ -23,7 +24,8 @@ export interface ContextsOptions {
 }
 
 export interface MainContext {
-  readonly tree: FileTree
+  /** The files, at least those that are named. */
+  readonly tree: (paths: readonly string[]) => Promise<FileTree>
   readonly dockerfile: string
   /** What its ignore file says. */
   readonly ignore: string
@@ -34,22 +36,34 @@ const maxIgnoreBytes = 1024 * 1024
 
 export class Contexts {
   readonly #build: ContextsOptions
-  readonly #trees = new Map<string, Promise<FileTree>>()
+  readonly #trees = new Map<string, LazyFolder>()
+  #planned: PlannedPaths | undefined
 
   constructor(build: ContextsOptions) {
     this.#build = build
   }
 
+  /** Of folders only what steps name is asked for. */
+  expect(planned: PlannedPaths): void {
+    this.#planned = planned
+  }
+
   async main(): Promise<MainContext> {
     const { request, vertices, spool } = this.#build
     const { context, dockerfile: path, definition } = request
-    const loaded = await vertices.during('[internal] load build context', (vertex) => (context.kind === 'url' ? this.#fetched(context.url, vertex) : this.#archive(context.tar)))
+    const whole = '[internal] load build context'
+    if (context.kind === 'folder') {
+      if (definition === undefined) throw new Fault('internal', 'a folder is the context, and the Dockerfile did not come with it')
+      const folder = new LazyFolder((paths) => vertices.during(whole, async () => this.#folder(context.tar, paths)), () => this.#planned?.of())
+      return { tree: (paths) => folder.tree(paths), dockerfile: definition, ignore: context.ignore }
+    }
+    const loaded = await vertices.during(whole, (vertex) => (context.kind === 'url' ? this.#fetched(context.url, vertex) : this.#archive(context.tar)))
     const text = definition ?? (loaded.kind === 'file' ? await spool.text(loaded.file.entries[0] ?? missing(path), maxDockerfileBytes) : undefined)
     const everything = loaded.kind === 'file' ? new FileTree([]) : loaded.tree
     const dockerfile = text ?? (await vertices.during(`[internal] load build definition from ${path}`, () => readDockerfile(everything, spool, path)))
-    if (text !== undefined) return { tree: everything, dockerfile, ignore: '' }
-    const ignore = await readIgnoreFile(everything, spool, path)
-    return { tree: withoutIgnored(everything, ignoredPaths(ignore)), dockerfile, ignore }
+    const ignore = text === undefined ? await readIgnoreFile(everything, spool, path) : ''
+    const tree = withoutIgnored(everything, ignoredPaths(ignore))
+    return { tree: async () => tree, dockerfile, ignore }
   }
 
   /** What `FROM name` or `from=name` means beside stages and images; undefined: nothing else. */
@@ -59,19 +73,19 @@ export class Contexts {
     return (platform === undefined ? undefined : contexts?.get(`${key}::${platform}`)) ?? contexts?.get(key)
   }
 
-  /** The files of a named context that is no image. */
-  tree(name: string): Promise<FileTree> {
+  /** The files of a named context that is no image, at least those that are named. */
+  tree(name: string, paths: readonly string[]): Promise<FileTree> {
     const key = contextKey(name)
-    const known = this.#trees.get(key) ?? this.#build.vertices.during(`[context ${name}] load from client`, (vertex) => this.#namedTree(name, vertex))
+    const known = this.#trees.get(key) ?? new LazyFolder((some) => this.#build.vertices.during(`[context ${name}] load from client`, (vertex) => this.#namedTree(name, vertex, some)), () => this.#planned?.of(name))
     this.#trees.set(key, known)
-    return known
+    return known.tree(paths)
   }
 
-  async #namedTree(name: string, vertex: Vertex): Promise<FileTree> {
+  async #namedTree(name: string, vertex: Vertex, paths: Paths): Promise<FileTree> {
     const context = this.named(name)
     switch (context?.kind) {
       case 'folder':
-        return (await this.#archive(Readable.from(context.tar(this.#build.signal), { objectMode: false }))).tree
+        return this.#folder(context.tar, paths)
       case 'url': {
         const fetched = await this.#fetched(context.url, vertex)
         return fetched.kind === 'tree' ? fetched.tree : new FileTree(fetched.file.entries.map((entry) => ({ ...entry, path: fetched.file.name })))
@@ -81,6 +95,10 @@ export class Contexts {
       default:
         throw new Fault('internal', `${name} is no build context of files`)
     }
+  }
+
+  async #folder(tar: FolderTar, paths: Paths): Promise<FileTree> {
+    return (await this.#archive(Readable.from(tar(paths, this.#build.signal), { objectMode: false }))).tree
   }
 
   async #archive(tar: Readable): Promise<{ readonly kind: 'tree'; readonly tree: FileTree }> {
@@ -103,6 +121,25 @@ export class Contexts {
     const compression = compressionOf(head)
     if (compression === 'none' && !looksLikeTar(head)) return { kind: 'file', file }
     return { kind: 'tree', tree: await spool.addArchive(await expand(spool.content(entry), compression, `the build context ${url}`, options.processes), signal) }
+  }
+}
+
+/** A folder of which first only that is loaded which steps are known to name; all of it where one needs more. */
+class LazyFolder {
+  readonly #load: (paths: Paths) => Promise<FileTree>
+  readonly #planned: () => Paths
+  #some: Promise<FileTree> | undefined
+  #all: Promise<FileTree> | undefined
+
+  constructor(load: (paths: Paths) => Promise<FileTree>, planned: () => Paths) {
+    this.#load = load
+    this.#planned = planned
+  }
+
+  tree(paths: readonly string[]): Promise<FileTree> {
+    const planned = this.#planned()
+    if (this.#all !== undefined || planned === undefined || !isCovered(planned, paths)) return (this.#all ??= this.#load(undefined))
+    return (this.#some ??= this.#load(planned))
   }
 }
 

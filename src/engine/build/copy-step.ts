@@ -8,6 +8,7 @@ import type { CopyInstruction, Instruction } from './dockerfile/instructions.ts'
 import type { PlaceFilesArgs } from './place-files.job.ts'
 import { expandIn, withLayer, type StageState, type StepResult } from './stage-state.ts'
 import type { StageTools, StepReport } from './stage-tools.ts'
+import { FileTree } from './tree.ts'
 
 type CopyAt = CopyInstruction & Instruction
 
@@ -26,7 +27,7 @@ export async function copyStep(state: StageState, instruction: CopyAt, tools: St
   const destination = posix.resolve('/', state.config.WorkingDir ?? '/', written)
   const keepOwners = instruction.from !== undefined && owner === undefined
   const exclude = instruction.exclude.map(expand)
-  const copy = await copyInputs(await copySource(instruction, tools), { instruction, sources, exclude, checksum: optional(instruction.checksum), keepOwners, shared, vertex: report.vertex, expand })
+  const copy = await copyInputs(await copySource(instruction, sources, tools), { instruction, sources, exclude, checksum: optional(instruction.checksum), keepOwners, shared, vertex: report.vertex, expand })
   const identity = { destination, isFolder, owner: owner ?? '', mode: mode ?? '', keepOwners, unpack: instruction.kind === 'add' ? (instruction.unpack ?? 'local') : false, digest: copy.digest }
   const flags = instruction.from === undefined ? '' : `--from=${instruction.from} `
   const next = (result: StepResult): StageState => withLayer(state, result, `${instruction.kind.toUpperCase()} ${flags}${[...sources, ...instruction.heredocs.map(({ name }) => `<<${name}`), written].join(' ')}`)
@@ -63,10 +64,11 @@ async function place(rootfs: string, copy: PreparedCopy, { destination, isFolder
 
 const placeFiles = new URL('./place-files.job.ts', import.meta.url)
 
-async function copySource(instruction: CopyAt, { shared, sources }: StageTools): Promise<CopySource> {
+/** `paths`: what is taken of it. */
+async function copySource(instruction: CopyAt, paths: readonly string[], { shared, sources }: StageTools): Promise<CopySource> {
   const { from } = instruction
-  if (from === undefined) return { kind: 'tree', name: 'build context or excluded by .dockerignore', tree: shared.main.tree }
-  const content = await sources.contentOf(from, instruction)
+  if (from === undefined) return { kind: 'tree', name: 'build context or excluded by .dockerignore', tree: paths.length === 0 ? new FileTree([]) : await shared.main.tree(paths) }
+  const content = await sources.contentOf(from, instruction, paths)
   if (content.kind === 'tree') return { kind: 'tree', name: from, tree: content.tree }
   return { kind: 'root', name: from, chainId: content.chainId, view: (chainId) => sources.view(chainId) }
 }

@@ -31,14 +31,14 @@ export async function mountIdentities(mounts: readonly RunMount[], instruction: 
   return Promise.all(
     mounts.map(async (mount) => {
       if (mount.type !== 'bind') return mount
-      const content = await contentOf(mount.from, instruction, { shared, sources })
+      const content = await contentOf(mount, instruction, { shared, sources })
       return content.kind === 'tree' ? { ...mount, digest: contentDigest(content.tree.select(mount.source), { withOwners: false }) } : { ...mount, chainId: content.chainId ?? '' }
     }),
   )
 }
 
-async function contentOf(from: string | undefined, at: RunAt, { shared, sources }: Pick<StageTools, 'shared' | 'sources'>): Promise<Content> {
-  return from === undefined ? { kind: 'tree', tree: shared.main.tree } : sources.contentOf(from, at)
+async function contentOf({ from, source }: { readonly from?: string; readonly source: string }, at: RunAt, { shared, sources }: Pick<StageTools, 'shared' | 'sources'>): Promise<Content> {
+  return from === undefined ? { kind: 'tree', tree: await shared.main.tree([source]) } : sources.contentOf(from, at, [source])
 }
 
 export interface RunMountsOptions {
@@ -133,7 +133,7 @@ export class RunMounts implements AsyncDisposable {
     this.#releases.push(cache.release)
     if (!cache.isNew || mount.from === undefined) return cache.path
     const { confined } = this.#shared.options
-    const content = await contentOf(mount.from, this.#options.instruction, this.#options.tools)
+    const content = await contentOf(mount, this.#options.instruction, this.#options.tools)
     const selection = content.kind === 'tree' ? content.tree.select(mount.source) : content.chainId === undefined ? [] : ((await this.#shared.spool.addFromRoot(await this.#options.tools.sources.view(content.chainId), [mount.source], { signal: this.#shared.signal }))[0] ?? [])
     const args: PlaceFilesArgs = { fd: this.#shared.spool.fd, selection, destination: '/', isFolder: true, keepOwners: content.kind === 'layers' }
     await confined.run(cache.path, placeFiles, args, { signal: this.#shared.signal })
@@ -142,7 +142,7 @@ export class RunMounts implements AsyncDisposable {
 
   async #bindSource(mount: Extract<RunMount, { type: 'bind' }>, index: number): Promise<string> {
     const { instruction, tools, folder } = this.#options
-    const content = await contentOf(mount.from, instruction, tools)
+    const content = await contentOf(mount, instruction, tools)
     if (content.kind === 'tree') return this.#placed(content.tree, mount, join(folder, `mount-${index}`))
     const { chainId } = content
     if (chainId === undefined && !mount.writable) throw syntaxFault(instruction, `RUN --mount: ${mount.from ?? ''} has no files`)

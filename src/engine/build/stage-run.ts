@@ -56,7 +56,7 @@ export class StageRun {
       context: { escape: plan.escape, buildArgs: new Map(Object.entries(request.buildArgs)), globalArgs: plan.globalArgs },
       layers: new StepLayers(run.shared, run.stage),
       channel: run.channel,
-      sources: { contentOf: (from, at) => this.#contentOf(from, at), view: (chainId, view) => roots.view(chainId, view) },
+      sources: { contentOf: (from, at, paths) => this.#contentOf(from, at, paths), view: (chainId, view) => roots.view(chainId, view) },
     }
   }
 
@@ -238,7 +238,7 @@ export class StageRun {
 
   // ---- content of others -----------------------------------------------------------------------------------------------
 
-  async #contentOf(from: string, at: Instruction): Promise<Content> {
+  async #contentOf(from: string, at: Instruction, paths: readonly string[]): Promise<Content> {
     const source = contentSource(from, this.#stage, this.#shared.plan, at)
     switch (source.kind) {
       case 'scratch':
@@ -249,7 +249,7 @@ export class StageRun {
         return { kind: 'layers', chainId: (await this.#image(source.reference, { as: '--from', at })).topLayer }
       case 'context': {
         const reference = this.#imageOf(source.name)
-        if (reference === undefined) return { kind: 'tree', tree: await this.#shared.contexts.tree(source.name) }
+        if (reference === undefined) return { kind: 'tree', tree: await this.#shared.contexts.tree(source.name, paths) }
         return { kind: 'layers', chainId: (await this.#image(reference, { as: '--from', at })).topLayer }
       }
     }

@@ -21,7 +21,8 @@ export interface StageTools {
 
 /** Other stages, images and contexts, as `from=` names them. */
 export interface ContentSources {
-  contentOf(from: string, at: Instruction): Promise<Content>
+  /** `paths`: what is needed of it. */
+  contentOf(from: string, at: Instruction, paths: readonly string[]): Promise<Content>
   /** The layers mounted read-only for as long as the build lasts; `shifted`: with owners as a remapped command has them. */
   view(chainId: ChainId, options?: { readonly shifted?: boolean }): Promise<string>
 }

@@ -7,13 +7,21 @@ import type { Readable } from 'node:stream'
 
 /** Where the main context's files come from. */
 export type BuildContext =
-  /** A tar, possibly compressed: the body of `POST /build`, or the client's folder by its session. Read once. */
+  /** A tar, possibly compressed: the body of `POST /build`. Read once. */
   | { readonly kind: 'archive'; readonly tar: Readable }
+  /** The client's folder, without what its ignore file (`ignore` is that file's text) leaves out. The Dockerfile comes apart from it. */
+  | { readonly kind: 'folder'; readonly tar: FolderTar; readonly ignore: string }
   /**
    * Fetched by the builder: a git repository in Docker's URL forms (`https://…/x.git#ref:folder`, `git@host:x`, `git://…`, `ssh://…`), a
    * tarball, or a Dockerfile's text.
    */
   | { readonly kind: 'url'; readonly url: string }
+
+/**
+ * A tar of what of a folder lies at or below `paths`, which may hold wildcards, with what symlinks among them lead to; undefined: of all of
+ * it. May be asked for twice: first for what steps are known to name.
+ */
+export type FolderTar = (paths: readonly string[] | undefined, signal: AbortSignal) => AsyncIterable<Buffer>
 
 /** What `FROM NAME`, `COPY --from=NAME` and `RUN --mount=from=NAME` mean instead of a stage or an image of that name (`--build-context`). */
 export type NamedContext =
@@ -21,8 +29,8 @@ export type NamedContext =
   | { readonly kind: 'image'; readonly reference: string }
   /** As a main context's. */
   | { readonly kind: 'url'; readonly url: string }
-  /** The client's folder `local:NAME`, its `.dockerignore` applied already. Asked for at most once, when a needed step reads it. */
-  | { readonly kind: 'folder'; readonly tar: (signal: AbortSignal) => AsyncIterable<Buffer> }
+  /** The client's folder `local:NAME`, its `.dockerignore` applied already. Asked for when a needed step reads it. */
+  | { readonly kind: 'folder'; readonly tar: FolderTar }
   /** `oci-layout://…`: refused with `unimplemented` where a needed step reads it. */
   | { readonly kind: 'layout'; readonly reference: string }
   /** An image that an earlier build has made here (`target:` of bake): its id. */

@@ -7,7 +7,7 @@ import { Fault } from '#base/fault.ts'
 import type { ProtoMessage } from '#base/proto-wire.ts'
 import type { BuildContext, NamedContext } from '../contract/builds.ts'
 import type { BuildRequest } from '../http/backend.ts'
-import { clientFolder, definitionOfFolder, folderFiles, ignoreOfFolder, type LoadedDefinition } from '../http/session-build.ts'
+import { clientFolder, definitionOfFolder, folderContext, folderTar, ignoreOfFolder, type ClientFolder, type LoadedDefinition } from '../http/session-build.ts'
 import type { Session } from '../session/client-session.ts'
 import type { Attributes } from './attributes.ts'
 import { resultIdOf } from './definitions.ts'
@@ -40,11 +40,7 @@ export async function loadDefinition(sources: ContextSources): Promise<LoadedDef
 export async function contextOf(sources: ContextSources, own: string | undefined): Promise<BuildContext> {
   const { attributes, session, signal } = sources
   const url = attributes.get('context')
-  if (url === undefined) {
-    const folder = await localFolder(sources, attributes.get('contextkey') ?? 'context')
-    const ignore = own ?? (await ignoreOfFolder(folder, signal))
-    return { kind: 'archive', tar: Readable.from(folderFiles(folder, ignore, signal), { objectMode: false }) }
-  }
+  if (url === undefined) return folderContext(await localFolder(sources, attributes.get('contextkey') ?? 'context'), own, signal)
   if (!URL.canParse(url) || new URL(url).host !== uploadHost) return { kind: 'url', url }
   const client = await session(undefined)
   return { kind: 'archive', tar: Readable.from(client.upload(new URL(url), signal), { objectMode: false }) }
@@ -63,7 +59,7 @@ async function namedContext(sources: ContextSources, value: string): Promise<Nam
       return { kind: 'image', reference: rest.replace(/^\/\//, '') }
     case 'local': {
       const folder = await localFolder(sources, rest.replace(/^\/\//, ''))
-      return { kind: 'folder', tar: (signal) => ignoredFolder(folder, signal) }
+      return { kind: 'folder', tar: (paths, signal) => ignoredFolder(folder, paths, signal) }
     }
     case 'input': {
       const input = sources.inputs.get(rest)
@@ -77,11 +73,11 @@ async function namedContext(sources: ContextSources, value: string): Promise<Nam
   }
 }
 
-async function* ignoredFolder(folder: Awaited<ReturnType<typeof localFolder>>, signal: AbortSignal): AsyncGenerator<Buffer> {
-  yield* folderFiles(folder, await ignoreOfFolder(folder, signal), signal)
+async function* ignoredFolder(folder: ClientFolder, paths: readonly string[] | undefined, signal: AbortSignal): AsyncGenerator<Buffer> {
+  yield* folderTar(folder, await ignoreOfFolder(folder, signal))(paths, signal)
 }
 
-async function localFolder({ attributes, session }: ContextSources, name: string): Promise<ReturnType<typeof clientFolder>> {
+async function localFolder({ attributes, session }: ContextSources, name: string): Promise<ClientFolder> {
   return clientFolder(await session(attributes.get(`local-sessionid:${name}`)), name)
 }
 

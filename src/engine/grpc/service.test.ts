@@ -92,7 +92,21 @@ suite('build services', { skip: busyboxMissing }, () => {
       writeMap(solve, 4, { name: 'grpc:direct' })
     })
     assert.ok((await real.engine.images.resolve('grpc:direct')).config.config?.Env?.includes('DIRECT=1'))
-    assert.deepEqual(session.transfers.map(({ folder }) => folder), ['dockerfile', 'context', 'context'])
+    assert.deepEqual(session.transfers.map(({ folder }) => folder), ['dockerfile', 'context'], 'no step needs the context: but for its ignore file nothing of it was sent')
+  })
+
+  test('of a context only what steps name is asked for; all of it where a trigger of the base needs more', async () => {
+    using client = await BuildClient.open(socketPath)
+    const context = { 'a/one': '1', 'a/two': '2', b: 'b', c: 'c', d: 'd', unused: '' }
+    const asked = (transfers: Awaited<ReturnType<typeof build>>['transfers']): readonly (readonly string[])[] => transfers.filter(({ folder, follow }) => folder === 'context' && follow[0] !== '.dockerignore').map(({ follow }) => follow)
+    const dockerfile = 'FROM bb:1 AS skipped\nCOPY unused /\nFROM bb:1\nARG WHERE=a\nENV B=b\nCOPY ./$WHERE/one /a/\nCOPY --chmod=600 $B c /x/\nRUN --mount=source=d,target=/d cat /d /x/*\n'
+    assert.deepEqual(asked((await build(client, { ref: 'paths', dockerfile, context })).transfers), [['a/one', 'b', 'c', 'd']])
+    assert.deepEqual(asked((await build(client, { ref: 'args', dockerfile, context, attributes: { 'build-arg:WHERE': 'a/../a' } })).transfers), [['a/one', 'b', 'c', 'd']])
+    assert.deepEqual(asked((await build(client, { ref: 'all', dockerfile: 'FROM bb:1\nCOPY b /\nCOPY . /all/\n', context })).transfers), [[]])
+    assert.deepEqual(asked((await build(client, { ref: 'none', dockerfile: 'FROM bb:1\nRUN true\n', context })).transfers), [])
+    await build(client, { ref: 'base', dockerfile: 'FROM bb:1\nENV FROM_BASE=a\nONBUILD COPY c /triggered\n', name: 'with-trigger:1' })
+    assert.deepEqual(asked((await build(client, { ref: 'trigger', dockerfile: 'FROM with-trigger:1\nCOPY b /\n', context })).transfers), [[]])
+    assert.deepEqual(asked((await build(client, { ref: 'variable', dockerfile: 'FROM with-trigger:1\nCOPY $FROM_BASE /\n', context })).transfers), [[]])
   })
 
   test('builds can be looked back at, until they are deleted', async () => {

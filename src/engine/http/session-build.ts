@@ -1,8 +1,8 @@
 /** What a build of BuildKit's clients takes from their session instead of from its request: Dockerfile, context, credentials, secrets. */
-import { Readable } from 'node:stream'
 import { Fault } from '#base/fault.ts'
 import { ignorePatterns } from '#base/path-patterns.ts'
 import { readTar } from '#oci/layer/reader.ts'
+import type { BuildContext, FolderTar } from '../contract/builds.ts'
 import type { Session } from '../session/client-session.ts'
 import type { BuildRequest } from './backend.ts'
 import type { JsonInput } from './json-input.ts'
@@ -45,17 +45,21 @@ export async function ignoreOfFolder({ session, name }: ClientFolder, signal: Ab
   return (await textsOf(session.files({ folder: name, follow: [file] }, signal))).get(file) ?? ''
 }
 
-/** A folder's files as a tar, without what is ignored. */
-export function folderFiles({ session, name }: ClientFolder, ignore: string, signal: AbortSignal): AsyncGenerator<Buffer> {
-  return session.files({ folder: name, exclude: ignorePatterns(ignore) }, signal)
+/** A folder's files as tars, without what is ignored. */
+export function folderTar({ session, name }: ClientFolder, ignore: string): FolderTar {
+  return (paths, signal) => session.files({ folder: name, exclude: ignorePatterns(ignore), ...(paths === undefined ? {} : { follow: paths }) }, signal)
+}
+
+/** A folder as the main context; `own`: the ignore file beside the Dockerfile. */
+export async function folderContext(folder: ClientFolder, own: string | undefined, signal: AbortSignal): Promise<BuildContext> {
+  const ignore = own ?? (await ignoreOfFolder(folder, signal))
+  return { kind: 'folder', tar: folderTar(folder, ignore), ignore }
 }
 
 /** The client's folders `dockerfile` and `context`. */
 export async function sourceOfSession(session: Session, dockerfile: string, signal: AbortSignal): Promise<Pick<BuildSource, 'context' | 'definition'>> {
   const { text, ignore } = await definitionOfFolder(clientFolder(session, 'dockerfile'), dockerfile, signal)
-  const context = clientFolder(session, 'context')
-  const files = folderFiles(context, ignore ?? (await ignoreOfFolder(context, signal)), signal)
-  return { context: { kind: 'archive', tar: Readable.from(files, { objectMode: false }) }, definition: text }
+  return { context: await folderContext(clientFolder(session, 'context'), ignore, signal), definition: text }
 }
 
 /** What any build with a session has of it, whatever its context. */
