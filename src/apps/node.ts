@@ -51,7 +51,7 @@ const engine = stack.use(
     kernel,
     blobs,
     otherBlobRoots: [() => registry.roots()],
-    insecureRegistries: registryHosts(config),
+    registries: { folders: config.paths.registryFolders, mirrors: config.registryMirrors, insecure: [...config.insecureRegistries, ...registryHosts(config)] },
     localRegistry: { hosts: registryHosts(config), credentials: credential },
     paths: { state: join(paths.state, 'engine'), run: paths.run },
     names: { cgroup: instance.name, table: engineTable(instance), bridge: `${instance.linkPrefix}0` },

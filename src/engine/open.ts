@@ -18,6 +18,7 @@ import type { IdMapping } from '#linux/contract/id-mapping.ts'
 import type { Kernel, KernelFacts } from '#linux/contract/kernel.ts'
 import { BlobLeases, type BlobRoots } from '#oci/blobs/collect.ts'
 import type { Blobs } from '#oci/blobs/contract.ts'
+import type { RegistryHostsOptions } from '#oci/client/registry-hosts.ts'
 import { parseDigest } from '#oci/digest.ts'
 import { openBuilder } from './build/builder.ts'
 import { openBuildCache } from './build/cache.ts'
@@ -50,8 +51,8 @@ export interface EngineOptions {
   /** Shared with the registry: blobs that work in progress holds, and blobs that the registry names. */
   readonly leases?: BlobLeases
   readonly otherBlobRoots?: readonly BlobRoots[]
-  /** Registry hosts served without TLS; `localhost` and 127.0.0.0/8 always are. */
-  readonly insecureRegistries?: readonly string[]
+  /** Mirrors, certificates and insecure registries; `localhost` and 127.0.0.0/8 always are insecure. */
+  readonly registries?: RegistryHostsOptions
   /** The registry of this machine, by every host name it goes by: it shares our blobs, so that a push copies none. */
   readonly localRegistry?: { readonly hosts: readonly string[]; readonly credentials: { readonly username: string; readonly password: string } }
   readonly paths: {
@@ -128,7 +129,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   opened.use(networks)
   // The builder needs images, and images spare what the builder's cache holds: it is opened first, and asked only when something is collected.
   const buildCache = await openBuildCache(`${paths.state}/build`, clock)
-  const images = await openImages({ root: `${paths.state}/images`, blobs, leases, snapshots, otherRoots: [...(options.otherBlobRoots ?? []), () => buildCache.diffIds().map((diffId) => parseDigest(diffId))], otherChains: () => buildCache.chainIds(), insecureRegistries: options.insecureRegistries ?? [], ...(options.localRegistry === undefined ? {} : { localRegistry: options.localRegistry }), clock, logger: log.child({ room: 'images' }) })
+  const images = await openImages({ root: `${paths.state}/images`, blobs, leases, snapshots, otherRoots: [...(options.otherBlobRoots ?? []), () => buildCache.diffIds().map((diffId) => parseDigest(diffId))], otherChains: () => buildCache.chainIds(), ...(options.registries === undefined ? {} : { registries: options.registries }), ...(options.localRegistry === undefined ? {} : { localRegistry: options.localRegistry }), clock, logger: log.child({ room: 'images' }) })
   opened.use(collectRegularly({ clock, logger: log.child({ room: 'images' }), collect: () => images.collect({ sparedMs }) }))
   const initPath = await findInit()
   const containers = await openContainers({
@@ -157,7 +158,7 @@ async function listProcesses({ processes }: Kernel, args: readonly string[]): Pr
   return stdout.toString()
 }
 
-async function systemOf({ names, paths, version, insecureRegistries = [] }: EngineOptions, { facts, host, runtime, initPath, remap }: { readonly facts: KernelFacts; readonly host: HostFacts; readonly runtime: Runtime; readonly initPath: string | undefined; readonly remap: Remap | undefined }): Promise<EngineSystem> {
+async function systemOf({ names, paths, version, registries }: EngineOptions, { facts, host, runtime, initPath, remap }: { readonly facts: KernelFacts; readonly host: HostFacts; readonly runtime: Runtime; readonly initPath: string | undefined; readonly remap: Remap | undefined }): Promise<EngineSystem> {
   const { name, version: runtimeVersion, path, conmonVersion } = await runtime.info()
   return {
     engineVersion: version?.version ?? '0.1.0',
@@ -177,7 +178,8 @@ async function systemOf({ names, paths, version, insecureRegistries = [] }: Engi
     remapsUsers: remap !== undefined,
     rootDir: paths.state,
     runtime: { name, version: runtimeVersion, path, conmonVersion },
-    insecureRegistries,
+    registryMirrors: registries?.mirrors ?? [],
+    insecureRegistries: registries?.insecure ?? [],
   }
 }
 

@@ -8,6 +8,7 @@ import { join, resolve } from 'node:path'
 import { LineCounter, parseDocument } from 'yaml'
 import { Fault } from '#base/fault.ts'
 import { formatPrefix, requirePrefix } from '#base/ipv4.ts'
+import { addressOf } from '#oci/client/registry-hosts.ts'
 import { type Instance, instanceOf } from './instance.ts'
 
 export interface Paths {
@@ -21,6 +22,8 @@ export interface Paths {
   readonly kubeconfig: string
   /** Certificates and keys, 0700. */
   readonly pki: string
+  /** Certificates and mirrors by registry (`HOST/hosts.toml`, `HOST/*.crt`): our own folder, then Docker's. */
+  readonly registryFolders: readonly string[]
   /** Docker-style credential of root for the embedded registry, 0600. */
   readonly registryAuth: string
 }
@@ -39,6 +42,10 @@ export interface Config {
   readonly podCidr: string
   readonly serviceCidr: string
   readonly bridgeCidr: string
+  /** Asked before Docker Hub. */
+  readonly registryMirrors: readonly string[]
+  /** Hosts, `host:port`s and address ranges that may be spoken to without TLS, or with any certificate. */
+  readonly insecureRegistries: readonly string[]
   /** What fetched layers become: EROFS images, folders, or what the kernel can do best. */
   readonly layers: 'auto' | 'erofs' | 'folder'
   /** As dockerd's `--userns-remap` has it; empty: off. */
@@ -72,6 +79,16 @@ function logLevel(value: string): string {
   return value
 }
 
+/** Words between commas. */
+function listed(value: string): readonly string[] {
+  return value.split(',').map((word) => word.trim()).filter((word) => word !== '')
+}
+
+function mirrors(value: string): string {
+  for (const word of listed(value)) addressOf(word, 'a mirror of Docker Hub')
+  return value
+}
+
 function layerForm(value: string): string {
   if (!['auto', 'erofs', 'folder'].includes(value)) throw new Fault('invalidArgument', `'${value}' is no form of layers: expected auto, erofs or folder`)
   return value
@@ -88,6 +105,8 @@ const settings: readonly Setting[] = [
   { key: 'podCidr', environment: 'BERTH_POD_CIDR', parse: cidr },
   { key: 'serviceCidr', environment: 'BERTH_SERVICE_CIDR', parse: cidr },
   { key: 'bridgeCidr', environment: 'BERTH_BRIDGE_CIDR', parse: cidr },
+  { key: 'registryMirrors', environment: 'BERTH_REGISTRY_MIRRORS', parse: mirrors },
+  { key: 'insecureRegistries', environment: 'BERTH_INSECURE_REGISTRIES', parse: text },
   { key: 'layers', environment: 'BERTH_LAYERS', parse: layerForm },
   { key: 'usernsRemap', environment: 'BERTH_USERNS_REMAP', parse: text },
   { key: 'logLevel', environment: 'BERTH_LOG_LEVEL', parse: logLevel },
@@ -116,6 +135,7 @@ function pathsOf(root: string | undefined): Paths {
     dockerSocket: join(run, 'docker.sock'),
     kubeconfig: join(config, 'kubeconfig'),
     pki: join(state, 'pki'),
+    registryFolders: [join(config, 'certs.d'), ...(root === undefined ? ['/etc/docker/certs.d'] : [])],
     registryAuth: join(config, 'registry-auth.json'),
   }
 }
@@ -135,8 +155,9 @@ function readFile(path: string): Readonly<Record<string, string>> {
   const values: Record<string, string> = {}
   for (const [key, value] of Object.entries(content)) {
     if (!known.has(key)) throw new Fault('invalidArgument', `${path}: unknown setting '${key}': expected one of ${[...known].join(', ')}`)
-    if (typeof value !== 'string' && typeof value !== 'number') throw new Fault('invalidArgument', `${path}: '${key}' must be a string or a number`)
-    values[key] = String(value)
+    const words: readonly unknown[] = Array.isArray(value) ? value : [value]
+    if (!words.every((word) => typeof word === 'string' || typeof word === 'number')) throw new Fault('invalidArgument', `${path}: '${key}' must be a string or a number, or for what may be several a list of them`)
+    values[key] = words.join(',')
   }
   return values
 }
@@ -165,6 +186,8 @@ export function resolveConfig(flags: Readonly<Record<string, string | undefined>
     podCidr: instance.podCidr,
     serviceCidr: instance.serviceCidr,
     bridgeCidr: instance.bridgeCidr,
+    registryMirrors: '',
+    insecureRegistries: '',
     layers: 'auto',
     usernsRemap: '',
     logLevel: 'info',
@@ -196,6 +219,8 @@ export function resolveConfig(flags: Readonly<Record<string, string | undefined>
     serviceCidr: string('serviceCidr'),
     bridgeCidr: string('bridgeCidr'),
     usernsRemap: string('usernsRemap'),
+    registryMirrors: listed(string('registryMirrors')),
+    insecureRegistries: listed(string('insecureRegistries')),
     layers: knownForm(string('layers')),
     logLevel: knownLevel(string('logLevel')),
   }

@@ -23,7 +23,7 @@ import { engineHandler, engineServerOptions } from './handler.ts'
 
 const system: EngineSystem = {
   engineVersion: '0.1.0', gitCommit: 'abc', buildTime: '', id: 'id', hostname: 'testhost', kernelVersion: '6.1', operatingSystem: 'Test', operatingSystemVersion: '1', fileSystem: 'extfs', initBinary: '', architecture: 'amd64', cpus: 2, memoryBytes: 1 << 30,
-  cgroupMode: 'v1', seccomp: true, remapsUsers: false, rootDir: '/x', runtime: { name: 'fake', version: '1', path: '/fake', conmonVersion: '1' }, insecureRegistries: [],
+  cgroupMode: 'v1', seccomp: true, remapsUsers: false, rootDir: '/x', runtime: { name: 'fake', version: '1', path: '/fake', conmonVersion: '1' }, registryMirrors: [], insecureRegistries: [],
 }
 
 export interface Answer {

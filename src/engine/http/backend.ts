@@ -61,6 +61,9 @@ export interface EngineSystem {
   readonly remapsUsers: boolean
   readonly rootDir: string
   readonly runtime: { readonly name: string; readonly version: string; readonly path: string; readonly conmonVersion: string }
+  /** Addresses asked before Docker Hub. */
+  readonly registryMirrors: readonly string[]
+  /** Hosts and address ranges. */
   readonly insecureRegistries: readonly string[]
 }
 

@@ -7,8 +7,9 @@ import { Gate, KeyedSerial } from '#base/task.ts'
 import { BlobLeases } from '#oci/blobs/collect.ts'
 import type { BlobRoots } from '#oci/blobs/collect.ts'
 import type { Blobs } from '#oci/blobs/contract.ts'
-import { RegistryClient } from '#oci/client/registry-client.ts'
+import { openRegistry, type MirroredRegistry } from '#oci/client/mirrored-registry.ts'
 import type { RegistryCredentials } from '#oci/client/registry-client.ts'
+import type { RegistryHostsOptions } from '#oci/client/registry-hosts.ts'
 import type { Digest } from '#oci/digest.ts'
 import { hostPlatform, parsePlatform } from '#oci/platform.ts'
 import { canonicalReference, familiarName, familiarReference, parseReference, withDefaultTag } from '#oci/reference.ts'
@@ -33,8 +34,8 @@ export interface OpenImagesOptions {
   readonly snapshots: SnapshotReader & Pick<SnapshotCommitter, 'collect'> & LayerUnpacker
   /** The registry of this machine, by every host name it goes by: it shares our blobs. */
   readonly localRegistry?: { readonly hosts: readonly string[]; readonly credentials: RegistryCredentials }
-  /** Hosts (with port) that may be reached over plain HTTP or with any certificate. Loopback addresses always may. */
-  readonly insecureRegistries?: readonly string[]
+  /** Mirrors, certificates and insecure registries. */
+  readonly registries?: RegistryHostsOptions
   /** Blobs that others need, so that the collector spares them: the registry's `roots`. */
   readonly otherRoots?: readonly BlobRoots[]
   /** Layer stacks that others need, so that the collector spares them: the build cache's. */
@@ -54,6 +55,8 @@ export interface OpenedImages extends Images {
   blobRoots(): Iterable<Digest>
 }
 
+const noHosts: RegistryHostsOptions = { folders: [], mirrors: [], insecure: [] }
+
 /** Layers that are fetched or sent at a time, over all transfers. */
 const parallelLayers = 4
 
@@ -65,8 +68,13 @@ export async function openImages(options: OpenImagesOptions): Promise<OpenedImag
   const gate = new Gate(parallelLayers)
   const downloads = new KeyedSerial<Digest>()
   const isLocal = (registry: string): boolean => options.localRegistry?.hosts.includes(registry) === true
-  const connect = (registry: string, auth: RegistryAuth | undefined): RegistryClient =>
-    new RegistryClient({ registry, credentials: isLocal(registry) ? (options.localRegistry?.credentials ?? {}) : credentialsOf(auth), insecure: options.insecureRegistries?.includes(registry) === true })
+  const connect = async (registry: string, auth: RegistryAuth | undefined): Promise<MirroredRegistry> =>
+    await openRegistry({
+      registry,
+      credentials: isLocal(registry) ? (options.localRegistry?.credentials ?? {}) : credentialsOf(auth),
+      hosts: isLocal(registry) ? { ...noHosts, insecure: [registry] } : (options.registries ?? noHosts),
+      onMirrorFailure: (mirror, error) => logger.info({ mirror, registry, reason: error.message }, 'a mirror did not help'),
+    })
   return {
     resolve: (nameOrId) => store.resolve(nameOrId),
     list: (listOptions) => store.list(listOptions),
@@ -82,7 +90,7 @@ export async function openImages(options: OpenImagesOptions): Promise<OpenedImag
     blobRoots: () => store.blobRoots(),
     async pull(name, transfer) {
       const reference = withDefaultTag(parseReference(name))
-      using client = connect(reference.registry, transfer.auth)
+      using client = await connect(reference.registry, transfer.auth)
       const before = reference.digest === undefined ? records.idOf(canonicalReference(reference)) : undefined
       const image = await pullImage({ store, client, gate, downloads }, {
         reference,
@@ -96,8 +104,8 @@ export async function openImages(options: OpenImagesOptions): Promise<OpenedImag
     },
     async tags(name, transfer) {
       const reference = parseReference(name)
-      using client = connect(reference.registry, transfer.auth)
-      return await client.tags(reference.repository, transfer.signal)
+      using client = await connect(reference.registry, transfer.auth)
+      return await client.own.tags(reference.repository, transfer.signal)
     },
     async push(name, transfer) {
       const reference = withDefaultTag(parseReference(name))
@@ -107,8 +115,8 @@ export async function openImages(options: OpenImagesOptions): Promise<OpenedImag
       // Told before it is known whether there is anything to push: clients find that failure in the stream.
       transfer.onProgress?.({ status: `The push refers to repository [${reference.registry}/${reference.repository}]` })
       if (known === undefined) throw new Fault('notFound', records.hasRepository(reference) ? `tag does not exist: ${familiarReference(reference)}` : `An image does not exist locally with the tag: ${familiarName(reference)}`)
-      using client = connect(reference.registry, transfer.auth)
-      return await pushImage({ store, client, gate, isLocal: isLocal(reference.registry) }, {
+      using client = await connect(reference.registry, transfer.auth)
+      return await pushImage({ store, client: client.own, gate, isLocal: isLocal(reference.registry) }, {
         reference,
         onProgress: transfer.onProgress ?? (() => {}),
         signal: transfer.signal ?? new AbortController().signal,
@@ -116,19 +124,19 @@ export async function openImages(options: OpenImagesOptions): Promise<OpenedImag
     },
     async lookup(name, ask = {}) {
       const reference = withDefaultTag(parseReference(name))
-      using client = connect(reference.registry, ask.auth)
+      using client = await connect(reference.registry, ask.auth)
       return await lookupRemote(client, reference, ask.signal)
     },
     async search(term, ask) {
       const target = searchTarget(term)
-      using client = connect(target.registry, ask.auth)
-      return await searchRemote(client, target.term, ask)
+      using client = await connect(target.registry, ask.auth)
+      return await searchRemote(client.own, target.term, ask)
     },
     async authenticate(auth) {
       const registry = serverOf(auth)
-      using client = new RegistryClient({ registry, credentials: credentialsOf(auth), insecure: options.insecureRegistries?.includes(registry) === true })
+      using client = await connect(registry, auth)
       try {
-        await client.ping()
+        await client.own.ping()
       } catch (error) {
         // Docker's status for a registry that cannot be reached.
         if (isFault(error, 'unavailable')) throw new Fault('internal', error.message, { cause: error })

@@ -6,7 +6,7 @@ import { readBody } from '#base/http.ts'
 import { Fault, isFault } from '#base/fault.ts'
 import type { Gate, KeyedSerial } from '#base/task.ts'
 import type { Ingest } from '#oci/blobs/contract.ts'
-import type { FetchedManifest, RegistryClient } from '#oci/client/registry-client.ts'
+import type { BlobSource, FetchedManifest } from '#oci/client/registry-client.ts'
 import { resumedBlob } from '#oci/client/resumed-blob.ts'
 import type { Descriptor } from '#oci/descriptor.ts'
 import { layerCompression } from '#oci/descriptor.ts'
@@ -27,7 +27,7 @@ import { storeAndUnpack } from './store-and-unpack.ts'
 
 export interface PullParts {
   readonly store: ImageStore
-  readonly client: RegistryClient
+  readonly client: BlobSource
   /** One download per blob, whoever asks. */
   readonly downloads: KeyedSerial<Digest>
   /** How many layers at a time. */

@@ -2,7 +2,7 @@
 import { readBody } from '#base/http.ts'
 import { parseJson } from '#base/json.ts'
 import { Fault, isFault } from '#base/fault.ts'
-import type { RegistryClient } from '#oci/client/registry-client.ts'
+import type { BlobSource, RegistryClient } from '#oci/client/registry-client.ts'
 import { maxConfigBytes } from '#oci/image-config.ts'
 import { asObject, member, optionalBoolean, optionalList, optionalString } from '#oci/json.ts'
 import type { ImageManifest } from '#oci/manifest.ts'
@@ -13,7 +13,7 @@ import type { Reference } from '#oci/reference.ts'
 import { dockerHub, familiarName } from '#oci/reference.ts'
 import type { RemoteImage, SearchHit } from '../contract/images.ts'
 
-export async function lookupRemote(client: RegistryClient, reference: Reference, signal?: AbortSignal): Promise<RemoteImage> {
+export async function lookupRemote(client: BlobSource, reference: Reference, signal?: AbortSignal): Promise<RemoteImage> {
   try {
     const { digest, mediaType, bytes } = await client.manifest(reference.repository, reference.digest ?? reference.tag ?? 'latest', signal)
     const manifest = parseManifest(bytes, mediaType)
@@ -27,7 +27,7 @@ export async function lookupRemote(client: RegistryClient, reference: Reference,
 }
 
 /** What the configuration of a single image says; a registry that does not give it away tells no platform. */
-async function platformsOf(client: RegistryClient, { repository }: Reference, { manifest, signal }: { readonly manifest: ImageManifest; readonly signal?: AbortSignal }): Promise<readonly Platform[]> {
+async function platformsOf(client: BlobSource, { repository }: Reference, { manifest, signal }: { readonly manifest: ImageManifest; readonly signal?: AbortSignal }): Promise<readonly Platform[]> {
   try {
     const { body } = await client.blob(repository, manifest.config.digest, signal === undefined ? {} : { signal })
     return [readPlatform(parseJson(await readBody(body, { maxBytes: maxConfigBytes, what: 'image configuration' }), 'image configuration'), 'config')]

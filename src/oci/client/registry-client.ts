@@ -16,6 +16,7 @@ import { manifestMediaTypes, maxManifestBytes } from '../manifest.ts'
 import { dockerHub } from '../reference.ts'
 import { parseChallenges } from './challenge.ts'
 import type { Challenge } from './challenge.ts'
+import type { ClientCertificate } from './registry-hosts.ts'
 import { Transport } from './transport.ts'
 import type { Answer } from './transport.ts'
 
@@ -34,8 +35,16 @@ export interface RegistryClientOptions {
   readonly credentials?: RegistryCredentials
   /** Plain HTTP and unverified certificates are allowed. Loopback addresses always are. */
   readonly insecure?: boolean
-  /** PEM certificates of an authority of one's own. */
-  readonly ca?: string
+  readonly authorities?: readonly string[]
+  readonly certificates?: readonly ClientCertificate[]
+  /** Where it is, if not at its name. */
+  readonly server?: URL
+  /** The path of `server` is used as it is, without `/v2` behind it. */
+  readonly overridePath?: boolean
+  /** Sent with every request to the registry. */
+  readonly headers?: Readonly<Record<string, string>>
+  /** The registry for which this one is asked as a mirror: told as `ns`, so that one mirror can serve several. */
+  readonly mirrorOf?: string
 }
 
 /** A repository with more tags than this many pages hold is listed in part. */
@@ -46,6 +55,14 @@ export interface FetchedManifest {
   readonly digest: Digest
   readonly mediaType: string
   readonly bytes: Buffer
+}
+
+/** Where manifests and contents come from: a registry, or mirrors of it. */
+export interface BlobSource {
+  /** As in a reference, for messages. */
+  readonly registry: string
+  manifest(repository: string, reference: string, signal?: AbortSignal): Promise<FetchedManifest>
+  blob(repository: string, digest: Digest, options?: { readonly start?: number; readonly signal?: AbortSignal }): Promise<{ readonly body: Readable; readonly whole: boolean }>
 }
 
 export interface BlobUpload {
@@ -77,7 +94,7 @@ interface Ask {
 
 const maxAnswerBytes = 1024 * 1024
 
-export class RegistryClient implements Disposable {
+export class RegistryClient implements BlobSource, Disposable {
   readonly #options: RegistryClientOptions
   readonly #transport: Transport
   readonly #mayBePlain: boolean
@@ -88,7 +105,7 @@ export class RegistryClient implements Disposable {
   constructor(options: RegistryClientOptions) {
     this.#options = options
     this.#mayBePlain = options.insecure === true || isLoopback(options.registry)
-    this.#transport = new Transport({ insecure: this.#mayBePlain, ...(options.ca === undefined ? {} : { ca: options.ca }) })
+    this.#transport = new Transport({ insecure: this.#mayBePlain, authorities: options.authorities ?? [], certificates: options.certificates ?? [] })
   }
 
   get registry(): string {
@@ -100,7 +117,7 @@ export class RegistryClient implements Disposable {
     const answer = await this.#ask({ method: 'GET', path: '/v2/', access: undefined, signal })
     answer.body.resume()
     // In Docker 500 and these words; only a token service's refusal is a 401 there.
-    if (answer.status !== 200) throw new Fault('internal', `login attempt to ${String(new URL('/v2/', await this.#baseUrl(signal)))} failed with status: ${answer.status} ${STATUS_CODES[answer.status] ?? ''}`, { details: { status: answer.status } })
+    if (answer.status !== 200) throw new Fault('internal', `login attempt to ${String(this.#addressOf('/v2/', await this.#baseUrl(signal)))} failed with status: ${answer.status} ${STATUS_CODES[answer.status] ?? ''}`, { details: { status: answer.status } })
   }
 
   /** Fetches a manifest by tag or digest and checks that its bytes have the digest they should have (`dataLoss`). */
@@ -192,10 +209,10 @@ export class RegistryClient implements Disposable {
   }
 
   async #ask(ask: Ask): Promise<Answer> {
-    const url = ask.path instanceof URL ? ask.path : new URL(ask.path, await this.#baseUrl(ask.signal))
+    const url = ask.path instanceof URL ? ask.path : this.#addressOf(ask.path, await this.#baseUrl(ask.signal))
     const key = ask.access === undefined ? '' : `${ask.access.repository} ${ask.access.actions}`
     const send = (authorization: string | undefined): Promise<Answer> =>
-      this.#transport.exchange({ ...ask, url, headers: { ...ask.headers, ...(authorization === undefined ? {} : { Authorization: authorization }) }, ...(ask.signal === undefined ? {} : { signal: ask.signal }) } as const)
+      this.#transport.exchange({ ...ask, url, headers: { ...this.#options.headers, ...ask.headers, ...(authorization === undefined ? {} : { Authorization: authorization }) }, ...(ask.signal === undefined ? {} : { signal: ask.signal }) } as const)
     const answer = await send(this.#authorizations.get(key))
     const challenge = answer.headers['www-authenticate']
     // A body that was streamed cannot be sent a second time; uploads begin with a request that has none.
@@ -205,6 +222,13 @@ export class RegistryClient implements Disposable {
     answer.body.resume()
     this.#authorizations.set(key, authorization)
     return await send(authorization)
+  }
+
+  #addressOf(path: string, base: URL): URL {
+    const { overridePath, mirrorOf } = this.#options
+    const url = new URL(`${base.pathname.replace(/\/$/, '')}${overridePath === true ? path.replace(/^\/v2/, '') : path}`, base)
+    if (mirrorOf !== undefined) url.searchParams.set('ns', mirrorOf)
+    return url
   }
 
   /** The Authorization header that answers a challenge; undefined when there is nothing to answer it with. */
@@ -256,9 +280,11 @@ export class RegistryClient implements Disposable {
 
   /** HTTPS, or where that is allowed whatever answers: plain HTTP is tried first there. */
   async #findBase(signal: AbortSignal | undefined): Promise<URL> {
+    const { server } = this.#options
+    if (server?.protocol === 'http:') return server
     const host = this.registry === dockerHub ? 'registry-1.docker.io' : this.registry
-    const secure = new URL(`https://${host}/`)
-    if (!this.#mayBePlain) return secure
+    const secure = server ?? new URL(`https://${host}/`)
+    if (server !== undefined || !this.#mayBePlain) return secure
     const plain = new URL(`http://${host}/`)
     try {
       const answer = await this.#transport.exchange({ method: 'GET', url: new URL('/v2/', plain), ...(signal === undefined ? {} : { signal }) })

@@ -3,13 +3,13 @@ import type { Clock } from '#base/clock.ts'
 import { sleep } from '#base/clock.ts'
 import { Fault, isFault } from '#base/fault.ts'
 import type { Descriptor } from '../descriptor.ts'
-import type { RegistryClient } from './registry-client.ts'
+import type { BlobSource } from './registry-client.ts'
 
 /** Failures in a row without a single byte between them, before it is given up. */
 const maxFruitlessTries = 5
 
 export interface ResumeOptions {
-  readonly client: RegistryClient
+  readonly client: BlobSource
   readonly repository: string
   readonly descriptor: Descriptor
   /** Bytes that are here already. */

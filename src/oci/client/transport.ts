@@ -7,12 +7,15 @@ import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders } from '
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { getCACertificates } from 'node:tls'
 import { Fault, systemErrorCode } from '#base/fault.ts'
 
 export interface TransportOptions {
   /** Accept any certificate. */
   readonly insecure: boolean
-  readonly ca?: string
+  /** PEM certificates of authorities beside the machine's own. */
+  readonly authorities?: readonly string[]
+  readonly certificates?: readonly { readonly cert: string; readonly key: string }[]
 }
 
 export interface Exchange {
@@ -42,7 +45,12 @@ export class Transport implements Disposable {
   readonly #https: HttpsAgent
 
   constructor(options: TransportOptions) {
-    this.#https = new HttpsAgent({ keepAlive: true, maxSockets: 16, rejectUnauthorized: !options.insecure, ...(options.ca === undefined ? {} : { ca: options.ca }) })
+    const { authorities = [], certificates = [] } = options
+    this.#https = new HttpsAgent({
+      keepAlive: true, maxSockets: 16, rejectUnauthorized: !options.insecure,
+      ...(authorities.length === 0 ? {} : { ca: [...getCACertificates('default'), ...authorities] }),
+      ...(certificates.length === 0 ? {} : { cert: certificates.map(({ cert }) => cert), key: certificates.map(({ key }) => key) }),
+    })
   }
 
   /** One exchange; redirects of GET and HEAD are followed. Network failures are `unavailable`. */
@@ -57,7 +65,7 @@ export class Transport implements Disposable {
       const url = URL.canParse(target, current.url) ? new URL(target, current.url) : undefined
       if (url?.protocol !== 'http:' && url?.protocol !== 'https:') throw new Fault('unavailable', `${current.url.host} redirects to what is no address of HTTP`)
       if (url.protocol !== 'https:' && current.url.protocol === 'https:') throw new Fault('permissionDenied', `${current.url.host} redirects to plain HTTP at ${url.host}: refused`)
-      current = { ...current, url, headers: url.host === current.url.host ? current.headers : withoutCredentials(current.headers) }
+      current = { ...current, url, headers: url.host === current.url.host ? current.headers : neutralHeaders(current.headers) }
     }
     throw new Fault('unavailable', `${asked.url.host} redirects more than ${maxRedirects} times`)
   }
@@ -84,9 +92,9 @@ export class Transport implements Disposable {
   }
 }
 
-function withoutCredentials(headers: OutgoingHttpHeaders | undefined): OutgoingHttpHeaders {
-  const { Authorization: _dropped, ...rest } = headers ?? {}
-  return rest
+/** What may be told to another host: no credentials, in whatever header they are. */
+function neutralHeaders(headers: OutgoingHttpHeaders | undefined): OutgoingHttpHeaders {
+  return Object.fromEntries(Object.entries(headers ?? {}).filter(([name]) => ['accept', 'range'].includes(name.toLowerCase())))
 }
 
 function networkFault(error: unknown, url: URL): Fault {

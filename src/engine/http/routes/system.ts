@@ -98,9 +98,9 @@ async function info({ res, backend, minorVersion }: Exchange): Promise<void> {
     RegistryConfig: {
       AllowNondistributableArtifactsCIDRs: [],
       AllowNondistributableArtifactsHostnames: [],
-      InsecureRegistryCIDRs: ['127.0.0.0/8'],
-      IndexConfigs: { 'docker.io': { Name: 'docker.io', Mirrors: [], Secure: true, Official: true }, ...Object.fromEntries(system.insecureRegistries.map((name) => [name, { Name: name, Mirrors: [], Secure: false, Official: false }])) },
-      Mirrors: [],
+      InsecureRegistryCIDRs: [...system.insecureRegistries.filter((entry) => entry.includes('/')), '127.0.0.0/8'],
+      IndexConfigs: { 'docker.io': { Name: 'docker.io', Mirrors: system.registryMirrors, Secure: true, Official: true }, ...Object.fromEntries(system.insecureRegistries.filter((entry) => !entry.includes('/')).map((name) => [name, { Name: name, Mirrors: [], Secure: false, Official: false }])) },
+      Mirrors: system.registryMirrors,
     },
     NCPU: system.cpus,
     MemTotal: system.memoryBytes,
