@@ -2,57 +2,42 @@
  * Brings one container up and clears it away again: file system, network, files, spec, runtime. Everything that does not depend on
  * one another runs at the same time, because `docker run` waits for it. Whatever a failed launch had made is taken back.
  */
-import { mkdir, readFile, rmdir, stat } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { unreachable } from '#base/assert.ts'
 import { Fault, systemErrorCode } from '#base/fault.ts'
 import type { Logger } from '#base/log.ts'
-import type { Mounts } from '#linux/contract/mounts.ts'
-import type { ContainerMount, ContainerNetworking, IpcMode, ResolvedMount } from '../contract/containers.ts'
+import type { ContainerNetworking, IpcMode } from '../contract/containers.ts'
 import type { EventPublisher } from '../contract/events.ts'
-import type { ImageResolver } from '../contract/images.ts'
 import type { Endpoint, EndpointSpec, Networks, PortBinding } from '../contract/networks.ts'
 import type { Runtime } from '../contract/runtime.ts'
-import type { SnapshotMounter } from '../contract/snapshots.ts'
-import type { VolumeMounts } from '../contract/volumes.ts'
 import { checkUserNamespace } from '../userns/conflicts.ts'
-import { remapOf, type Owner, type Remap } from '../userns/remap.ts'
+import { remapOf, type Owner } from '../userns/remap.ts'
+import { ContainerMounts, type ContainerMountsOptions } from './container-mounts.ts'
 import { blockIoOf, devicesOf } from './devices.ts'
-import { effectiveOfRecord, logPathOf, networkFilePaths, ownsSandbox, rootfsPath, type Entry, type EntryPaths } from './entry.ts'
+import { effectiveOfRecord, logPathOf, networkFilePaths, ownsSandbox, rootfsPath, type Entry } from './entry.ts'
 import type { HostFacts } from './host.ts'
 import { ceilingBytes } from './log-keeper.ts'
 import { logAttributesOf, logBoundsOf } from './log-options.ts'
-import { ImageMounts } from './image-mounts.ts'
+import type { ImageMounts } from './image-mounts.ts'
 import { lookUpIdentity, resolveInRoot } from './identity.ts'
 import { linkEnv, linkedContainers, linkHosts, linksOf, stillLinked } from './legacy-links.ts'
 import { hostsText, resolvConfText, writeNetworkFiles, type NetworkFiles, type ResolverSettings } from './network-files.ts'
 import { makeFolders } from './own-folders.ts'
-import { PlainBinds } from './plain-binds.ts'
-import { checkPropagation } from './propagation.ts'
 import { startFault } from './runtime-failure.ts'
-import { SharedMemory } from './shared-memory.ts'
 import { networkSysctls } from './sysctls.ts'
-import { defaultShmBytes, runtimeSpecOf, type LaunchMount } from './spec.ts'
+import { runtimeSpecOf } from './spec.ts'
 import { userNamespaceFor, type Donor } from './user-namespace.ts'
 
-export interface LauncherOptions {
+export interface LauncherOptions extends ContainerMountsOptions {
   readonly runtime: Pick<Runtime, 'create' | 'start' | 'delete'>
-  readonly snapshots: SnapshotMounter
-  readonly images: ImageResolver
   readonly networks: Networks
-  readonly volumes: VolumeMounts
-  readonly mounts: Mounts
   readonly events: EventPublisher
   readonly log: Logger
   readonly host: HostFacts
-  readonly paths: EntryPaths
   /** Path of the instance's cgroups, e.g. `/berth`. */
   readonly cgroupRoot: string
   /** The binary for `--init`, when there is one. */
   readonly initPath: string | undefined
-  /** Absent: containers have the machine's ids. */
-  readonly remap?: Remap | undefined
-  /** Another container, for `container:` modes. */
-  readonly find: (ref: string) => Entry
   /** Another container by its id; undefined: it is gone. */
   readonly entry: (id: string) => Entry | undefined
 }
@@ -65,15 +50,15 @@ interface Networking {
 
 export class Launcher {
   readonly #options: LauncherOptions
-  readonly #sharedMemory: SharedMemory
-  readonly #plainBinds: PlainBinds
-  readonly imageMounts: ImageMounts
+  readonly #mounts: ContainerMounts
 
   constructor(options: LauncherOptions) {
     this.#options = options
-    this.#sharedMemory = new SharedMemory({ mounts: options.mounts, root: `${options.paths.runDir}/shm` })
-    this.imageMounts = new ImageMounts({ ...options, root: `${options.paths.runDir}/images` })
-    this.#plainBinds = new PlainBinds({ mounts: options.mounts, root: `${options.paths.runDir}/binds` })
+    this.#mounts = new ContainerMounts(options)
+  }
+
+  get imageMounts(): ImageMounts {
+    return this.#mounts.images
   }
 
   /** Answers the pid of the running process. A Fault carries `details.exitCode` (125, 126 or 127). */
@@ -98,14 +83,12 @@ export class Launcher {
     if (spec.log !== undefined) logAttributesOf(spec.log, { id, name: record.name, imageId: record.imageId, imageName: spec.image, effective, hostname: host.hostname })
     const rootfs = rootfsPath(paths, id)
     const linked = linkedContainers(record.name, linksOf(entry), this.#options.find)
-    const rooted = remap === undefined ? this.#mountRoot(entry, rootfs) : this.#mountShifted(entry, rootfs)
-    // What is filled from the image is another folder afterwards than the one that would have been shifted.
-    const mounted = remap === undefined ? this.#mountVolumes(entry) : rooted.then(() => this.#mountVolumes(entry))
-    const [, networking, mounts, devices, blockIo, shmPath] = await allSettledOrThrow([rooted, this.#openNetwork(entry), mounted, devicesOf(spec), blockIoOf(spec.resources ?? {}), this.#openSharedMemory(entry)])
+    const { rooted, mounted } = this.#mounts.open(entry, rootfs)
+    const [, networking, mounts, devices, blockIo, shmPath] = await allSettledOrThrow([rooted, this.#openNetwork(entry), mounted, devicesOf(spec), blockIoOf(spec.resources ?? {}), this.#mounts.openSharedMemory(entry)])
     this.#tellMounted(entry)
     const identity = await lookUpIdentity(rootfs, effective.user, spec.security?.groupAdd ?? [])
     await makeWorkingDir(rootfs, effective.workingDir || '/', remap?.root)
-    if (record.lifecycle.startedAtNs === 0n && remap === undefined) await this.#copyUp(entry, rootfs)
+    await this.#mounts.fill(entry, rootfs)
     const logPath = logPathOf(paths, record)
     const { pid } = await runtime.create({
       id,
@@ -146,73 +129,6 @@ export class Launcher {
     entry.effective = effectiveOfRecord(entry.record, this.#options.host)
   }
 
-  async #mountRoot({ id, record }: Entry, rootfs: string): Promise<void> {
-    await mkdir(rootfs, { recursive: true })
-    await this.#options.snapshots.mount(id, rootfs, { volatile: record.spec.autoRemove === true })
-  }
-
-  /** What goes to the disk unshifted is copied before the root is mounted shifted. */
-  async #mountShifted(entry: Entry, rootfs: string): Promise<void> {
-    const { snapshots, volumes } = this.#options
-    const { id, record } = entry
-    await mkdir(rootfs, { recursive: true })
-    const fresh = record.lifecycle.startedAtNs === 0n ? record.mounts.filter(({ type }) => type === 'volume') : []
-    if (fresh.length > 0) {
-      for (const { name = '' } of fresh) await volumes.mount(name, id)
-      await snapshots.mount(id, rootfs)
-      try {
-        await this.#copyUp(entry, rootfs)
-      } finally {
-        await snapshots.unmount(rootfs)
-      }
-    }
-    await snapshots.mount(id, rootfs, { volatile: record.spec.autoRemove === true, shifted: true })
-  }
-
-  /** The /dev/shm of the donor, or one of its own that others may join; undefined: the runtime mounts one. */
-  async #openSharedMemory({ id, record: { spec } }: Entry): Promise<string | undefined> {
-    const mode = spec.ipcMode ?? 'private'
-    if (mode === 'shareable') return this.#sharedMemory.open(id, spec.shmSizeBytes ?? defaultShmBytes, remapOf(this.#options.remap, spec)?.root)
-    if (typeof mode === 'string' || !('container' in mode)) return undefined
-    const donor = this.#options.find(mode.container)
-    if (donor.record.spec.ipcMode === 'host') return '/dev/shm'
-    if (donor.record.lifecycle.pid === 0) throw new Fault('conflict', `failed to join IPC namespace: container ${mode.container} is not running`)
-    if (donor.record.spec.ipcMode !== 'shareable') throw new Fault('invalidArgument', `failed to join IPC namespace: container ${mode.container}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)`)
-    return this.#sharedMemory.path(donor.id)
-  }
-
-  async #mountVolumes({ id, record }: Entry): Promise<readonly LaunchMount[]> {
-    const { mounts } = this.#options
-    const asked = record.spec.mounts ?? []
-    const remap = remapOf(this.#options.remap, record.spec)
-    return Promise.all(
-      record.mounts.map(async (mount) => {
-        const request = asked.find(({ target }) => target === mount.target)
-        switch (mount.type) {
-          case 'volume':
-            return { ...mount, source: await this.#mountVolume(id, mount, request, remap), ...(request?.type === 'volume' && request.readonlyDepth !== undefined ? { readonlyDepth: request.readonlyDepth } : {}) }
-          case 'bind':
-            await checkSource(mount.source, request?.type === 'bind' && request.createSource === true, remap?.root)
-            await checkPropagation(mount, mounts)
-            if (request?.type !== 'bind') return mount
-            return { ...mount, ...(request.nonRecursive === true ? { source: await this.#plainBinds.open(id, mount.source), nonRecursive: true } : {}), readonlyDepth: request.readonlyDepth ?? 'top' }
-          case 'image':
-            return { ...mount, source: await this.imageMounts.open(id, mount, { subpath: request?.type === 'image' ? request.subpath : undefined, shifted: remap !== undefined }) }
-          case 'tmpfs':
-            return { ...mount, options: request?.type === 'tmpfs' ? (request.options ?? []) : [] }
-          default:
-            return unreachable(mount.type)
-        }
-      }),
-    )
-  }
-
-  async #mountVolume(id: string, { name = '' }: ResolvedMount, request: ContainerMount | undefined, remap: Remap | undefined): Promise<string> {
-    const { volumes } = this.#options
-    const path = await (request?.type === 'volume' && request.subpath ? volumes.mountSubpath(name, id, request.subpath) : volumes.mount(name, id))
-    return remap === undefined ? path : this.#plainBinds.openShifted(id, path, remap.mountNamespace)
-  }
-
   /** Told in one go once everything stands: networks first, then volumes, whatever was ready sooner. */
   #tellMounted(entry: Entry): void {
     const { id, record } = entry
@@ -226,16 +142,6 @@ export class Launcher {
     const { id, record, volumes } = entry
     entry.volumes = []
     for (const { name = '', driver = 'local' } of volumes) this.#options.events.publish({ type: 'volume', action: 'unmount', actor: { id: name, attributes: { container: id, driver } }, namespace: record.spec.namespace })
-  }
-
-  /** What the image holds where a new volume is mounted becomes the volume's first content. */
-  async #copyUp({ record }: Entry, rootfs: string): Promise<void> {
-    for (const mount of record.mounts) {
-      if (mount.type !== 'volume' || mount.name === undefined) continue
-      const request = (record.spec.mounts ?? []).find(({ target }) => target === mount.target)
-      if (request?.type === 'volume' && (request.noCopy === true || request.subpath)) continue
-      await this.#options.volumes.copyUp(mount.name, rootfs, mount.target)
-    }
   }
 
   async #openNetwork(entry: Entry): Promise<Networking> {
@@ -384,21 +290,9 @@ export class Launcher {
     })
   }
 
-  /** The mount point goes last: where there is none, nothing of a run is left. */
-  async #clearRoot(id: string, unmountVolumes = async (): Promise<void> => undefined): Promise<void> {
-    const { runtime, snapshots, paths } = this.#options
-    await runtime.delete(id, { force: true })
-    await this.#sharedMemory.close(id)
-    await this.#plainBinds.close(id)
-    await this.imageMounts.close(id)
-    await unmountVolumes()
-    const rootfs = rootfsPath(paths, id)
-    await snapshots.unmount(rootfs)
-    try {
-      await rmdir(rootfs)
-    } catch (error) {
-      if (systemErrorCode(error) !== 'ENOENT') throw error
-    }
+  async #clearRoot(id: string, unmountVolumes?: () => Promise<void>): Promise<void> {
+    await this.#options.runtime.delete(id, { force: true })
+    await this.#mounts.close(id, unmountVolumes)
   }
 
   /** What is left of a container whose removal was cut short: its record is gone already. */
@@ -414,16 +308,6 @@ export class Launcher {
 async function allSettledOrThrow<T extends readonly unknown[]>(tasks: { readonly [K in keyof T]: Promise<T[K]> }): Promise<T> {
   await Promise.allSettled(tasks)
   return (await Promise.all(tasks)) as unknown as T
-}
-
-async function checkSource(source: string, create: boolean, owner: Owner | undefined): Promise<void> {
-  try {
-    await stat(source)
-  } catch (error) {
-    if (systemErrorCode(error) !== 'ENOENT') throw error
-    if (!create) throw new Fault('invalidArgument', `invalid mount config for type "bind": bind source path does not exist: ${source}`)
-    await makeFolders(source, owner)
-  }
 }
 
 async function makeWorkingDir(rootfs: string, path: string, owner: Owner | undefined): Promise<void> {
