@@ -138,7 +138,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   })
   opened.use(containers)
   const builder = await openBuilder({
-    images, snapshots, blobs: options.blobs, runtime, networks, host, cgroupRoot, clock, random, log: log.child({ room: 'build' }), confined: kernel.confined, processes: kernel.processes, mounts: kernel.mounts,
+    images, snapshots, blobs: options.blobs, registries: images, runtime, networks, host, cgroupRoot, clock, random, log: log.child({ room: 'build' }), confined: kernel.confined, processes: kernel.processes, mounts: kernel.mounts,
     remap, cache: buildCache, stateDir: `${paths.state}/build`, platform: `linux/${host.architecture}`,
   })
   const committer = createCommitter({ containers, images, snapshots, events, clock })

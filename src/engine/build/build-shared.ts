@@ -10,6 +10,8 @@ import type { StagePlan } from './dockerfile/stages.ts'
 import type { RemoteSources } from './remote/remote-sources.ts'
 import type { Roots } from './roots.ts'
 import type { Spool } from './spool.ts'
+import type { BuildStep } from './transfer/cache-export.ts'
+import type { ImportedCache } from './transfer/cache-import.ts'
 import type { Vertices } from './vertices.ts'
 
 export interface BuildShared {
@@ -29,6 +31,10 @@ export interface BuildShared {
   readonly cache: BuildCache
   /** The images that alone may serve as cache; undefined: whatever was built here. */
   readonly cacheSources: readonly Image[] | undefined
+  /** Steps of others. */
+  readonly imported: ImportedCache
+  /** The steps of this build that came to an end, in their order, by key. */
+  readonly ended: Map<string, BuildStep>
   readonly lease: BuildLease
   readonly cacheMounts: CacheMounts
   readonly steps: Gate

@@ -17,6 +17,7 @@ import { systemRandom } from '#base/random.ts'
 import type { Kernel } from '#linux/contract/kernel.ts'
 import type { Blobs } from '#oci/blobs/contract.ts'
 import { openFileBlobs } from '#oci/blobs/file-system.ts'
+import { RegistryClient } from '#oci/client/registry-client.ts'
 import { sampleTar, type Sample } from '#oci/layer/archive-samples.ts'
 import type { Image, ImageConfig } from '../contract/images.ts'
 import { readHostFacts } from '../containers/host.ts'
@@ -98,6 +99,12 @@ export async function openBuildLaboratory(kernel: Kernel, folder: string, name =
     images,
     snapshots,
     blobs,
+    registries: {
+      connect: async (registry) => {
+        const own = new RegistryClient({ registry })
+        return { own, [Symbol.dispose]: () => own[Symbol.dispose]() }
+      },
+    },
     runtime: {
       create: (request) => runtime.create(request),
       attach: (id, sink) => runtime.attach(id, sink),
@@ -195,18 +202,20 @@ export interface BuildTests {
   readonly fileOf: (image: Image, path: string) => Promise<string>
 }
 
-/** `prepare` runs when the laboratory is open: hooks of one file do not wait for each other. */
-export function buildTests(name: string, openKernel: () => Promise<Kernel & AsyncDisposable>, prepare: (opened: ReturnType<BuildTests['opened']>) => void | Promise<void> = () => undefined): BuildTests {
+/** `prepare` runs when the laboratory is open, and what it answers before it closes: hooks of one file do not wait for each other. */
+export function buildTests(name: string, openKernel: () => Promise<Kernel & AsyncDisposable>, prepare: (opened: ReturnType<BuildTests['opened']>) => void | Promise<void | (() => Promise<void>)> = () => undefined): BuildTests {
   let open: { readonly kernel: Kernel & AsyncDisposable; readonly laboratory: BuildLaboratory; readonly folder: string } | undefined
+  let cleanUp: void | (() => Promise<void>)
   const opened = (): NonNullable<typeof open> => open ?? assert.fail('the laboratory is not open')
   before(async () => {
     const folder = await mkdtemp(join(process.env['BERTH_TEST_ROOT'] ?? tmpdir(), `${name}-`))
     const kernel = await openKernel()
     open = { kernel, folder, laboratory: await openBuildLaboratory(kernel, folder, name) }
-    await prepare(open)
+    cleanUp = await prepare(open)
   })
   after(async () => {
     const { kernel, laboratory, folder } = opened()
+    await cleanUp?.()
     await laboratory[Symbol.asyncDispose]()
     await rm(folder, { recursive: true })
     await kernel[Symbol.asyncDispose]()

@@ -34,12 +34,17 @@ import { RemoteSources } from './remote/remote-sources.ts'
 import { PlannedPaths } from './planned-paths.ts'
 import { Roots } from './roots.ts'
 import { runPlan } from './run-plan.ts'
+import { exportCache } from './transfer/cache-export.ts'
+import { ImportedCache } from './transfer/cache-import.ts'
+import type { Registries } from './transfer/cache-places.ts'
 import { Vertices } from './vertices.ts'
 
 export interface BuilderOptions extends CommandRunnerOptions {
   readonly images: ImageResolver & ImageLister & Pick<ImageTagger, 'tag'> & Pick<ImageTransfer, 'pull'> & ImageBuilderStore & LayerCollector
   readonly snapshots: SnapshotReader & SnapshotMounter & Pick<SnapshotCommitter, 'diff' | 'commit' | 'unpack'> & Pick<SnapshotArchives, 'exportRoot'>
   readonly blobs: BlobReader & BlobIngester
+  /** For caches elsewhere. */
+  readonly registries: Registries
   readonly processes: Processes
   readonly mounts: Mounts
   readonly clock: Clock
@@ -117,7 +122,6 @@ export class Builder implements ImageBuilder {
   async build(asked: BuildRequest): Promise<BuildResult> {
     const held = new HeldMessages()
     const request = asked.quiet ? { ...asked, onMessage: held.hold } : asked
-    refuseUnbuilt(request)
     if (request.squash) throw new Fault('unimplemented', 'squash is not supported: use a stage and COPY --from to make one layer')
     const id = randomHex(this.#options.random, 12)
     const folder = join(this.#workFolder(), id)
@@ -138,19 +142,23 @@ export class Builder implements ImageBuilder {
       contexts.expect(new PlannedPaths(plan, request))
       if (plan.lintOptions.error) refuseFindings(plan, findings(plan, main, { request, stages: plan.needed, variables: await localVariables(plan, this.#options.images) }))
       const cacheSources = await this.#cacheSources(request.cacheFrom)
+      const transfer = { registries: this.#options.registries, credentials: request.credentials, blobs: this.#options.blobs, vertices, signal }
+      using imported = await ImportedCache.open({ ...transfer, sources: request.cacheFrom, processes: this.#options.processes })
       const shared: BuildShared = {
-        id, folder, request, plan, spool, main, signal, cacheSources, lease, roots, remote, contexts, vertices,
+        id, folder, request, plan, spool, main, signal, cacheSources, imported, ended: new Map(), lease, roots, remote, contexts, vertices,
         epochS: epochOf(request, plan), options: this.#options, cache: this.cache, cacheMounts: this.#cacheMounts, steps: this.#steps, keys: this.#keys,
       }
       const state = await runPlan(shared, failed)
+      const cacheManifest = await exportCache({ ...transfer, targets: request.cacheTo ?? [], steps: [...shared.ended.values()], diffIds: state.diffIds, cache: this.cache })
+      const exported = cacheManifest === undefined ? {} : { cacheManifest }
       if (request.output !== undefined) {
         await handOver(shared, state, request.output)
-        return { imageId: '' }
+        return { imageId: '', ...exported }
       }
       const image = await vertices.during('exporting to image', (vertex) => exportImage(shared, state, vertex))
       // `docker build -q` prints the one line it gets.
       if (asked.quiet) asked.onMessage({ kind: 'stream', text: `${image.id}\n` })
-      return { imageId: image.id }
+      return { imageId: image.id, ...exported }
     } catch (error) {
       // Who asked for quiet is told after all what led to a failure.
       held.release(asked.onMessage)
@@ -190,13 +198,4 @@ export class Builder implements ImageBuilder {
       ...(request.platform === undefined || request.platform === '' ? {} : { targetPlatform: request.platform }),
     }
   }
-}
-
-/** What the contract has and this builder has not yet. */
-function refuseUnbuilt({ cacheFrom, cacheTo = [] }: BuildRequest): void {
-  const refuse = (what: string): never => {
-    throw new Fault('unimplemented', `${what} is not supported yet`)
-  }
-  for (const { kind } of cacheFrom) if (kind !== 'image') refuse(`cache import of type '${kind}'`)
-  for (const { kind } of cacheTo) refuse(`cache export of type '${kind}'`)
 }

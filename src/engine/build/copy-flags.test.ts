@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { readFile, mkdir, writeFile } from 'node:fs/promises'
-import { createServer, type Server } from 'node:http'
+import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { after, test } from 'node:test'
+import { test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { isFault } from '#base/fault.ts'
 import { openKernel } from '#linux/real/kernel.ts'
@@ -88,14 +88,13 @@ test('what a mount or a RUN may not have is refused with its line', async () => 
 
 // ---- what is fetched -------------------------------------------------------------------------------------------------
 
-let server: Server
 let origin: string
 const asked: string[] = []
 const archive = gzipSync(sampleTar([{ path: 'in', type: 'directory' }, { path: 'in/side', content: 'packed' }]))
 const repositories = (): string => join(opened().folder, 'repositories')
 
-async function serveFiles(): Promise<void> {
-  server = createServer((request, response) => {
+async function serveFiles(): Promise<() => Promise<void>> {
+  const server = createServer((request, response) => {
     asked.push(request.url ?? '')
     const [path = ''] = (request.url ?? '').split('?')
     if (path === '/plain/file.txt') return void response.writeHead(200, { 'Last-Modified': 'Tue, 01 Feb 2022 03:04:05 GMT', ETag: '"v1"' }).end('fetched')
@@ -126,12 +125,11 @@ async function serveFiles(): Promise<void> {
   // A repository as plain files behind a web server, which git calls dumb.
   await git('clone', '--quiet', '--bare', work, join(repositories(), 'repo.git'))
   await git('-C', join(repositories(), 'repo.git'), 'update-server-info')
+  return async () => {
+    server.closeAllConnections()
+    await new Promise((done) => server.close(done))
+  }
 }
-
-after(async () => {
-  server.closeAllConnections()
-  await new Promise((done) => server.close(done))
-})
 
 test('ADD fetches a file with its time, asks again, and fetches again only what changed', async () => {
   const dockerfile = `FROM scratch\nADD ${origin}/plain/file.txt /d/\nADD ${origin}/archive.tar.gz /packed\nADD --unpack ${origin}/archive.tar.gz /unpacked/\n`

@@ -10,6 +10,8 @@ import { cacheKey } from './cache.ts'
 import type { StagePlan } from './dockerfile/stages.ts'
 import { rewriteTimes } from './rewrite-times.ts'
 import { shortId, type StageState } from './stage-state.ts'
+import { inlineMember } from './transfer/cache-config.ts'
+import { inlineRecords } from './transfer/cache-export.ts'
 import type { Vertex } from './vertices.ts'
 
 /** Stores the image and names it. */
@@ -77,11 +79,18 @@ async function reproducible(shared: BuildShared, state: StageState): Promise<Sta
   return { ...state, history, ...rewritten }
 }
 
+/** The state of a stage whose step has failed, as an image that nobody has named. */
+export function storeFailed(shared: BuildShared, state: StageState): Promise<Image> {
+  return storeImage(shared, state)
+}
+
 /** The same layers and configuration give the same image as before, its times included. */
-async function storeImage({ request, options, cache, epochS }: BuildShared, state: StageState): Promise<Image> {
+async function storeImage({ request, options, cache, epochS, ended }: BuildShared, state: StageState): Promise<Image> {
   const labels = { ...state.config.Labels, ...request.labels }
   const config = withoutEmpty({ ...state.config, ...(Object.keys(labels).length > 0 ? { Labels: labels } : {}) })
-  const key = cacheKey('image', config, state.diffIds, state.history, state.author, state.platform)
+  // Rewritten layers are no step's: they would lead nobody to one.
+  const inline = request.cacheTo?.some(({ kind }) => kind === 'inline') === true ? inlineRecords([...ended.values()], state.diffIds) : undefined
+  const key = cacheKey('image', config, state.diffIds, state.history, state.author, state.platform, inline ?? '')
   const known = request.noCache === true ? undefined : cache.get(key, 'image')
   const created = epochS === undefined ? (known?.created ?? rfc3339Nano(options.clock.nowNs())) : rfc3339Seconds(epochS * 1000)
   if (known === undefined) await cache.put(key, { kind: 'image', created })
@@ -95,6 +104,7 @@ async function storeImage({ request, options, cache, epochS }: BuildShared, stat
     config,
     rootfs: { type: 'layers', diff_ids: state.diffIds },
     history: state.history.map((entry) => ({ ...entry, created: entry.created ?? created })),
+    ...(inline === undefined ? {} : { [inlineMember]: inline }),
   }
   return options.images.put(image)
 }

@@ -2,12 +2,14 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { rfc3339Nano } from '#base/clock.ts'
+import { asFault } from '#base/fault.ts'
 import { parseDigest } from '#oci/digest.ts'
 import type { ChainId, DiffId, ImageConfig } from '../contract/images.ts'
 import { chainIdOf } from '../snapshots/chain.ts'
 import type { BuildShared } from './build-shared.ts'
 import { cacheKey } from './cache.ts'
 import type { Stage } from './dockerfile/stages.ts'
+import { storeFailed } from './image-output.ts'
 import type { StageState, StepResult } from './stage-state.ts'
 
 export interface CachedStep {
@@ -39,21 +41,58 @@ export class StepLayers {
     const { cache, keys, steps } = this.#shared
     const key = cacheKey(...keyParts)
     return keys.run(key, async () => {
-      const known = this.#isUncached() ? undefined : cache.get(key, 'step')
-      if (known !== undefined && this.#mayUse(step.next(known)) && (known.layer === undefined || (await this.#shared.options.snapshots.has(known.layer.chainId)))) {
+      const known = this.#isUncached() ? undefined : ((await this.#known(key, step)) ?? (await this.#imported(key, step)))
+      if (known !== undefined) {
         step.onCached()
         if (known.layer !== undefined) this.keep(known.layer.chainId, known.layer.diffId)
         await cache.touch(key)
-        return known
+        return this.#ended(key, step, known)
       }
-      const { act, parent, runs = false } = step
-      const layer = act === undefined ? undefined : await steps.run(() => this.#makeLayer(parent, act, { shifted: runs && this.#shared.options.remap !== undefined }))
+      const { act } = step
+      const layer = act === undefined ? undefined : await steps.run(() => this.#makeLayer(step, act))
       if (layer !== undefined) this.keep(layer.chainId, layer.diffId)
       const result: StepResult = { created: rfc3339Nano(this.#shared.options.clock.nowNs()), ...(layer === undefined ? {} : { layer }) }
-      const description = step.next(result).history.at(-1)?.created_by
-      await cache.put(key, { kind: 'step', ...result, ...(description === undefined ? {} : { description }) })
-      return result
+      await this.#remember(key, step, result)
+      return this.#ended(key, step, result)
     })
+  }
+
+  async #known(key: string, step: CachedStep): Promise<StepResult | undefined> {
+    const known = this.#shared.cache.get(key, 'step')
+    if (known === undefined || !this.#mayUse(step.next(known))) return undefined
+    return known.layer === undefined || (await this.#shared.options.snapshots.has(known.layer.chainId)) ? known : undefined
+  }
+
+  /** What another machine has made becomes a step of ours. */
+  async #imported(key: string, step: CachedStep): Promise<StepResult | undefined> {
+    const { imported, options, signal } = this.#shared
+    const found = imported.find(key)
+    if (found === undefined) return undefined
+    const { parent } = step
+    const { created, layer } = found
+    if (layer === undefined) return this.#remember(key, step, { created })
+    const chainId = chainIdOf(parent, layer.diffId)
+    this.keep(chainId, layer.diffId)
+    try {
+      await layer.fetch()
+    } catch (error) {
+      if (signal.aborted) throw error
+      this.#shared.vertices.tell(`[Warning] a cached layer cannot be fetched, so that its step is run: ${asFault(error).message}\n`)
+      return undefined
+    }
+    if (!(await options.snapshots.has(chainId))) await options.snapshots.unpack({ parent, diffId: layer.diffId, tar: await options.blobs.open(parseDigest(layer.diffId)), signal })
+    return this.#remember(key, step, { created, layer: { diffId: layer.diffId, chainId, sizeBytes: layer.sizeBytes, ...(parent === undefined ? {} : { parent }) } })
+  }
+
+  async #remember(key: string, step: CachedStep, result: StepResult): Promise<StepResult> {
+    const description = step.next(result).history.at(-1)?.created_by
+    await this.#shared.cache.put(key, { kind: 'step', ...result, ...(description === undefined ? {} : { description }) })
+    return result
+  }
+
+  #ended(key: string, step: CachedStep, result: StepResult): StepResult {
+    this.#shared.ended.set(key, { key, result, description: step.next(result).history.at(-1)?.created_by ?? '' })
+    return result
   }
 
   /**
@@ -87,7 +126,9 @@ export class StepLayers {
     if (diffId !== undefined) lease.diffIds.add(diffId)
   }
 
-  async #makeLayer(parent: ChainId | undefined, act: (rootfs: string) => Promise<void>, { shifted }: { readonly shifted: boolean }): Promise<StepResult['layer']> {
+  async #makeLayer(step: CachedStep, act: (rootfs: string) => Promise<void>): Promise<StepResult['layer']> {
+    const { parent, runs } = step
+    const shifted = runs === true && this.#shared.options.remap !== undefined
     const { snapshots } = this.#shared.options
     const key = this.#snapshotKey()
     const rootfs = join(this.#shared.folder, key)
@@ -97,9 +138,12 @@ export class StepLayers {
       await snapshots.mount(key, rootfs, { volatile: true, shifted })
       try {
         await act(rootfs)
-      } finally {
+      } catch (error) {
         await snapshots.unmount(rootfs)
+        if (runs === true) await this.#keepFailed(key, step)
+        throw error
       }
+      await snapshots.unmount(rootfs)
       const layer = await snapshots.diff(key, { signal: this.#shared.signal })
       // Folders that were only looked into make a small archive, too; a large one needs no second look.
       if (layer.sizeBytes <= smallLayerBytes && (await snapshots.changes(key)).length === 0) return undefined
@@ -107,6 +151,17 @@ export class StepLayers {
     } finally {
       await snapshots.remove(key)
     }
+  }
+
+  /** Where it was asked for, what a failed command has left becomes an image to look into. */
+  async #keepFailed(key: string, step: CachedStep): Promise<void> {
+    const { options, signal, request } = this.#shared
+    if (request.keepFailedRoot !== true || signal.aborted) return
+    const { diffId, sizeBytes, ...descriptor } = await options.snapshots.diff(key)
+    const chainId = await options.snapshots.commit(key, { diffId, sizeBytes, ...descriptor })
+    this.keep(chainId, diffId)
+    const { id } = await storeFailed(this.#shared, step.next({ created: rfc3339Nano(options.clock.nowNs()), layer: { diffId, chainId, sizeBytes } }))
+    request.onMessage({ kind: 'failedRoot', imageId: id })
   }
 
   #snapshotKey(): string {

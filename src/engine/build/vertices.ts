@@ -40,6 +40,11 @@ export class Vertices implements Disposable {
     }
   }
 
+  /** Text for the classic clients. */
+  tell(text: string): void {
+    this.#emit({ kind: 'stream', text })
+  }
+
   /** What is still open ends with its build. */
   [Symbol.dispose](): void {
     for (const vertex of this.#open) vertex.end({ error: 'context canceled' })

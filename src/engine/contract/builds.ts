@@ -117,6 +117,8 @@ export type BuildMessage =
   | { readonly kind: 'status'; readonly id?: string; readonly status: string; readonly currentBytes?: number; readonly totalBytes?: number }
   /** The id of the image, once it stands. For both sorts. */
   | { readonly kind: 'imageId'; readonly id: string }
+  /** What a failed command has left, as an image without a name; with `keepFailedRoot`. For clients of Berth's own. */
+  | { readonly kind: 'failedRoot'; readonly imageId: string }
   /** A step (`[build 2/5] RUN make`, `[internal] load build context`) begins. `id` is a digest of its own; `inputs` are ids of earlier ones. */
   | { readonly kind: 'vertex'; readonly state: 'begun'; readonly id: string; readonly name: string; readonly inputs: readonly string[] }
   /** It ends, once; with `error`, it failed. */

@@ -144,6 +144,8 @@ export interface BuildRequest {
   readonly cacheFrom: readonly CacheImport[]
   readonly cacheTo?: readonly CacheExport[]
   readonly entitlements?: readonly BuildEntitlement[]
+  /** The root file system of a RUN that fails becomes an image, which is told before the failure. */
+  readonly keepFailedRoot?: boolean
   /**
    * Seconds since 1970 that the image and its history bear as their time. Absent: what the build argument `SOURCE_DATE_EPOCH` says, else now.
    */

@@ -27,6 +27,7 @@ export class BuildStatus {
       case 'stream':
       case 'status':
       case 'imageId':
+      case 'failedRoot':
         return undefined
       case 'vertex': {
         const begun = message.state === 'begun' ? { name: message.name, inputs: message.inputs, startedNs: nowNs } : this.#begun.get(message.id)

@@ -51,6 +51,8 @@ export interface OpenImagesOptions {
 export interface OpenedImages extends Images {
   /** Frees layers and blobs that nothing needs, blobs only when they are older than `sparedMs` (default `graceMs`). Answers the bytes. */
   collect(options?: { readonly sparedMs?: number }): Promise<number>
+  /** A client of a registry, for those who keep other things there than images. */
+  connect(registry: string, auth: RegistryAuth | undefined): Promise<MirroredRegistry>
   /** Every blob that an image needs, for others' collectors. */
   blobRoots(): Iterable<Digest>
 }
@@ -76,6 +78,7 @@ export async function openImages(options: OpenImagesOptions): Promise<OpenedImag
       onMirrorFailure: (mirror, error) => logger.info({ mirror, registry, reason: error.message }, 'a mirror did not help'),
     })
   return {
+    connect,
     resolve: (nameOrId) => store.resolve(nameOrId),
     list: (listOptions) => store.list(listOptions),
     tag: (id, name) => store.tag(id, name),
