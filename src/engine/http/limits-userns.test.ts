@@ -49,14 +49,15 @@ suite('user namespaces', { skip: busyboxMissing }, () => {
 
   proven('root inside is nobody of the machine; the image, files that it makes, and set-id programs are its own', async () => {
     assert.equal(await seen('cat /proc/self/uid_map; id -u; stat -c %u:%g /bin /etc/passwd'), `${mapped}\n0\n0:0\n0:0`)
-    const id = await client.start('echo x > /made && mkdir -p /dir/deep && chown 1000:50 /made && for name in no set; do mkdir /$name; cp /bin/busybox /$name/ping; done; chmod 6755 /set/ping && rm /data/from-image && sleep 1000', { Sysctls: { 'net.ipv4.ping_group_range': '1 0' } })
+    const id = await client.start('echo x > /made && mkdir -p /dir/deep && chown 1000:50 /made && chown 9:10 /data/deep/file && for name in no set; do mkdir /$name; cp /bin/busybox /$name/ping; done; chmod 6755 /set/ping && rm /data/from-image && sleep 1000', { Sysctls: { 'net.ipv4.ping_group_range': '1 0' } })
     try {
       const pid = Number(field(field((await client.call('GET', `/containers/${id}/json`)).body, 'State'), 'Pid'))
       while (!(await client.exec(id, 'test -e /data/from-image || echo gone')).includes('gone'));
       assert.equal(ownerOf(`/proc/${pid}`), '300000:400000')
       assert.equal(await client.exec(id, "stat -c '%u:%g %a' /made /set/ping; for name in no set; do su bob -s /bin/sh -c \"/$name/ping -c1 127.0.0.1 >/dev/null 2>&1 && echo $name\"; done"), '1000:50 644\n0:0 6755\nset\n')
       const upper = await upperOf(id)
-      assert.deepEqual(['made', 'set/ping', 'dir/deep'].map((name) => ownerOf(join(upper, name))), ['1000:50', '0:0', '0:0'])
+      assert.deepEqual(['made', 'set/ping', 'dir/deep', 'data/deep', 'data/deep/file'].map((name) => ownerOf(join(upper, name))), ['1000:50', '0:0', '0:0', '0:0', '9:10'])
+      assert.equal(readFileSync(join(upper, 'data/deep/file'), 'utf8'), 'deep\n')
       assert.ok(lstatSync(join(upper, 'data/from-image')).isCharacterDevice())
     } finally {
       await client.remove(id)
