@@ -75,11 +75,17 @@ async function imageFacts(docker: (args: readonly string[]) => Promise<{ readonl
   const names: string[] = JSON.parse(tags)
   const settings: Readonly<Record<string, unknown>> = JSON.parse(config)
   const history = await docker(['history', '--no-trunc', '--format', '{{.CreatedBy}}', 'case'])
-  return [`names ${names.toSorted().join(' ')}`, ...Object.entries(settings).filter(([, value]) => isSaid(value)).map(([name, value]) => `${name} ${JSON.stringify(value)}`).toSorted(), ...rest, ...history.output.trim().split('\n').map((line) => `history ${line}`)]
+  return [`names ${names.toSorted().join(' ')}`, ...Object.entries(settings).filter(([name, value]) => isSaid(name, value)).map(([name, value]) => `${name} ${JSON.stringify(value)}`).toSorted(), ...rest, ...history.output.trim().split('\n').map((line) => `history ${steadyHistory(line)}`)]
 }
 
-/** Fields that engines of different versions write for "nothing", or not at all. */
-function isSaid(value: unknown): boolean {
+/** Who built it, and how lists are written, is the engine's own affair. */
+function steadyHistory(line: string): string {
+  return line.replace(/ # buildkit$/, '').replaceAll('","', '" "').trimEnd()
+}
+
+/** Fields that engines of different versions write for "nothing", or not at all: `/` is the folder without a word, too, and nobody but Windows escapes arguments. */
+function isSaid(name: string, value: unknown): boolean {
+  if (name === 'ArgsEscaped' || (name === 'WorkingDir' && value === '/')) return false
   return value !== null && value !== undefined && value !== '' && value !== false && JSON.stringify(value) !== '[]' && JSON.stringify(value) !== '{}'
 }
 

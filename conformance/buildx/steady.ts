@@ -12,6 +12,9 @@ const ownAffairs: readonly RegExp[] = [
   /^sha256:/,
   /^(DONE|CACHED|CANCELED|ERROR: context canceled|ERROR: canceled.*)$/,
   /^-+$/,
+  // The Dockerfile's lines at a failure: 20.10 does not tell their place.
+  /^ *\d+ \| /,
+  /^\S+:\d+$/,
   /^\d* *$/,
 ]
 
@@ -26,7 +29,7 @@ export function steadyProgress(output: string, folders: readonly string[]): read
     const number = numbered?.[1]
     if (number !== undefined && line.startsWith('[')) steps.set(number, line)
     // Whether a step was known is a fact of that step.
-    if (number !== undefined && line === 'CACHED' && steps.get(number)?.startsWith('[internal') === false) lines.push(`known: ${steps.get(number)}`)
+    if (number !== undefined && line === 'CACHED' && !/^\[.*internal\]|\] FROM /.test(steps.get(number) ?? '[internal]')) lines.push(`known: ${steps.get(number)}`)
     if (!ownAffairs.some((pattern) => pattern.test(line))) lines.push(line)
   }
   return [...new Set(lines)].toSorted()
@@ -40,6 +43,9 @@ function steady(line: string): string {
     .replace(/^(DONE|CACHED|CANCELED) [\d.]+s$/, '$1')
     .replace(/\b\d+(\.\d+)?s\b/g, 'TIME')
     .replace(/\b\d+(\.\d+)?[kMG]?B\b/g, 'SIZE')
+    .replace(/(\] FROM \S+?):latest\b/, '$1')
+    // As later ones say it.
+    .replace(/executor failed running \[(.*)\]: exit code: (\d+)/, (_whole, command: string, code: string) => `process ${JSON.stringify(command)} did not complete successfully: exit code: ${code}`)
     .replace(/ +/g, ' ')
     .trimEnd()
 }

@@ -3,7 +3,7 @@
  * named by BUILDX.
  */
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { sleep, systemClock } from '#base/clock.ts'
@@ -20,7 +20,9 @@ suite('buildx', { skip }, () => {
   before(async () => {
     real = await openRealEngine(await openKernel(), { name: 'bbdx', subnet: '172.29.124.0/22' })
     mkdirSync(join(real.root, 'config/cli-plugins'), { recursive: true })
-    symlinkSync(buildx, join(real.root, 'config/cli-plugins/docker-buildx'))
+    // One built from source does not say its version, which compose asks for.
+    const plugin = `#!/bin/sh\nif [ "$1" = docker-cli-plugin-metadata ]; then exec echo '{"SchemaVersion":"0.1.0","Vendor":"Docker Inc.","Version":"v0.36.1"}'; fi\nexec ${buildx} "$@"\n`
+    writeFileSync(join(real.root, 'config/cli-plugins/docker-buildx'), plugin, { mode: 0o755 })
   })
   after(() => real[Symbol.asyncDispose]())
 
@@ -154,6 +156,35 @@ target "other" {
     assert.equal(exitCode, 0, stderr)
     assert.equal(await seenIn('bake:top', 'cat /bottom /top'), 'baked\nbaked')
     assert.equal(await seenIn('bake:other', 'cat /other'), 'baked')
+  })
+
+  test('a Dockerfile is checked, and its arguments and targets are shown, without a build', async () => {
+    const context = folder({ Dockerfile: '# what it is for\nFROM bb:1 AS Base\nARG ONE=1\nRUN --mount=type=secret,id=token true\nFROM base AS last\nCMD echo hi\n' })
+    const checked = await docker(['buildx', 'build', '--check', context])
+    assert.equal(checked.exitCode, 1, checked.stdout)
+    assert.match(checked.stdout + checked.stderr, /WARNING: StageNameCasing - https[^]*Dockerfile:2\n-+\n[^]*>>> FROM bb:1 AS Base/)
+    assert.match(checked.stdout + checked.stderr, /JSONArgsRecommended/)
+    assert.match((await docker(['buildx', 'build', '--call', 'outline', '--target', 'base', context])).stdout, /ONE +1[^]*token/)
+    assert.match((await docker(['buildx', 'build', '--call', 'targets', context])).stdout, /base[^]*last \(default\)/)
+    const json: unknown = JSON.parse((await docker(['buildx', 'build', '--call', 'targets,format=json', context])).stdout)
+    assert.ok(typeof json === 'object' && json !== null && 'targets' in json)
+    const warned = await built([context])
+    assert.match(warned.stderr, /2 warnings found [^]*- StageNameCasing: [^]*\(line 2\)/)
+    const wrong = await docker(['buildx', 'build', '--check', '-'], { stdin: 'FROM bb:1\nRUM x\n' })
+    assert.match(wrong.stdout + wrong.stderr, /unknown instruction: RUM/)
+  })
+
+  const compose = process.env['COMPOSE_V2']
+  test('compose builds its services by bake', { skip: compose === undefined ? 'COMPOSE_V2 names no docker-compose' : false }, async () => {
+    const context = folder({
+      'compose.yaml': 'name: grpc\nservices:\n  a: { build: { context: ., dockerfile_inline: "FROM bb:1\\nCOPY f /a\\n" } }\n  b: { build: { context: ., dockerfile_inline: "FROM bb:1\\nCOPY f /b\\n", tags: ["grpc:b"] } }\n',
+      f: 'composed\n',
+    })
+    const { kernel, root } = real
+    const result = await kernel.processes.run([compose ?? '', '--progress', 'plain', '-f', join(context, 'compose.yaml'), 'build'], { timeoutMs: 60_000, maxOutputBytes: 16 << 20, env: { DOCKER_HOST: `unix://${join(root, 'd.sock')}`, DOCKER_CONFIG: join(root, 'config'), BUILDX_CONFIG: join(root, 'bx'), PATH: '/usr/local/bin:/usr/bin:/bin', HOME: root, TMPDIR: root, COMPOSE_BAKE: 'true' } })
+    assert.equal(result.exitCode, 0, result.stderr.toString())
+    assert.equal(await seenIn('grpc-a', 'cat /a'), 'composed')
+    assert.equal(await seenIn('grpc:b', 'cat /b'), 'composed')
   })
 
   test('many builds at once', async () => {
