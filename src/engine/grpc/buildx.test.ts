@@ -174,6 +174,36 @@ target "other" {
     assert.match(wrong.stdout + wrong.stderr, /unknown instruction: RUM/)
   })
 
+  const registry = '/usr/bin/docker-registry'
+  test('an image is pushed by its names; a cache goes to a registry and to a folder, and comes from there', { skip: existsSync(registry) ? false : 'no docker-registry is installed' }, async () => {
+    const config = join(real.root, 'registry.yml')
+    const port = 5017
+    writeFileSync(config, `version: 0.1\nstorage: { filesystem: { rootdirectory: ${real.root}/registry } }\nhttp: { addr: "127.0.0.1:${port}" }\n`)
+    const ended = new AbortController()
+    const serving = real.kernel.processes.run([registry, 'serve', config], { signal: ended.signal, timeoutMs: 60_000 })
+    const get = (path: string): Promise<Response | undefined> => fetch(`http://127.0.0.1:${port}/v2/${path}`).catch((error: unknown) => (error instanceof TypeError ? undefined : Promise.reject(error)))
+    try {
+      await until('the registry', async () => (await get(''))?.status === 200)
+      const name = `127.0.0.1:${port}/pushed`
+      const cache = join(real.root, 'cache')
+      const dockerfile = 'FROM bb:1\nRUN date +%N > /when\n'
+      await built(['-t', `${name}:1`, '--push', '--cache-to', `type=registry,ref=${name}:cache,mode=max`, '--cache-to', `type=local,dest=${cache}`, '-'], { stdin: dockerfile })
+      const tags: unknown = await (await get('pushed/tags/list'))?.json()
+      assert.deepEqual(tags, { name: 'pushed', tags: ['1', 'cache'] })
+      const when = await seenIn(`${name}:1`, 'cat /when')
+      for (const source of [`type=registry,ref=${name}:cache`, `type=local,src=${cache}`]) {
+        await real.engine.images.remove(`${name}:1`)
+        await docker(['buildx', 'prune', '-af'])
+        const { stderr } = await built(['-t', `${name}:1`, '--cache-from', source, '-'], { stdin: dockerfile })
+        assert.match(stderr, /#(\d+) \[2\/2\] RUN date[^]*#\1 CACHED/, source)
+        assert.equal(await seenIn(`${name}:1`, 'cat /when'), when, source)
+      }
+    } finally {
+      ended.abort()
+      await serving.catch((error: unknown) => assert.ok(error))
+    }
+  })
+
   const compose = process.env['COMPOSE_V2']
   test('compose builds its services by bake', { skip: compose === undefined ? 'COMPOSE_V2 names no docker-compose' : false }, async () => {
     const context = folder({

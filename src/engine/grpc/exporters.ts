@@ -30,11 +30,10 @@ export async function exportResult(job: Job, result: FrontendResult, backend: Pi
   const stored = exporters.filter(({ kind }) => kind === 'store')
   if (exporters.some(({ kind }) => kind !== 'root') || result.isLinked) {
     const names = stored.flatMap(({ attributes }) => namesOf(attributes)).map(canonicalName)
-    const { imageId, cacheManifest } = await result.image({ tags: names, keep: stored.length > 0 })
+    const { imageId } = await result.image({ tags: names, keep: stored.length > 0 })
     facts.set('containerimage.config.digest', imageId).set('containerimage.digest', imageId)
     const allNames = exporters.flatMap(({ attributes }) => namesOf(attributes)).map(canonicalName)
     if (allNames.length > 0) facts.set('image.name', [...new Set(allNames)].join(','))
-    if (cacheManifest !== undefined) facts.set('cache.manifest', JSON.stringify({ mediaType: cacheManifest.mediaType, digest: cacheManifest.digest, size: cacheManifest.sizeBytes }))
     for (const { attributes } of stored) if (isTrue(attributes.get('push'))) await pushAll(job, namesOf(attributes), backend)
     for (const exporter of exporters) if (exporter.kind === 'archive') await sendArchive(job, exporter, { imageId, images: backend.images })
   } else if (exporters.length === 0) await result.evaluate()
@@ -50,6 +49,8 @@ export async function exportResult(job: Job, result: FrontendResult, backend: Pi
       }),
     )
   }
+  const { cacheManifest } = result
+  if (cacheManifest !== undefined) facts.set('cache.manifest', JSON.stringify({ mediaType: cacheManifest.mediaType, digest: cacheManifest.digest, size: cacheManifest.sizeBytes }))
   return facts
 }
 

@@ -35,8 +35,8 @@ export async function solveFrontend(job: Job, frontend: string, options: Fronten
     namedContexts: await namedContextsOf(sources),
     ...(definition === undefined ? {} : { definition: definition.text }),
     ...timesOf(solve.exporters),
-    cacheFrom: cacheImportsOf(attributes).flatMap(cacheImport),
-    cacheTo: solve.cacheExports.map(cacheExport),
+    cacheFrom: await Promise.all(cacheImportsOf(attributes).map((each) => cacheImport(each, job))),
+    cacheTo: await Promise.all(solve.cacheExports.map((each) => cacheExport(each, job))),
     entitlements: solve.entitlements.filter((each) => each === 'network.host' || each === 'security.insecure'),
     tags: [],
     quiet: false,
@@ -73,15 +73,19 @@ function timesOf(exporters: readonly TypedOptions[]): Pick<BuildRequest, 'source
   return { ...(epoch === undefined ? {} : { sourceDateEpochS: Number(epoch) }), ...(said('rewrite-timestamp') === 'true' ? { rewriteTimestamps: true } : {}) }
 }
 
-function cacheImport({ type, attributes }: TypedOptions): readonly CacheImport[] {
-  const reference = attributes.get('ref') ?? ''
-  if (type === 'registry' && reference !== '') return [{ kind: 'registry', reference }]
-  throw new Fault('unimplemented', `cache sources of type ${type} are not supported; expected registry`)
+/** Caches elsewhere: of types that are not known here clients are told, as BuildKit tells them. */
+async function cacheImport({ type, attributes }: TypedOptions, job: Job): Promise<CacheImport> {
+  const said = (name: string): string => attributes.get(name) ?? ''
+  if (type === 'registry' && said('ref') !== '') return { kind: 'registry', reference: said('ref') }
+  if (type === 'local' && said('digest') !== '') return { kind: 'local', digest: said('digest'), blobs: (await job.session(undefined)).blobs(`local:${said('src')}`) }
+  throw new Fault('unimplemented', `cache sources of type ${type} are not supported; expected registry with a ref, or local with a src`)
 }
 
-function cacheExport({ type, attributes }: TypedOptions): CacheExport {
-  const reference = attributes.get('ref') ?? ''
+async function cacheExport({ type, attributes }: TypedOptions, job: Job): Promise<CacheExport> {
+  const said = (name: string): string => attributes.get(name) ?? ''
+  const mode = said('mode') === 'max' ? 'max' : 'min'
   if (type === 'inline') return { kind: 'inline' }
-  if (type === 'registry' && reference !== '') return { kind: 'registry', reference, mode: attributes.get('mode') === 'max' ? 'max' : 'min' }
-  throw new Fault('unimplemented', `cache destinations of type ${type} are not supported; expected inline or registry`)
+  if (type === 'registry' && said('ref') !== '') return { kind: 'registry', reference: said('ref'), mode }
+  if (type === 'local' && said('dest') !== '') return { kind: 'local', blobs: (await job.session(undefined)).blobs(`local:${said('dest')}`), mode }
+  throw new Fault('unimplemented', `cache destinations of type ${type} are not supported; expected inline, registry with a ref, or local with a dest`)
 }

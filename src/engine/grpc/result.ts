@@ -26,6 +26,7 @@ export class FrontendResult {
   #isLinked = false
   /** All steps are done, and known by now. */
   #isBuilt = false
+  #cacheManifest: BuildResult['cacheManifest']
   /** Whether the image goes with the result. */
   #isTransient = false
 
@@ -65,6 +66,11 @@ export class FrontendResult {
     else if (!this.#isBuilt) await this.#run({ output: async () => undefined })
   }
 
+  /** Of the cache that the build has written elsewhere. */
+  get cacheManifest(): BuildResult['cacheManifest'] {
+    return this.#cacheManifest
+  }
+
   get isLinked(): boolean {
     return this.#isLinked
   }
@@ -95,8 +101,9 @@ export class FrontendResult {
     const { builder, request, explain } = this.#options
     try {
       const asked = await request()
-      const result = await builder.build({ ...asked, ...change, ...(this.#isBuilt ? { noCache: false } : {}) })
+      const result = await builder.build({ ...asked, ...change, ...(this.#isBuilt ? { noCache: false, cacheTo: [] } : {}) })
       this.#isBuilt = true
+      this.#cacheManifest ??= result.cacheManifest
       return result
     } catch (error) {
       throw explain(error)

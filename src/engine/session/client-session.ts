@@ -7,8 +7,10 @@ import type { Duplex } from 'node:stream'
 import { Fault, isFault } from '#base/fault.ts'
 import { callOnce, openCall, type CallOptions, type GrpcCall } from '#base/grpc.ts'
 import { protoFields, ProtoWriter } from '#base/proto-wire.ts'
+import type { LentBlobs } from '../contract/builds.ts'
 import type { RegistryAuth } from '../contract/images.ts'
 import type { BuiltRoot } from '../http/backend.ts'
+import { clientBlobs } from './client-blobs.ts'
 import { receiveTar } from './receive-files.ts'
 import { sendFiles } from './send-files.ts'
 
@@ -75,6 +77,11 @@ export class Session {
     const call = this.#call('/moby.upload.v1.Upload/Pull', { metadata: { urlpath: url.pathname, urlhost: url.host }, signal })
     call.end()
     for await (const message of call.receive()) for (const { number, bytes } of protoFields(message)) if (number === 1) yield bytes
+  }
+
+  /** Blobs of an OCI layout of the client's, by the name that it has for it. */
+  blobs(store: string): LentBlobs {
+    return clientBlobs((method, options) => this.#call(method, options), store)
   }
 
   /** What was built, into the client's folder. */
