@@ -83,7 +83,8 @@ async function build(service: BuildService, { request, signal, record }: Pick<Jo
   const session = (id = request.sessionId): Promise<Session> => sessions.get(id)
   using job = new Job({ request, clock, session, signal, record })
   using shown = service.jobs.show(request.ref, job)
-  void shown
+  using told = showStatus(service, job)
+  void [shown, told]
   await using owned = ownedResults(service, job)
   void owned
   const resultId = request.frontend === '' && !request.hasDefinition ? await job.chosen() : await directResult(service, job)
@@ -97,9 +98,36 @@ async function directResult(service: BuildService, job: Job): Promise<string | u
   return solved instanceof FrontendResult ? solved.id : undefined
 }
 
-async function status({ jobs }: BuildService, exchange: GrpcExchange): Promise<void> {
-  const job = await jobs.get(new ProtoMessage(await oneMessage(exchange)).string(1))
-  for await (const response of job.status.read(exchange.signal)) await exchange.send(response)
+/** Clients ask for it beside their Solve: it may come when a short build is over. */
+const unreadStatusMs = 10_000
+
+/** Until the build is over; where nobody has asked yet, a while longer. */
+function showStatus({ statuses, unreadStatuses, backend }: BuildService, { request: { ref }, status, signal }: Job): Disposable {
+  unreadStatuses.get(ref)?.[Symbol.dispose]()
+  const shown = statuses.show(ref, status)
+  let isFound = false
+  void status.found.then(() => (isFound = true))
+  return {
+    [Symbol.dispose]() {
+      // A client that is gone asks for nothing.
+      if (isFound || signal.aborted) return shown[Symbol.dispose]()
+      const timer = backend.clock.after(unreadStatusMs, () => forget(), { background: true })
+      const unread: Disposable = { [Symbol.dispose]: () => forget() }
+      const forget = (): void => {
+        timer.cancel()
+        if (unreadStatuses.get(ref) !== unread) return
+        unreadStatuses.delete(ref)
+        shown[Symbol.dispose]()
+      }
+      unreadStatuses.set(ref, unread)
+      void status.found.then(forget)
+    },
+  }
+}
+
+async function status({ statuses }: BuildService, exchange: GrpcExchange): Promise<void> {
+  const log = await statuses.get(new ProtoMessage(await oneMessage(exchange)).string(1))
+  for await (const response of log.read(exchange.signal)) await exchange.send(response)
 }
 
 async function listenHistory({ history }: BuildService, exchange: GrpcExchange): Promise<void> {

@@ -161,6 +161,12 @@ suite('build services', { skip: busyboxMissing }, () => {
     await client.control('Info')
   })
 
+  test('what a build said is there for who asks when it is over', async () => {
+    using client = await BuildClient.open(socketPath)
+    await build(client, { ref: 'late', dockerfile: 'FROM bb:1\n' })
+    assert.ok((await client.steps('late')).includes('exporting to image'))
+  })
+
   test('a client that goes away ends its builds', async () => {
     const client = await BuildClient.open(socketPath)
     const solving = client.control('Solve', (solve) => solve.string(1, 'left'))

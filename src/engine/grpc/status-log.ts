@@ -12,6 +12,7 @@ export class StatusLog {
   /** Responses that were said and are no longer kept. */
   #forgotten = 0
   #isEnded = false
+  readonly #found = Promise.withResolvers<void>()
   #news = Promise.withResolvers<void>()
 
   add(response: Buffer): void {
@@ -29,8 +30,14 @@ export class StatusLog {
     this.#tell()
   }
 
+  /** Resolves when somebody reads for the first time. */
+  get found(): Promise<void> {
+    return this.#found.promise
+  }
+
   /** Ends when the build has, or with the signal. */
   async *read(signal: AbortSignal): AsyncGenerator<Buffer> {
+    this.#found.resolve()
     const { promise: aborted, resolve } = Promise.withResolvers<void>()
     signal.addEventListener('abort', () => resolve(), { once: true })
     for (let next = 0; !signal.aborted; ) {
