@@ -69,18 +69,22 @@ async function tell(each: BuildxCase, folder: string): Promise<SuiteCase> {
 
 /** One line per fact of the case's image; none where there is none. */
 async function imageFacts(docker: (args: readonly string[]) => Promise<{ readonly exitCode: number; readonly output: string }>): Promise<readonly string[]> {
-  const { exitCode, output } = await docker(['image', 'inspect', '--format', '{{json .RepoTags}}\n{{json .Config}}\n{{len .RootFS.Layers}} layers\n{{.Os}}/{{.Architecture}}', 'case'])
+  const { exitCode, output } = await docker(['image', 'inspect', '--format', '{{json .RepoTags}}\n{{json .Config}}\n{{json .RootFS.Layers}}\n{{.Os}}/{{.Architecture}}', 'case'])
   if (exitCode !== 0) return ['no image']
-  const [tags = '[]', config = '{}', ...rest] = output.trim().split('\n')
+  const [tags = '[]', config = '{}', layers = '[]', ...rest] = output.trim().split('\n')
   const names: string[] = JSON.parse(tags)
   const settings: Readonly<Record<string, unknown>> = JSON.parse(config)
+  const diffIds: string[] = JSON.parse(layers)
   const history = await docker(['history', '--no-trunc', '--format', '{{.CreatedBy}}', 'case'])
-  return [`names ${names.toSorted().join(' ')}`, ...Object.entries(settings).filter(([name, value]) => isSaid(name, value)).map(([name, value]) => `${name} ${JSON.stringify(value)}`).toSorted(), ...rest, ...history.output.trim().split('\n').map((line) => `history ${steadyHistory(line)}`)]
+  return [`names ${names.toSorted().join(' ')}`, ...Object.entries(settings).filter(([name, value]) => isSaid(name, value)).map(([name, value]) => `${name} ${JSON.stringify(value)}`).toSorted(), `${diffIds.filter((id) => id !== emptyLayer).length} layers`, ...rest, ...history.output.trim().split('\n').map((line) => `history ${steadyHistory(line)}`)]
 }
 
-/** Who built it, and how lists are written, is the engine's own affair. */
+/** A tar of nothing: what 20.10 keeps of a command that changed no file, and later ones, too, leave out of their history. */
+const emptyLayer = 'sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef'
+
+/** Who built it, how lists and checks are written, and that a copy's origin is told, is the engine's own affair. */
 function steadyHistory(line: string): string {
-  return line.replace(/ # buildkit$/, '').replaceAll('","', '" "').trimEnd()
+  return line.replace(/ # buildkit$/, '').replace(/^(HEALTHCHECK) .*/, '$1').replace(/^(COPY|ADD) --from=\S+ /, '$1 ').replaceAll('","', '" "').trimEnd()
 }
 
 /** Fields that engines of different versions write for "nothing", or not at all: `/` is the folder without a word, too, and nobody but Windows escapes arguments. */

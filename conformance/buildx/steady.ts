@@ -13,9 +13,20 @@ const ownAffairs: readonly RegExp[] = [
   /^(DONE|CACHED|CANCELED|ERROR: context canceled|ERROR: canceled.*)$/,
   /^-+$/,
   // The Dockerfile's lines at a failure: 20.10 does not tell their place.
-  /^ *\d+ \| /,
+  /^ *\d+ \|( |$)/,
   /^\S+:\d+$/,
   /^\d* *$/,
+  // Steps side by side take turns.
+  /^\.\.\.$/,
+  // One base is one step there, whatever stages stand on it; which image it was is told by its configuration.
+  /^\[[^\]]*\] FROM /,
+  // Clients ask for more where there is a build history.
+  /^resolving provenance/,
+  // What an engine is, and what its cache holds at a moment.
+  /^(Last Activity|BuildKit version|Platforms|Labels):/,
+  /^ *org\.mobyproject\./,
+  /^ID\*? *\t/,
+  /^(Shared|Private|Reclaimable|Total):/,
 ]
 
 export function steadyProgress(output: string, folders: readonly string[]): readonly string[] {
@@ -43,8 +54,11 @@ function steady(line: string): string {
     .replace(/^(DONE|CACHED|CANCELED) [\d.]+s$/, '$1')
     .replace(/\b\d+(\.\d+)?s\b/g, 'TIME')
     .replace(/\b\d+(\.\d+)?[kMG]?B\b/g, 'SIZE')
-    .replace(/(\] FROM \S+?):latest\b/, '$1')
     // As later ones say it.
+    .replace(/^\[stage-0 /, '[')
+    .replace('rpc error: code = Unknown desc = failed to solve with frontend dockerfile.v0: failed to create LLB definition: ', '')
+    .replace(/exporting to client (directory|tarball)/, 'exporting to client')
+    .replace(/secret (\S+) not found: not found/, 'secret $1: not found')
     .replace(/executor failed running \[(.*)\]: exit code: (\d+)/, (_whole, command: string, code: string) => `process ${JSON.stringify(command)} did not complete successfully: exit code: ${code}`)
     .replace(/ +/g, ' ')
     .trimEnd()

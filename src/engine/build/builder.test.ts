@@ -167,7 +167,7 @@ test('the configuration follows the instructions', async () => {
     StopSignal: 'SIGINT',
     Shell: ['/bin/bash', '-c'],
     Cmd: ['/bin/bash', '-c', 'echo $HOME'],
-    Healthcheck: { Test: ['CMD', '/bin/bash', '-c', 'curl x'], Retries: 3 },
+    Healthcheck: { Test: ['CMD-SHELL', 'curl x'], Retries: 3 },
   })
 })
 

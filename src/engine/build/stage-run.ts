@@ -7,11 +7,11 @@ import { copyStep } from './copy-step.ts'
 import { syntaxFault, type Place } from './dockerfile/fault.ts'
 import { parseInstruction, type Instruction } from './dockerfile/instructions.ts'
 import { readLines } from './dockerfile/lines.ts'
-import { contentSource, type Stage } from './dockerfile/stages.ts'
+import { contentSource, stagesOf, type Stage } from './dockerfile/stages.ts'
 import type { Channel } from './ordered-output.ts'
 import { makeFolder } from './run-command.ts'
 import { runStep } from './run-step.ts'
-import { applyInstruction, defaultPath, shortId, withLayer, type ConfigInstruction, type StageState, type StepResult } from './stage-state.ts'
+import { applyInstruction, defaultPath, shortId, shownIn, withLayer, type ConfigInstruction, type StageState, type StepResult } from './stage-state.ts'
 import { StepReport, type Content, type StageTools } from './stage-tools.ts'
 import { StepLayers } from './step-layers.ts'
 import type { Vertex } from './vertices.ts'
@@ -70,7 +70,7 @@ export class StageRun {
       let current = state
       this.#triggers = triggers.filter(touchesFiles).length
       if (triggers.length > 0) channel.text(`# Executing ${triggers.length} build trigger${triggers.length === 1 ? '' : 's'}\n`)
-      for (const trigger of triggers) current = await this.#step(current, trigger)
+      for (const trigger of triggers) current = await this.#step(current, trigger, 'ONBUILD ')
       for (const [index, instruction] of this.#stage.instructions.entries()) {
         this.#announce(firstStep + 1 + index, totalSteps, instruction.original)
         current = await this.#step(current, instruction)
@@ -193,11 +193,14 @@ export class StageRun {
 
   // ---- steps ---------------------------------------------------------------------------------------------------------
 
-  async #step(state: StageState, instruction: Instruction): Promise<StageState> {
+  /** `prefix`: before its name in lists. */
+  async #step(state: StageState, instruction: Instruction, prefix = ''): Promise<StageState> {
     if (this.#shared.signal.aborted) throw new Fault('canceled', 'the build was canceled')
     if (instruction.kind === 'from') throw syntaxFault(instruction, 'FROM cannot stand here')
     if (!touchesFiles(instruction)) return this.#configStep(state, instruction)
-    const report = new StepReport(this.#vertex(instruction.original), this.#run.channel)
+    // What waits for another stage has not begun.
+    await Promise.all(stagesOf(instruction, this.#stage, this.#shared.plan).map((index) => this.#run.stageResult(index)))
+    const report = new StepReport(this.#vertex(`${prefix}${shownIn(state, this.#tools.context, instruction)}`), this.#run.channel)
     try {
       const next = await this.#fileStep(state, instruction, report)
       report.done(next.chainId)

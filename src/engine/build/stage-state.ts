@@ -11,7 +11,7 @@ import { syntaxFault, type Place } from './dockerfile/fault.ts'
 import type { CommandForm, HealthcheckSpec, Instruction, Pair } from './dockerfile/instructions.ts'
 import type { EscapeCharacter } from './dockerfile/lines.ts'
 import { expandAt } from './dockerfile/stages.ts'
-import { expandWords, WordError } from './dockerfile/words.ts'
+import { expandWord, expandWords, WordError } from './dockerfile/words.ts'
 
 export interface StageState {
   readonly config: ContainerDefaults
@@ -57,6 +57,17 @@ export function shellOf(config: ContainerDefaults): readonly string[] {
 /** The words of an instruction with variables replaced. */
 export function expandIn(state: StageState, context: StepContext, at: Place, word: string): string {
   return expandAt(at, word, (name) => state.scope.get(name), context.escape)
+}
+
+/** An instruction as BuildKit shows it: known variables replaced. */
+export function shownIn(state: StageState, context: StepContext, { original }: Instruction): string {
+  const text = original.replace(/^[a-z]+/i, (keyword) => keyword.toUpperCase())
+  try {
+    return expandWord(text, { scope: (name) => state.scope.get(name), escape: context.escape, shown: true })
+  } catch (error) {
+    if (error instanceof WordError) return text
+    throw error
+  }
 }
 
 /** EXPOSE alone splits what a variable brings. */
@@ -112,7 +123,7 @@ export function applyInstruction(state: StageState, instruction: ConfigInstructi
     }
     case 'expose': {
       const ports = expandListIn(state, context, instruction, instruction.values).flatMap((value) => exposedPorts(value, instruction))
-      return withConfig({ ExposedPorts: { ...state.config.ExposedPorts, ...Object.fromEntries(ports.map((port) => [port, {}])) } }, `EXPOSE map[${ports.map((port) => `${port}:{}`).join(' ')}]`)
+      return withConfig({ ExposedPorts: { ...state.config.ExposedPorts, ...Object.fromEntries(ports.map((port) => [port, {}])) } }, `EXPOSE map[${ports.toSorted().map((port) => `${port}:{}`).join(' ')}]`)
     }
     case 'volume': {
       const paths = instruction.values.map(expand)
@@ -122,7 +133,7 @@ export function applyInstruction(state: StageState, instruction: ConfigInstructi
     case 'shell':
       return withConfig({ Shell: instruction.argv }, `SHELL [${instruction.argv.join(' ')}]`)
     case 'healthcheck':
-      return withConfig({ Healthcheck: healthcheckConfig(instruction.check, state.config) }, `HEALTHCHECK ${JSON.stringify(healthcheckConfig(instruction.check, state.config))}`)
+      return withConfig({ Healthcheck: healthcheckConfig(instruction.check) }, `HEALTHCHECK ${JSON.stringify(healthcheckConfig(instruction.check))}`)
     case 'onbuild':
       return withConfig({ OnBuild: [...(state.config.OnBuild ?? []), instruction.trigger] }, `ONBUILD ${instruction.trigger}`)
     default:
@@ -195,11 +206,12 @@ function exposedPorts(value: string, at: Place): string[] {
   return Array.from({ length: last - first + 1 }, (_, offset) => `${first + offset}/${protocol}`)
 }
 
-function healthcheckConfig(check: HealthcheckSpec, config: ContainerDefaults): HealthcheckConfig {
+/** Which shell that is is the image's `Shell` when it runs. */
+function healthcheckConfig(check: HealthcheckSpec): HealthcheckConfig {
   if (check.command === undefined) return { Test: ['NONE'] }
   const test = check.command.form === 'exec' ? ['CMD', ...check.command.argv] : ['CMD-SHELL', check.command.line]
   return {
-    Test: config.Shell === undefined || check.command.form === 'exec' ? test : ['CMD', ...shellOf(config), check.command.line],
+    Test: test,
     ...(check.intervalNs > 0 ? { Interval: check.intervalNs } : {}),
     ...(check.timeoutNs > 0 ? { Timeout: check.timeoutNs } : {}),
     ...(check.startPeriodNs > 0 ? { StartPeriod: check.startPeriodNs } : {}),

@@ -2,7 +2,7 @@
 import { Fault } from '#base/fault.ts'
 import type { BuildAnswer, CacheExport, CacheImport } from '../contract/builds.ts'
 import type { BuildRequest, EngineBackend } from '../http/backend.ts'
-import { lentBy, type LoadedDefinition } from '../http/session-build.ts'
+import { checkedDefinition, lentBy, type LoadedDefinition } from '../http/session-build.ts'
 import { cacheImportsOf, parseAttributes, type Attributes } from './attributes.ts'
 import { contextOf, loadDefinition, namedContextsOf, type ContextSources } from './contexts.ts'
 import { located } from './failure.ts'
@@ -25,15 +25,16 @@ export async function solveFrontend(job: Job, frontend: string, options: Fronten
   const { signal } = job
   const asked = parseAttributes(attributes)
   const sources: ContextSources = { attributes, inputs, session: job.session, imageOf, signal }
-  const definition = await readDefinition(job, sources, asked.dockerfile)
-  const explain = (error: unknown): unknown => (definition === undefined ? error : located(error, { file: asked.dockerfile, text: definition.text }))
+  const loaded = await readDefinition(job, sources, asked.dockerfile)
+  const definition = loaded === undefined ? undefined : checkedDefinition(loaded, asked.dockerfile)
+  const explain = (error: unknown): unknown => (definition === undefined ? error : located(error, { file: asked.dockerfile, text: definition }))
   const { request: solve } = job
   const request = async (): Promise<BuildRequest> => ({
     ...asked,
     ...lentBy(await job.session(undefined), signal),
-    context: await contextOf(sources, definition?.ignore),
+    context: await contextOf(sources, loaded?.ignore),
     namedContexts: await namedContextsOf(sources),
-    ...(definition === undefined ? {} : { definition: definition.text }),
+    ...(definition === undefined ? {} : { definition }),
     ...timesOf(solve.exporters),
     cacheFrom: await Promise.all(cacheImportsOf(attributes).map((each) => cacheImport(each, job))),
     cacheTo: await Promise.all(solve.cacheExports.map((each) => cacheExport(each, job))),

@@ -23,7 +23,8 @@ export function clientFolder(session: Session, name: string): ClientFolder {
 }
 
 export interface LoadedDefinition {
-  readonly text: string
+  /** Undefined: there is no such file. */
+  readonly text: string | undefined
   /** Of the ignore file beside it; undefined: there is none. */
   readonly ignore: string | undefined
   readonly transferredBytes: number
@@ -32,11 +33,15 @@ export interface LoadedDefinition {
 export async function definitionOfFolder({ session, name }: ClientFolder, dockerfile: string, signal: AbortSignal): Promise<LoadedDefinition> {
   const follow = [dockerfile, `${dockerfile}.dockerignore`]
   const texts = await textsOf(session.files({ folder: name, follow }, signal))
-  const text = texts.get(dockerfile)
+  const transferredBytes = [...texts.values()].reduce((sum, each) => sum + Buffer.byteLength(each), 0)
+  return { text: texts.get(dockerfile), ignore: texts.get(follow[1] ?? ''), transferredBytes }
+}
+
+/** Refuses a Dockerfile that says nothing, or is none. */
+export function checkedDefinition({ text }: LoadedDefinition, dockerfile: string): string {
   if (text === undefined) throw new Fault('invalidArgument', `failed to read dockerfile: open ${dockerfile}: no such file or directory`)
   if (text.trim() === '') throw new Fault('invalidArgument', `the Dockerfile (${dockerfile}) cannot be empty`)
-  const transferredBytes = [...texts.values()].reduce((sum, each) => sum + Buffer.byteLength(each), 0)
-  return { text, ignore: texts.get(follow[1] ?? ''), transferredBytes }
+  return text
 }
 
 /** The text of a folder's own ignore file; empty where there is none. */
@@ -58,8 +63,9 @@ export async function folderContext(folder: ClientFolder, own: string | undefine
 
 /** The client's folders `dockerfile` and `context`. */
 export async function sourceOfSession(session: Session, dockerfile: string, signal: AbortSignal): Promise<Pick<BuildSource, 'context' | 'definition'>> {
-  const { text, ignore } = await definitionOfFolder(clientFolder(session, 'dockerfile'), dockerfile, signal)
-  return { context: await folderContext(clientFolder(session, 'context'), ignore, signal), definition: text }
+  const loaded = await definitionOfFolder(clientFolder(session, 'dockerfile'), dockerfile, signal)
+  const text = checkedDefinition(loaded, dockerfile)
+  return { context: await folderContext(clientFolder(session, 'context'), loaded.ignore, signal), definition: text }
 }
 
 /** What any build with a session has of it, whatever its context. */

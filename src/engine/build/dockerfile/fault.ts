@@ -17,6 +17,8 @@ export function syntaxFault(at: Place, message: string): Fault {
  */
 export function wordsOf(error: unknown): string {
   if (!isFault(error)) return error instanceof Error ? error.message : String(error)
+  // BuildKit's clients know by these words that nothing failed here.
+  if (error.code === 'canceled') return 'context canceled'
   const { words } = error.details
   return typeof words === 'string' ? words : error.message.replace(/^[^\s:]+:\d+: /, '')
 }

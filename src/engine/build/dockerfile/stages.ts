@@ -195,11 +195,14 @@ function fromNames(instruction: Instruction): readonly string[] {
 export function stageDependencies(stage: Stage, stages: readonly Stage[], isContext: (name: string) => boolean = () => false): readonly number[] {
   const found = new Set<number>()
   if (stage.base.kind === 'stage') found.add(stage.base.index)
-  for (const instruction of stage.instructions) {
-    for (const from of fromNames(instruction)) {
-      const source = contentSource(from, stage, { stages, isContext }, instruction)
-      if (source.kind === 'stage') found.add(source.index)
-    }
-  }
+  for (const instruction of stage.instructions) for (const index of stagesOf(instruction, stage, { stages, isContext })) found.add(index)
   return [...found]
+}
+
+/** Indexes of the stages that one instruction takes files from. */
+export function stagesOf(instruction: Instruction, stage: Stage, plan: Pick<StagePlan, 'stages' | 'isContext'>): readonly number[] {
+  return fromNames(instruction).flatMap((from) => {
+    const source = contentSource(from, stage, plan, instruction)
+    return source.kind === 'stage' ? [source.index] : []
+  })
 }

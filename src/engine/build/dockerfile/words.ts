@@ -13,6 +13,8 @@ export type Scope = (name: string) => string | undefined
 export interface WordSyntax {
   readonly scope: Scope
   readonly escape: EscapeCharacter
+  /** To be shown, not used: quotes stay, and variables that are not set. */
+  readonly shown?: boolean
 }
 
 /** A word that cannot be read. The caller, who knows the line, turns it into a Fault. */
@@ -120,8 +122,8 @@ class Lexer {
     while (this.#index < this.#text.length) {
       const char = this.#peek()
       if (stop !== '' && char === stop) return words
-      if (char === "'") words.quoted(this.#singleQuoted())
-      else if (char === '"') words.quoted(this.#doubleQuoted())
+      if (char === "'") words.quoted(this.#kept("'", this.#singleQuoted()))
+      else if (char === '"') words.quoted(this.#kept('"', this.#doubleQuoted()))
       else if (char === '$') words.plain(this.#dollar())
       else if (char === this.#syntax.escape) {
         this.#take()
@@ -131,6 +133,14 @@ class Lexer {
     }
     if (stop !== '') throw new WordError(`'${this.#text}' has an unfinished \${…}; expected ${stop}`)
     return words
+  }
+
+  #kept(quote: string, content: string): string {
+    return this.#syntax.shown === true ? `${quote}${content}${quote}` : content
+  }
+
+  #valueOf(name: string, written: string): string {
+    return this.#syntax.scope(name) ?? (this.#syntax.shown === true ? written : '')
   }
 
   #singleQuoted(): string {
@@ -166,7 +176,7 @@ class Lexer {
     const char = this.#peek()
     if (char === '{') return this.#braces()
     const name = this.#name()
-    return name === '' ? '$' : (this.#syntax.scope(name) ?? '')
+    return name === '' ? '$' : this.#valueOf(name, `$${name}`)
   }
 
   #name(): string {
@@ -191,7 +201,7 @@ class Lexer {
     const char = this.#take()
     switch (char) {
       case '}':
-        return value ?? ''
+        return this.#valueOf(name, `\${${name}}`)
       case ':': {
         const operator = this.#take()
         const alternative = this.#operand()
