@@ -19,6 +19,7 @@ async function main(resolved: ResolvedConfig): Promise<number> {
       dockerSocket: config.paths.dockerSocket,
       kubeconfig: config.paths.kubeconfig,
       registryCredentials: [config.paths.registryAuth, join(process.env['DOCKER_CONFIG'] ?? join(homedir(), '.docker'), 'config.json')],
+      credentialHelper: async (argv, input) => await (await import('./lifecycle/credential-helper.ts')).runCredentialHelper(argv, input),
     },
     lifecycle: {
       up: async (options) => (await import('./lifecycle/up.ts')).up(config, terminal, options),

@@ -5,6 +5,7 @@
 import { Command, CommanderError } from 'commander'
 import { Fault } from '#base/fault.ts'
 import { dockerCommands } from './docker/commands.ts'
+import type { CredentialHelper } from './docker/credentials.ts'
 import { ExitError } from './exit.ts'
 import { kubeCommands } from './kube/commands.ts'
 import { print, type Terminal } from './terminal.ts'
@@ -22,6 +23,8 @@ export interface Endpoints {
   readonly kubeconfig: string
   /** Files with `auths` as docker's config.json has them, most specific first. */
   readonly registryCredentials: readonly string[]
+  /** Runs the credential helpers that such a file names. */
+  readonly credentialHelper?: CredentialHelper
 }
 
 /** What a command hands back: its exit code. */

@@ -11,7 +11,7 @@ import { exec, type ExecOptions, run, type RunOptions } from './run.ts'
 const collect = (value: string, previous: readonly string[]): string[] => [...previous, value]
 
 export function dockerCommands(terminal: Terminal, endpoints: Endpoints, finish: (code: number) => void): Command[] {
-  const credentials = { files: endpoints.registryCredentials }
+  const credentials = { files: endpoints.registryCredentials, ...(endpoints.credentialHelper === undefined ? {} : { helper: endpoints.credentialHelper }) }
   const withEngine = async (work: (engine: DockerConnection) => Promise<number | void>): Promise<void> => {
     const engine = new DockerConnection(endpoints.dockerSocket)
     try {

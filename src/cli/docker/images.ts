@@ -1,34 +1,13 @@
 /** `berth images|pull|push|rmi|tag|load`: tables, and progress bars while something long goes on. */
-import { createReadStream, existsSync, readFileSync } from 'node:fs'
+import { createReadStream } from 'node:fs'
 import { humanSize } from '#base/human.ts'
 import { ExitError } from '../exit.ts'
-import { listAt, listOf, numberAt, objectAt, parseJson, textAt } from '../json.ts'
+import { listAt, listOf, numberAt, objectAt, textAt } from '../json.ts'
 import { ProgressBoard } from '../progress.ts'
 import { ago, renderTable } from '../table.ts'
 import { print, type Terminal } from '../terminal.ts'
 import { type DockerConnection, jsonLines } from './connection.ts'
-
-/** Where the credential for a registry comes from: root's own for the embedded one, else docker's config. */
-export interface Credentials {
-  readonly files: readonly string[]
-}
-
-/** The `X-Registry-Auth` header for the registry that `reference` names, when a credential is at hand. */
-export function registryAuth(reference: string, credentials: Credentials): Record<string, string> {
-  const first = reference.split('/')[0] ?? ''
-  const host = reference.includes('/') && /[.:]|^localhost$/.test(first) ? first : 'https://index.docker.io/v1/'
-  for (const file of credentials.files) {
-    if (!existsSync(file)) continue
-    const entry = objectAt(objectAt(parseJson(readFileSync(file, 'utf8')), 'auths'), host)
-    const encoded = textAt(entry, 'auth')
-    if (encoded === '') continue
-    const decoded = Buffer.from(encoded, 'base64').toString('utf8')
-    const colon = decoded.indexOf(':')
-    const auth = { username: decoded.slice(0, colon), password: decoded.slice(colon + 1), serveraddress: host }
-    return { 'X-Registry-Auth': Buffer.from(JSON.stringify(auth)).toString('base64url') }
-  }
-  return {}
-}
+import { type Credentials, registryAuth } from './credentials.ts'
 
 /** Splits `name:tag` and `name@digest`; the tag of a bare name is `latest`. */
 function splitReference(reference: string): { readonly name: string; readonly tag: string } {
@@ -55,13 +34,13 @@ async function follow(stream: AsyncIterable<unknown>, terminal: Terminal): Promi
 
 export async function pullImage(engine: DockerConnection, terminal: Terminal, reference: string, credentials: Credentials = { files: [] }): Promise<void> {
   const { name, tag } = splitReference(reference)
-  const stream = await engine.stream({ method: 'POST', path: '/images/create', query: { fromImage: name, tag }, headers: registryAuth(reference, credentials) })
+  const stream = await engine.stream({ method: 'POST', path: '/images/create', query: { fromImage: name, tag }, headers: await registryAuth(reference, credentials) })
   await follow(jsonLines(stream), terminal)
 }
 
 export async function pushImage(engine: DockerConnection, terminal: Terminal, reference: string, credentials: Credentials): Promise<void> {
   const { name, tag } = splitReference(reference)
-  const auth = registryAuth(reference, credentials)
+  const auth = await registryAuth(reference, credentials)
   const stream = await engine.stream({ method: 'POST', path: `/images/${name}/push`, query: { tag }, headers: { 'X-Registry-Auth': 'e30=', ...auth } })
   await follow(jsonLines(stream), terminal)
 }
