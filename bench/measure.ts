@@ -35,16 +35,21 @@ export async function compare(title: string, contenders: readonly Contender[], o
       if (round >= 0) samples.get(name)?.push(elapsedMs)
     }
   }
-  console.log(`${title} (${pairs} interleaved rounds, milliseconds)`)
-  const [first] = contenders
-  for (const { name } of contenders) {
+  report(title, contenders.map(({ name }) => name), samples)
+}
+
+/** Prints medians and ratios of what was sampled. */
+export function report(title: string, names: readonly string[], samples: ReadonlyMap<string, readonly number[]>): void {
+  const [first] = names
+  console.log(`${title} (${samples.get(first ?? '')?.length ?? 0} interleaved rounds, milliseconds)`)
+  for (const name of names) {
     const values = samples.get(name) ?? []
     const sorted = values.toSorted((left, right) => left - right)
     console.log(`  ${name.padEnd(24)} median ${median(values).toFixed(1).padStart(8)}   min ${(sorted[0] ?? Number.NaN).toFixed(1).padStart(8)}   max ${(sorted.at(-1) ?? Number.NaN).toFixed(1).padStart(8)}`)
   }
-  if (first === undefined || contenders.length < 2) return console.log('  no peer')
-  for (const peer of contenders.slice(1)) {
-    const ratio = median(samples.get(first.name) ?? []) / median(samples.get(peer.name) ?? [])
-    console.log(`  ratio ${first.name} / ${peer.name} = ${ratio.toFixed(3)}`)
+  if (first === undefined || names.length < 2) return console.log('  no peer')
+  for (const peer of names.slice(1)) {
+    const ratio = median(samples.get(first) ?? []) / median(samples.get(peer) ?? [])
+    console.log(`  ratio ${first} / ${peer} = ${ratio.toFixed(3)}`)
   }
 }

@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { createInstance, enterNamespaces } from '../tools/instance.ts'
 import { startDockerRegistry } from './docker-registry.ts'
 import { startDockerd } from './dockerd.ts'
-import { compare, type Contender, isChosen, timed } from './measure.ts'
+import { compare, type Contender, isChosen, report, timed } from './measure.ts'
 
 function command(program: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env): void {
   const result = spawnSync(program, args, { encoding: 'utf8', env })
@@ -17,7 +17,7 @@ function command(program: string, args: readonly string[], env: NodeJS.ProcessEn
 }
 
 /** About 360 MB in three files, and 20,000 files of a few bytes; busybox in both. */
-function archives(folder: string): Readonly<Record<string, string>> {
+function trees(folder: string): Readonly<Record<string, string>> {
   const large = join(folder, 'large')
   const many = join(folder, 'many')
   for (const tree of [large, many]) {
@@ -29,11 +29,10 @@ function archives(folder: string): Readonly<Record<string, string>> {
     mkdirSync(join(many, `d${at}`), { recursive: true })
     for (let file = 0; file < 100; file += 1) writeFileSync(join(many, `d${at}`, `f${file}`), `file ${file} of ${at}\n`)
   }
-  for (const tree of [large, many]) command('tar', ['-C', tree, '-cf', `${tree}.tar`, '.'])
-  return { large: `${large}.tar`, many: `${many}.tar` }
+  return { 'one layer of about 360 MB': large, 'one layer of 20,000 files': many }
 }
 
-const titles: Readonly<Record<string, string>> = { large: 'one layer of about 360 MB', many: 'one layer of 20,000 files' }
+const readAll = '/busybox find / -xdev -type f | /busybox xargs /busybox cat > /dev/null'
 
 export async function benchPull(): Promise<void> {
   enterNamespaces()
@@ -44,29 +43,41 @@ export async function benchPull(): Promise<void> {
   await using dockerd = await startDockerd()
   if (registry === undefined || dockerd === undefined) return console.log('docker-registry and dockerd are needed: no peer')
   for (const berth of [instance, folders]) berth.up()
-  const engines = [{ name: 'berth', host: instance.dockerHost }, { name: 'dockerd', host: dockerd.dockerHost }, { name: 'berth, layers as folders', host: folders.dockerHost }]
+  const peer = dockerd.dockerHost
+  const engines = [{ name: 'berth', host: instance.dockerHost }, { name: 'dockerd', host: peer }, { name: 'berth, layers as folders', host: folders.dockerHost }]
   const docker = (host: string, ...args: string[]): void => command('docker', ['-H', host, ...args], instance.env)
-  const files = Object.entries(archives(folder)).filter(([name]) => isChosen(titles[name] ?? ''))
-  for (const [name, archive] of files) {
+  /** An image of the tree whose layer nobody has seen before. */
+  const publish = (tree: string, name: string): string => {
+    writeFileSync(join(tree, 'name'), name)
+    const archive = join(folder, 'image.tar')
+    command('tar', ['-C', tree, '-cf', archive, '.'])
     const image = `${registry.host}/${name}`
-    docker(dockerd.dockerHost, 'import', archive, image)
-    docker(dockerd.dockerHost, 'push', image)
-    docker(dockerd.dockerHost, 'rmi', image)
-    const firstRuns = new Map<string, number>()
-    const pulling = engines.map(({ name: engine, host }): Contender => ({
-      name: engine,
+    docker(peer, 'import', archive, image)
+    docker(peer, 'push', image)
+    docker(peer, 'rmi', image)
+    return image
+  }
+  for (const [index, [title, tree]] of Object.entries(trees(folder)).filter(([each]) => isChosen(each)).entries()) {
+    const rounds = engines.map(() => 0)
+    const images: string[] = []
+    const totals = new Map<string, number[]>(engines.map(({ name }) => [name, []]))
+    const pulling = engines.map(({ name, host }, at): Contender => ({
+      name,
       run: async () => {
-        const elapsedMs = await timed(() => docker(host, 'pull', '-q', image))
-        firstRuns.set(engine, await timed(() => docker(host, 'run', '--rm', '--network', 'none', image, '/busybox', 'sh', '-c', '/busybox find / -xdev -type f | /busybox xargs /busybox cat > /dev/null')))
-        docker(host, 'rmi', image)
-        // What is deleted and written back now would be charged to whoever is next.
+        const round = rounds[at] ?? 0
+        rounds[at] = round + 1
+        const image = (images[round] ??= publish(tree, `i${index}-${round}`))
+        // What was deleted and written before would be charged to whoever is next.
         command('sync', [])
-        return elapsedMs
+        const pullMs = await timed(() => docker(host, 'pull', '-q', image))
+        const firstRunMs = await timed(() => docker(host, 'run', '--rm', '--network', 'none', image, '/busybox', 'sh', '-c', readAll))
+        if (round > 0) totals.get(name)?.push(pullMs + firstRunMs)
+        docker(host, 'rmi', image)
+        return pullMs
       },
     }))
-    await compare(`pull of ${titles[name]}`, pulling, { pairs: 10, warmups: 1 })
-    const pullingAndRunning = pulling.map(({ name: engine, run }): Contender => ({ name: engine, run: async () => (await run()) + (firstRuns.get(engine) ?? 0) }))
-    await compare(`pull of ${titles[name]} and the first run, which reads all of it`, pullingAndRunning, { pairs: 10, warmups: 0 })
+    await compare(`pull of ${title}`, pulling, { pairs: 10, warmups: 1 })
+    report(`pull of ${title} and the first run, which reads all of it`, engines.map(({ name }) => name), totals)
   }
   rmSync(folder, { recursive: true })
 }
