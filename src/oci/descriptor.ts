@@ -1,7 +1,7 @@
 /** Descriptors (OCI image-spec `descriptor.md`): typed, sized, content-addressed pointers, and the media types Berth knows. */
 import type { Digest } from './digest.ts'
 import { parseDigest } from './digest.ts'
-import { asObject, countAt, member, optionalString, optionalStringMap, stringAt } from './json.ts'
+import { asObject, countAt, mediaTypeAt, member, optionalMediaType, optionalStringMap, stringAt } from './json.ts'
 import type { Platform } from './platform.ts'
 import { readPlatform } from './platform.ts'
 
@@ -52,10 +52,10 @@ export function layerCompression(mediaType: string): LayerCompression | undefine
 export function readDescriptor(value: unknown, path: string): Descriptor {
   const node = asObject(value, path)
   const platform = member(node, 'platform')
-  const artifactType = optionalString(node, 'artifactType')
+  const artifactType = optionalMediaType(node, 'artifactType')
   const annotations = optionalStringMap(node, 'annotations')
   return {
-    mediaType: stringAt(node, 'mediaType'),
+    mediaType: mediaTypeAt(node, 'mediaType'),
     digest: parseDigest(stringAt(node, 'digest'), `${path}.digest`),
     size: countAt(node, 'size'),
     ...(platform === undefined || platform === null ? {} : { platform: readPlatform(platform, `${path}.platform`) }),

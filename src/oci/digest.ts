@@ -20,7 +20,7 @@ export function isDigest(text: string): text is Digest {
 /** Parses a digest; `where` names its place in the fault (`invalidArgument`, details `{ reason: 'DIGEST_INVALID' }`). */
 export function parseDigest(text: unknown, where = 'digest'): Digest {
   if (typeof text === 'string' && isDigest(text)) return text
-  throw new Fault('invalidArgument', `${where}: ${JSON.stringify(text)} is no digest: expected sha256: and ${hexLength.sha256} lower-case hex digits`, {
+  throw new Fault('invalidArgument', `${where}: ${JSON.stringify(text)?.slice(0, 160)} is no digest: expected sha256: and ${hexLength.sha256} lower-case hex digits`, {
     details: { reason: 'DIGEST_INVALID' },
   })
 }

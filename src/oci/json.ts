@@ -9,8 +9,12 @@ export interface Node {
 }
 
 export function refuse(path: string, expected: string, found: unknown): Fault {
-  const text = found === undefined ? 'nothing' : JSON.stringify(found).slice(0, 120)
-  return new Fault('invalidArgument', `${path}: expected ${expected}, found ${text}`)
+  return new Fault('invalidArgument', `${path}: expected ${expected}, found ${shown(found)}`)
+}
+
+/** A value of somebody else's document, for a message: never longer than people read. */
+export function shown(found: unknown): string {
+  return found === undefined ? 'nothing' : JSON.stringify(found).slice(0, 120)
 }
 
 export function asObject(value: unknown, path: string): Node {
@@ -33,6 +37,20 @@ export function optionalString(node: Node, key: string): string | undefined {
   const value = member(node, key)
   if (value === undefined || value === null || value === '') return undefined
   if (typeof value !== 'string') throw refuse(`${node.path}.${key}`, 'a string', value)
+  return value
+}
+
+/** RFC 6838: type and subtype have at most 127 characters each. */
+const longestMediaType = 255
+
+/** A media type, known or not. */
+export function mediaTypeAt(node: Node, key: string): string {
+  return optionalMediaType(node, key) ?? stringAt(node, key)
+}
+
+export function optionalMediaType(node: Node, key: string): string | undefined {
+  const value = optionalString(node, key)
+  if (value !== undefined && value.length > longestMediaType) throw refuse(`${node.path}.${key}`, `a media type of at most ${longestMediaType} characters`, value)
   return value
 }
 

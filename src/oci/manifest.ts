@@ -7,7 +7,7 @@ import { Fault } from '#base/fault.ts'
 import type { Descriptor } from './descriptor.ts'
 import { mediaTypes, readDescriptor } from './descriptor.ts'
 import type { Node } from './json.ts'
-import { asObject, member, optionalList, optionalString, optionalStringMap, refuse } from './json.ts'
+import { asObject, member, optionalList, optionalMediaType, optionalStringMap, refuse, shown } from './json.ts'
 
 /** The specification asks registries to take at least 4 MiB. */
 export const maxManifestBytes = 4 * 1024 * 1024
@@ -45,9 +45,9 @@ export function parseManifest(bytes: Uint8Array, contentType?: string): Manifest
   if (bytes.length > maxManifestBytes) throw new Fault('tooLarge', `manifest: ${bytes.length} bytes, at most ${maxManifestBytes} are allowed`)
   const node = asObject(parseJson(bytes, 'manifest'), 'manifest')
   if (member(node, 'schemaVersion') !== 2) {
-    throw new Fault('invalidArgument', `manifest.schemaVersion: expected 2, found ${JSON.stringify(member(node, 'schemaVersion'))}: schema 1 manifests are no longer served, push the image again with a current tool`)
+    throw new Fault('invalidArgument', `manifest.schemaVersion: expected 2, found ${shown(member(node, 'schemaVersion'))}: schema 1 manifests are no longer served, push the image again with a current tool`)
   }
-  const own = optionalString(node, 'mediaType')
+  const own = optionalMediaType(node, 'mediaType')
   const said = contentType?.split(';')[0]?.trim().toLowerCase()
   if (own !== undefined && said !== undefined && said !== '' && own !== said) throw new Fault('invalidArgument', `manifest.mediaType: '${own}' differs from the Content-Type '${said}'`)
   const mediaType = own ?? (said === undefined || said === '' || said === 'application/json' ? guessMediaType(node) : said)
@@ -68,7 +68,7 @@ function guessMediaType(node: Node): string {
 }
 
 function readBase(node: Node, mediaType: string): ManifestBase {
-  const artifactType = optionalString(node, 'artifactType')
+  const artifactType = optionalMediaType(node, 'artifactType')
   const subject = member(node, 'subject')
   const annotations = optionalStringMap(node, 'annotations')
   return {

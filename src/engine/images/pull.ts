@@ -94,7 +94,7 @@ async function choose(parts: PullParts, options: PullOptions, top: FetchedManife
     const best = fitting[0]?.candidate
     if (best === undefined) {
       const offered = manifest.manifests.flatMap(({ platform }) => (platform === undefined ? [] : [platformText(platform)])).join(', ')
-      throw new Fault('notFound', `no matching manifest for ${platformText(options.platform)} in the manifest list entries (it has ${offered || 'none with a platform'})`)
+      throw new Fault('notFound', `no matching manifest for ${platformText(options.platform)} in the manifest list entries (it has ${offered.slice(0, 500) || 'none with a platform'})`)
     }
     fetched = await parts.client.manifest(options.reference.repository, best.digest, options.signal)
   }
