@@ -57,7 +57,7 @@ function splitName(name: string): { registry: string; repository: string } {
 
 function invalid(text: string, why: string): Fault {
   // Docker's clients match on "invalid reference format".
-  return new Fault('invalidArgument', `invalid reference format: '${text.slice(0, 300)}': ${why}`)
+  return new Fault('invalidArgument', `invalid reference format: '${text.slice(0, 300)}': ${why.slice(0, 500)}`)
 }
 
 export function isTag(text: string): boolean {

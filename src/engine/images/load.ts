@@ -12,7 +12,7 @@ import { layerCompression, mediaTypes, readDescriptor } from '#oci/descriptor.ts
 import { parseDigest } from '#oci/digest.ts'
 import type { Digest } from '#oci/digest.ts'
 import { maxConfigBytes, parseImageConfig } from '#oci/image-config.ts'
-import { asObject, optionalList, readString, shown, stringAt } from '#oci/json.ts'
+import { asObject, optionalList, readString, stringAt } from '#oci/json.ts'
 import { archiveFault } from '#oci/layer/entry.ts'
 import { decompress, recognise } from '#oci/layer/decompress.ts'
 import { readTar } from '#oci/layer/reader.ts'
@@ -81,7 +81,7 @@ async function* contentOf(item: TarItem): AsyncGenerator<Uint8Array> {
 
 function fileAt(files: ArchiveFiles, path: string, where: string): { readonly digest: Digest; readonly sizeBytes: number } {
   const found = files.get(path)
-  if (found === undefined) throw new Fault('invalidArgument', `${where} names ${shown(path)}, which is not in the archive`)
+  if (found === undefined) throw new Fault('invalidArgument', `${where} names '${path.slice(0, 120)}', which is not in the archive`)
   return found
 }
 
