@@ -65,21 +65,21 @@ export class Manifests {
     }
   }
 
-  /** Stores a manifest under its digest and the tags given. Answers what the response needs. */
-  async put(repository: string, manifest: { readonly reference: string; readonly bytes: Buffer; readonly contentType: string | undefined; readonly tags: readonly string[] }): Promise<{ readonly digest: Digest; readonly subject: Digest | undefined }> {
+  /** Stores a manifest under its digest and the tags given; a `sparse` one may point to what is not here. Answers what the response needs. */
+  async put(repository: string, manifest: { readonly reference: string; readonly bytes: Buffer; readonly contentType: string | undefined; readonly tags: readonly string[]; readonly sparse?: boolean }): Promise<{ readonly digest: Digest; readonly mediaType: string; readonly subject: Digest | undefined }> {
     const { reference, bytes } = manifest
     const named = isDigest(reference) ? reference : undefined
     if (named === undefined && reference.includes(':')) throw new Fault('invalidArgument', `'${reference}' is neither a tag nor a digest`, { details: { reason: 'DIGEST_INVALID' } })
     const digest = digestOf(bytes, named === undefined ? 'sha256' : digestAlgorithm(named))
     if (named !== undefined && named !== digest) throw new Fault('invalidArgument', `the manifest received has the digest ${digest}, not ${named} as its address says`, { details: { reason: 'DIGEST_INVALID' } })
     const parsed = readManifest(bytes, manifest.contentType)
-    await this.#checkReferences(repository, parsed)
+    if (manifest.sparse !== true) await this.#checkReferences(repository, parsed)
     const tags = named === undefined ? [reference, ...manifest.tags] : manifest.tags
     for (const tag of tags) if (!isTag(tag)) throw new Fault('invalidArgument', `'${tag.slice(0, 200)}' is no tag: expected 1 to 128 letters, digits, '_', '.' or '-'`, { details: { reason: 'MANIFEST_INVALID' } })
     await storeBytes(this.#content, bytes, digest)
     await this.#repositories.linkManifest(repository, digest, linkOf(parsed, bytes.length))
     for (const tag of tags) await this.#repositories.setTag(repository, tag, digest)
-    return { digest, subject: parsed.subject?.digest }
+    return { digest, mediaType: parsed.mediaType, subject: parsed.subject?.digest }
   }
 
   /** Every blob and manifest it points to must be visible in the repository, with the size it says; the links are young afterwards. */

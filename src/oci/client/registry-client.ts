@@ -162,12 +162,13 @@ export class RegistryClient implements BlobSource, Disposable {
     return tags
   }
 
-  /** A blob's bytes from `start` on. The caller checks the digest. `whole` says that a range was asked for but all is sent. */
-  async blob(repository: string, digest: Digest, options: { readonly start?: number; readonly signal?: AbortSignal } = {}): Promise<{ readonly body: Readable; readonly whole: boolean }> {
+  /** A blob's bytes from `start` on. The caller checks the digest. `whole` says that a range was asked for but all is sent, `sizeBytes` how much is sent, where it is said. */
+  async blob(repository: string, digest: Digest, options: { readonly start?: number; readonly signal?: AbortSignal } = {}): Promise<{ readonly body: Readable; readonly whole: boolean; readonly sizeBytes: number | undefined }> {
     const start = options.start ?? 0
     const answer = await this.#ask({ method: 'GET', path: `/v2/${repository}/blobs/${digest}`, access: { repository, actions: 'pull' }, headers: start === 0 ? {} : { Range: `bytes=${start}-` }, signal: options.signal })
     if (answer.status !== 200 && answer.status !== 206) throw await refusal(answer, `blob ${digest} of ${this.registry}/${repository}`)
-    return { body: answer.body, whole: answer.status === 200 }
+    const length = answer.headers['content-length']
+    return { body: answer.body, whole: answer.status === 200, sizeBytes: length === undefined ? undefined : Number(length) }
   }
 
   async hasBlob(repository: string, digest: Digest, signal?: AbortSignal): Promise<boolean> {

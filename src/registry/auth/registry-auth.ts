@@ -1,12 +1,17 @@
 /**
  * Who may do what: without users everything is open; with users anybody may pull (unless `anonymousPull` is off) and users
- * may push and delete. Credentials come as Basic or as a bearer token that `/token` gave out for them.
+ * may push and delete; with rights, what these grant. Credentials come as Basic or as a bearer token that `/token` gave out for
+ * them, or that another server did, whose word then holds.
  */
 import type { IncomingMessage } from 'node:http'
 import { TLSSocket } from 'node:tls'
 import type { Clock } from '#base/clock.ts'
 import { Fault } from '#base/fault.ts'
 import { equalSecrets, parseHtpasswd, PasswordFile } from './htpasswd.ts'
+import type { Rights } from './rights.ts'
+import { isGranted } from './rights.ts'
+import type { TokenServer } from './token-server.ts'
+import { ForeignTokens } from './token-server.ts'
 import { parseScopes, tokenLifetimeSeconds, Tokens } from './tokens.ts'
 import type { Action, Token } from './tokens.ts'
 
@@ -15,6 +20,10 @@ export interface RegistryAuthOptions {
   readonly htpasswd?: string
   /** Default true. */
   readonly anonymousPull?: boolean
+  /** What is granted, instead of the plain rule. */
+  readonly rights?: Rights
+  /** Gives out tokens in our place. */
+  readonly tokenServer?: TokenServer
   /** The engine on this machine: may push, and may mount any stored blob into any repository. */
   readonly engine?: { readonly username: string; readonly password: string }
   /** Signs tokens; 32 random bytes, the same in every registry that serves the same folder. */
@@ -28,6 +37,8 @@ export interface Caller {
   readonly isEngine: boolean
   /** What a token limits the caller to; undefined for Basic credentials. */
   readonly token: Token | undefined
+  /** True when the token server gave it out: it says all there is to say. */
+  readonly isForeign?: boolean
 }
 
 const anonymous: Caller = { user: undefined, isEngine: false, token: undefined }
@@ -36,15 +47,17 @@ export class RegistryAuth {
   readonly #users: PasswordFile
   readonly #options: RegistryAuthOptions
   readonly #tokens: Tokens
+  readonly #foreign: ForeignTokens | undefined
 
   constructor(options: RegistryAuthOptions) {
     this.#options = options
     this.#users = new PasswordFile(parseHtpasswd(options.htpasswd ?? ''), options.clock)
     this.#tokens = new Tokens(options.tokenKey, options.clock)
+    this.#foreign = options.tokenServer === undefined ? undefined : new ForeignTokens(options.tokenServer, options.clock)
   }
 
   get isOpen(): boolean {
-    return this.#users.size === 0 && this.#options.engine === undefined
+    return this.#users.size === 0 && this.#options.engine === undefined && this.#options.rights === undefined && this.#foreign === undefined
   }
 
   /** Who sent the request. Wrong credentials are `unauthenticated`, none are anonymous. */
@@ -56,6 +69,8 @@ export class RegistryAuth {
     const value = header.slice(space + 1).trim()
     if (scheme === 'basic') return await this.#basic(value)
     if (scheme !== 'bearer') throw new Fault('unauthenticated', `authorization scheme '${scheme}' is unknown: expected Basic or Bearer`)
+    const foreign = this.#foreign?.read(value)
+    if (foreign !== undefined) return { user: foreign.subject === '' ? undefined : foreign.subject, isEngine: false, token: foreign, isForeign: true }
     const token = this.#tokens.read(value)
     if (token === undefined) throw new Fault('unauthenticated', 'the bearer token is not valid (any more): ask for a new one')
     return { user: token.subject === '' ? undefined : token.subject, isEngine: token.subject !== '' && token.subject === this.#options.engine?.username, token }
@@ -73,26 +88,39 @@ export class RegistryAuth {
   }
 
   may(caller: Caller, action: Action, repository: string): boolean {
-    if (this.isOpen) return true
-    const known = caller.user !== undefined || (action === 'pull' && this.#options.anonymousPull !== false)
-    if (!known || caller.token === undefined) return known
-    // An anonymous token carries no more than anybody has.
-    if (caller.user === undefined || (action === 'pull' && this.#options.anonymousPull !== false)) return true
-    return caller.token.access.some((access) => access.repository === repository && access.actions.includes(action))
+    if (this.isOpen || (caller.isEngine && caller.token === undefined)) return true
+    const isInToken = caller.token?.access.some((access) => access.repository === repository && access.actions.includes(action))
+    if (caller.isForeign === true) return isInToken === true
+    if (!this.#isAllowed(caller, action, repository)) return false
+    // An anonymous token carries no more than anybody has, and what anybody may needs no token.
+    return isInToken !== false || caller.user === undefined || this.#isAllowed(anonymous, action, repository)
   }
 
-  /** Throws `unauthenticated` (with the challenge) or `permissionDenied`. */
+  /** Whether the user may, whatever a token limits him to. */
+  #isAllowed(caller: Caller, action: Action, repository: string): boolean {
+    const { rights, anonymousPull } = this.#options
+    if (caller.isEngine) return true
+    if (rights !== undefined) return isGranted(rights, caller.user, action, repository)
+    // With a token server, who comes without its token is sent there.
+    return caller.user !== undefined || (action === 'pull' && anonymousPull !== false && this.#foreign === undefined)
+  }
+
+  /** Throws `unauthenticated` (with the challenge) or, for whom no other login would help, `permissionDenied`. */
   demand(caller: Caller, action: Action, repository: string): void {
     if (this.may(caller, action, repository)) return
+    if (caller.user !== undefined && caller.isForeign !== true && !this.#isAllowed(caller, action, repository)) throw new Fault('permissionDenied', `user '${caller.user}' may not ${action} in repository '${repository}'`)
     // A token that lacks the scope can be exchanged for one that has it: challenge again.
     throw new Fault('unauthenticated', `${action} to repository '${repository}' needs a login`, { details: { scope: `repository:${repository}:${action === 'pull' ? 'pull' : `pull,${action}`}` } })
   }
 
   /** The `WWW-Authenticate` header for a request that came in at this address. */
   challenge(req: IncomingMessage, scope: string | undefined): string {
+    const { tokenServer } = this.#options
+    const asked = scope === undefined ? '' : `,scope="${scope}"`
+    if (tokenServer !== undefined) return `Bearer realm="${tokenServer.realm}",service="${tokenServer.service}"${asked}`
     const scheme = req.socket instanceof TLSSocket ? 'https' : 'http'
     const host = /^[A-Za-z0-9.:[\]-]+$/.test(req.headers.host ?? '') ? req.headers.host : `${req.socket.localAddress}:${req.socket.localPort}`
-    return `Bearer realm="${scheme}://${host}/token",service="berth"${scope === undefined ? '' : `,scope="${scope}"`}`
+    return `Bearer realm="${scheme}://${host}/token",service="berth"${asked}`
   }
 
   /** Answers `GET /token`. */

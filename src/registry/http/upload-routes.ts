@@ -28,6 +28,7 @@ async function begin(rooms: Rooms, call: Call): Promise<void> {
   const repository = repositoryOf(rooms, call, 'push')
   const mount = call.query.get('mount')
   if (mount !== null && (await mounted(rooms, call, { repository, digest: parseDigest(mount, 'mount') }))) return
+  await rooms.quotas.room(repository)
   const asked = call.query.get('digest')
   const digest = asked === null ? undefined : parseDigest(asked, 'the query parameter digest')
   const id = await rooms.uploads.begin(repository, digest === undefined ? algorithmOf(call.query.get('digest-algorithm')) : digestAlgorithm(digest))
@@ -48,8 +49,12 @@ async function mounted(rooms: Rooms, call: Call, { repository, digest }: { reado
   const { repositories, content } = rooms
   const isVisible = call.caller.isEngine || (await repositories.hasBlob(repository, digest)) || (await isVisibleFrom(rooms, call, digest))
   if (!isVisible || !(await content.keep(digest))) return false
+  await rooms.quotas.room(repository)
   await repositories.linkBlob(repository, digest)
+  const sizeBytes = (await content.stat(digest))?.sizeBytes ?? 0
+  rooms.quotas.add(repository, sizeBytes)
   sendEmpty(call.res, { status: 201, headers: blobHeaders(repository, digest) })
+  rooms.happened({ action: 'mount', repository, digest, sizeBytes, mediaType: 'application/octet-stream' }, call)
   return true
 }
 
@@ -88,11 +93,20 @@ async function finish(rooms: Rooms, call: Call): Promise<void> {
 
 async function commit(rooms: Rooms, call: Call, upload: UploadKey & { readonly digest: Digest }): Promise<void> {
   const { repository, digest } = upload
+  let sizeBytes = 0
   await inOrder(upload, async () => {
     const chunk = call.req.headers['content-length'] === '0' ? undefined : await chunkOf(rooms, call, upload)
-    await rooms.uploads.finish(upload, chunk, { expect: digest, link: () => rooms.repositories.linkBlob(repository, digest) })
+    await rooms.uploads.finish(upload, chunk, {
+      expect: digest,
+      link: async (blob) => {
+        sizeBytes = blob.sizeBytes
+        await rooms.repositories.linkBlob(repository, digest)
+      },
+    })
   })
+  rooms.quotas.add(repository, sizeBytes)
   sendEmpty(call.res, { status: 201, headers: blobHeaders(repository, digest) })
+  rooms.happened({ action: 'push', repository, digest, sizeBytes, mediaType: 'application/octet-stream' }, call)
 }
 
 async function cancel(rooms: Rooms, call: Call): Promise<void> {
@@ -103,7 +117,11 @@ async function cancel(rooms: Rooms, call: Call): Promise<void> {
 /** The request's body with the place that its range says. */
 async function chunkOf(rooms: Rooms, call: Call, key: UploadKey): Promise<Chunk> {
   const range = await rangeOf(rooms, call, key)
-  return { source: call.req, signal: signalOf(call.res), ...(range === undefined ? {} : { start: range }) }
+  const maxBytes = await rooms.quotas.room(key.repository)
+  const length = Number(call.req.headers['content-length'] ?? 0)
+  if (maxBytes !== undefined && length > maxBytes) throw new Fault('tooLarge', `${length} bytes are sent, and there is room for ${maxBytes}`)
+  // A body that is not read to its end leaves its connection for the answer.
+  return { source: call.req.iterator({ destroyOnReturn: false }), signal: signalOf(call.res), ...(range === undefined ? {} : { start: range }), ...(maxBytes === undefined ? {} : { maxBytes }) }
 }
 
 async function rangeOf(rooms: Rooms, call: Call, key: UploadKey): Promise<number | undefined> {
@@ -123,6 +141,8 @@ async function inOrder<T>(key: UploadKey, task: () => Promise<T>): Promise<T> {
   try {
     return await task()
   } catch (error) {
+    // Nothing but a quota bounds an upload.
+    if (isFault(error, 'tooLarge')) throw new Fault('permissionDenied', `quota exceeded: ${error.message}`, { cause: error, details: { reason: 'DENIED' } })
     const offset = isFault(error, 'rangeNotSatisfiable') ? error.details['offset'] : undefined
     if (typeof offset !== 'number') throw error
     const headers = uploadHeaders(key, offset)
