@@ -25,6 +25,8 @@ async function main(resolved: ResolvedConfig): Promise<number> {
       up: async (options) => (await import('./lifecycle/up.ts')).up(config, terminal, options),
       down: async (options) => (await import('./lifecycle/down.ts')).down(config, terminal, options),
       status: async (options) => (await import('./lifecycle/status.ts')).status(resolved, terminal, options),
+      serveRegistry: async (path) => (await import('./registry/serve.ts')).serveRegistry(path),
+      collectRegistry: async (host) => (await import('./registry/collect.ts')).collectRegistry(config, terminal, host),
       viewConfig: async (options) => (await import('./lifecycle/status.ts')).viewConfig(resolved, terminal, options),
     },
   })

@@ -1,6 +1,7 @@
 /** The node process: engine, registry, node agent, service proxy, cluster DNS. Wiring only. */
 import { join } from 'node:path'
 import { systemClock } from '#base/clock.ts'
+import { Fault } from '#base/fault.ts'
 import { createLogger } from '#base/log.ts'
 import { systemRandom } from '#base/random.ts'
 import { EndpointSlice } from '#cluster/api/discovery/v1/endpoint-slice.ts'
@@ -31,6 +32,7 @@ import { listenTcp, listenUnix } from './node/listen.ts'
 import { nodeFacts, upstreamResolvers } from './node/node-facts.ts'
 import { nodeIdentity } from './node/identity.ts'
 import { registryCredential, registryHosts } from './node/registry-credential.ts'
+import { readRegistrySettings } from './registry/settings.ts'
 
 const { config } = resolveConfig({}, process.env)
 const { instance, paths } = config
@@ -45,7 +47,14 @@ const blobs = await openFileBlobs(join(paths.state, 'blobs'))
 const credential = await registryCredential(config, random)
 const storage = stack.use(await openFileStorage({ root: join(paths.state, 'registry'), blobs, clock, random }))
 const usernsMapping = await mappingOfOption(config.usernsRemap)
-const registry = stack.use(await openRegistry({ storage, engine: credential, clock, random, logger: log.child({ part: 'registry' }) }))
+const settings = readRegistrySettings(paths.registryFile)
+if (settings.address !== undefined || settings.s3 !== undefined || settings.folder !== undefined) throw new Fault('invalidArgument', `${paths.registryFile}: address and storage are for 'berth registry serve': this registry shares the engine's blobs`)
+const registry = stack.use(await openRegistry({
+  ...settings.modes, storage, engine: credential, clock, random, logger: log.child({ part: 'registry' }), instance: config.nodeName,
+  ...(settings.logsRequests ? { accessLog: log.child({ part: 'registry-access' }) } : {}),
+  // The engine's collector knows who needs which blob, images and repositories alike.
+  collect: { ...settings.modes.collect, blobs: async () => 0 },
+}))
 const engine = stack.use(
   await openEngine({
     kernel,
@@ -63,7 +72,7 @@ const engine = stack.use(
     log: log.child({ part: 'engine' }),
   }),
 )
-stack.use(await listenTcp(config.registryAddress, config.registryPort, (request, response) => void registry.handle(request, response)))
+stack.use(await listenTcp(config.registryAddress, config.registryPort, (request, response) => void registry.handle(request, response), settings.tls))
 const docker = engineHandler(engine)
 stack.use(await listenUnix(paths.dockerSocket, { ...docker, server: engineServerOptions }))
 log.info({ docker: paths.dockerSocket, registry: config.registryPort }, 'the engine and the registry are up')

@@ -16,6 +16,10 @@ export interface Lifecycle {
   down(options: { readonly keepWorkloads: boolean }): Promise<number>
   status(options: { readonly output?: string }): Promise<number>
   viewConfig(options: { readonly output?: string }): Promise<number>
+  /** Serves a registry with the settings of this file until it is told to end. */
+  serveRegistry(path: string): Promise<number>
+  /** Has a registry remove what it no longer needs; the one of `berth up` unless another host is given. */
+  collectRegistry(host: string | undefined): Promise<number>
 }
 
 export interface Endpoints {
@@ -105,6 +109,7 @@ The stock clients work too: 'berth status' prints DOCKER_HOST and KUBECONFIG.`,
     .description('print every setting and where it came from')
     .option('-o, --output <format>', 'json')
     .action(async (options: { output?: string }) => finish(await lifecycle.viewConfig(options)))
+  program.addCommand(inherit(registryCommands(lifecycle, finish)))
   program
     .command('kubeconfig')
     .description('print the kubeconfig of the cluster administrator')
@@ -115,6 +120,29 @@ The stock clients work too: 'berth status' prints DOCKER_HOST and KUBECONFIG.`,
   for (const command of dockerCommands(terminal, endpoints, finish)) program.addCommand(inherit(command))
   program.addCommand(inherit(kubeCommands(terminal, endpoints, finish)))
   return program
+}
+
+function registryCommands(lifecycle: Lifecycle, finish: (code: number) => void): Command {
+  const registry = new Command('registry').description('registries: serve one by itself, collect what one no longer needs')
+  registry
+    .command('serve')
+    .description('serve a registry in the foreground; any number of them may share one storage')
+    .requiredOption('-c, --config <file>', 'settings (YAML): address, tls, storage, auth, quota, mirrors, retention, webhooks')
+    .addHelpText('after', `
+The least there is to say, and a storage that several can share:
+  storage: { folder: /srv/registry }
+  storage: { s3: { bucket: images, endpoint: https://minio:9000 } }    # credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY
+
+Without auth everybody may push. 'htpasswd -B users NAME' makes a file of users for auth.htpasswd: then anybody pulls, users push.
+/healthz says whether it serves, /metrics what it did.`)
+    .action(async (options: { config: string }) => finish(await lifecycle.serveRegistry(options.config)))
+  registry
+    .command('collect')
+    .alias('gc')
+    .description('remove blobs, links and uploads that nothing has needed for the grace, now; pushes may go on meanwhile')
+    .argument('[host]', "host:port of a registry (default: the one of 'berth up'), or its URL")
+    .action(async (host: string | undefined) => finish(await lifecycle.collectRegistry(host)))
+  return registry
 }
 
 /** Commands built elsewhere end like the program's own: by throwing, never by process.exit. */

@@ -18,6 +18,8 @@ export interface Paths {
   readonly run: string
   readonly logs: string
   readonly configFile: string
+  /** Settings of the registry, where there are any (`apps/registry/settings.ts`). */
+  readonly registryFile: string
   readonly dockerSocket: string
   readonly kubeconfig: string
   /** Certificates and keys, 0700. */
@@ -132,6 +134,7 @@ function pathsOf(root: string | undefined): Paths {
     run,
     logs: below('log', '/var/log/berth'),
     configFile: join(config, 'config.yaml'),
+    registryFile: join(config, 'registry.yaml'),
     dockerSocket: join(run, 'docker.sock'),
     kubeconfig: join(config, 'kubeconfig'),
     pki: join(state, 'pki'),

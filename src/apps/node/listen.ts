@@ -2,6 +2,7 @@
 import { chmodSync, chownSync, readFileSync, rmSync } from 'node:fs'
 import type { RequestListener, Server } from 'node:http'
 import { createServer } from '#base/http-module.ts'
+import { createServer as createTlsServer } from 'node:https'
 import type { Duplex } from 'node:stream'
 import type { IncomingMessage } from 'node:http'
 import { systemErrorCode } from '#base/fault.ts'
@@ -46,13 +47,22 @@ export async function listenUnix(path: string, handlers: Handlers): Promise<List
   }
 }
 
-export function listenTcp(host: string, port: number, request: RequestListener): Promise<Listening> {
-  return start({ host, port }, { request, upgrade: (_request, socket) => socket.destroy(), clientError: (_error, socket) => socket.destroy(), server: {} })
+/** PEM of a certificate (with those between it and its authority) and of its key. */
+export interface TlsIdentity {
+  readonly certificate: string
+  readonly key: string
 }
 
-function start(where: { readonly path: string } | { readonly host: string; readonly port: number }, { request, upgrade, clientError, server: options }: Handlers): Promise<Listening> {
+/** With `tls`, HTTPS. */
+export function listenTcp(host: string, port: number, request: RequestListener, tls?: TlsIdentity): Promise<Listening> {
+  return start({ host, port, ...(tls === undefined ? {} : { tls }) }, { request, upgrade: (_request, socket) => socket.destroy(), clientError: (_error, socket) => socket.destroy(), server: {} })
+}
+
+function start(where: { readonly path: string } | { readonly host: string; readonly port: number; readonly tls?: TlsIdentity }, { request, upgrade, clientError, server: options }: Handlers): Promise<Listening> {
   // Builds, pulls, logs and waits last as long as they last; only the headers have a deadline.
-  const server = createServer({ requestTimeout: 0, keepAliveTimeout: 75_000, ...options }, request)
+  const lasting = { requestTimeout: 0, keepAliveTimeout: 75_000, ...options }
+  const tls = 'tls' in where ? where.tls : undefined
+  const server = tls === undefined ? createServer(lasting, request) : createTlsServer({ ...lasting, cert: tls.certificate, key: tls.key }, request)
   server.on('upgrade', upgrade)
   server.on('clientError', clientError)
   return new Promise((resolve, reject) => {
