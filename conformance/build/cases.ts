@@ -1,14 +1,17 @@
 /**
- * Dockerfiles of ours for the comparison with dockerd's classic builder. Each starts from `base:1`, a busybox root that both
- * builders made from the same files, or from scratch. What BuildKit alone knows (here-documents, --mount) is not here: 20.10's
- * classic builder cannot judge it. Neither is a set-user-id file in the context: the classic builder drops the bit, BuildKit and
- * Berth keep it.
+ * Dockerfiles of ours for the comparison with dockerd's builders; more stand in `more-cases.ts`. Each starts from `base:1`, a busybox root
+ * that both made from the same files, or from scratch.
  */
 import { gzipSync } from 'node:zlib'
 import { sampleTar, type Sample } from '../../src/oci/layer/archive-samples.ts'
+import { some } from './samples.ts'
 
 export interface BuildCase {
   readonly name: string
+  /** Judged by the BuildKit inside dockerd: the classic builder does not know it. */
+  readonly buildkit?: true
+  /** Why what Berth makes is meant to be another. */
+  readonly reason?: string
   readonly dockerfile: string
   readonly files?: readonly Sample[]
   readonly args?: Readonly<Record<string, string>>
@@ -17,22 +20,6 @@ export interface BuildCase {
   readonly fromFolder?: boolean
   readonly labels?: Readonly<Record<string, string>>
 }
-
-const some: readonly Sample[] = [
-  { path: 'a.txt', content: 'A\n', uid: 501, gid: 20 },
-  { path: 'b.txt', content: 'B\n', mode: 0o600 },
-  { path: 'dir', type: 'directory', mode: 0o750, uid: 9, gid: 9 },
-  { path: 'dir/run.sh', content: '#!/bin/sh\necho run\n', mode: 0o755 },
-  { path: 'dir/other.sh', content: 's', mode: 0o711 },
-  { path: 'dir/sub', type: 'directory', mode: 0o755 },
-  { path: 'dir/sub/deep.txt', content: 'deep' },
-  { path: 'dir/link', type: 'symlink', link: 'run.sh' },
-  { path: 'dir/up', type: 'symlink', link: '../a.txt' },
-  { path: 'dir/hard', type: 'hardlink', link: 'dir/run.sh', mode: 0o755 },
-  { path: 'top-link', type: 'symlink', link: 'a.txt' },
-  { path: 'link-to-dir', type: 'symlink', link: 'dir' },
-  { path: 'empty', type: 'directory' },
-]
 
 const archive = sampleTar([
   { path: 'etc', type: 'directory', mode: 0o755 },

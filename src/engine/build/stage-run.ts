@@ -2,6 +2,7 @@
 import { Fault, isFault } from '#base/fault.ts'
 import { canonicalReference, parseReference, withDefaultTag } from '#oci/reference.ts'
 import type { Image, ImageId, TransferProgress } from '../contract/images.ts'
+import { lookUpIdentity } from '../containers/identity.ts'
 import type { BuildShared } from './build-shared.ts'
 import { copyStep } from './copy-step.ts'
 import { syntaxFault, type Place } from './dockerfile/fault.ts'
@@ -226,8 +227,10 @@ export class StageRun {
   async #workdirStep(state: StageState, instruction: ConfigInstruction, report: StepReport): Promise<StageState> {
     const { config } = applyInstruction(state, instruction, this.#tools.context)
     const folder = config.WorkingDir ?? '/'
+    const user = this.#shared.request.workdirsOfUser === true ? (state.config.User ?? '') : ''
     const next = (result: StepResult): StageState => ({ ...withLayer(state, result, `WORKDIR ${folder}`), config })
-    return next(await this.#tools.layers.cached(['workdir', state.chainId ?? '', folder], { parent: state.chainId, next, act: async (rootfs) => void (await makeFolder(rootfs, folder)), onCached: report.cached }))
+    const act = async (rootfs: string): Promise<void> => void (await makeFolder(rootfs, folder, user === '' ? undefined : await ownerIn(rootfs, user)))
+    return next(await this.#tools.layers.cached(['workdir', state.chainId ?? '', folder, user], { parent: state.chainId, next, act, onCached: report.cached }))
   }
 
   /** Such a step costs nothing; whether it is new decides what clients are told, and with `cacheFrom` what may follow. */
@@ -272,6 +275,16 @@ function fullName(reference: string): string {
     return reference.startsWith('sha256:') ? reference : canonicalReference(withDefaultTag(parseReference(reference)))
   } catch (error) {
     if (isFault(error, 'invalidArgument')) return reference
+    throw error
+  }
+}
+
+/** A user whom the image does not know yet owns nothing: root does. */
+async function ownerIn(rootfs: string, user: string): Promise<{ readonly uid: number; readonly gid: number } | undefined> {
+  try {
+    return await lookUpIdentity(rootfs, user, [])
+  } catch (error) {
+    if (isFault(error, 'invalidArgument')) return undefined
     throw error
   }
 }

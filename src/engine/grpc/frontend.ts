@@ -42,6 +42,7 @@ export async function solveFrontend(job: Job, frontend: string, options: Fronten
     tags: [],
     quiet: false,
     squash: false,
+    workdirsOfUser: true,
     remove: true,
     forceRemove: true,
     onMessage: job.tell,

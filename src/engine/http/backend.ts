@@ -144,6 +144,8 @@ export interface BuildRequest {
   readonly cacheFrom: readonly CacheImport[]
   readonly cacheTo?: readonly CacheExport[]
   readonly entitlements?: readonly BuildEntitlement[]
+  /** Folders that WORKDIR makes belong to the stage's USER, as BuildKit has it; absent: to root, as the classic builder has it. */
+  readonly workdirsOfUser?: boolean
   /** The root file system of a RUN that fails becomes an image, which is told before the failure. */
   readonly keepFailedRoot?: boolean
   /**

@@ -62,6 +62,7 @@ export class BuildTrace {
 
   tell(message: BuildMessage): void {
     if (message.kind === 'imageId') return this.#send({ id: 'moby.image.id', aux: { ID: message.id } })
+    if (message.kind === 'failedRoot') return this.#send({ id: 'berth.failed.root', aux: { ID: message.imageId } })
     const encoded = this.#status.encode(message)
     if (encoded !== undefined) this.#send({ id: 'moby.buildkit.trace', aux: encoded.toString('base64') })
   }

@@ -9,6 +9,7 @@ import { parseJson } from '#base/json.ts'
 import { parsePlatform } from '#oci/platform.ts'
 import type { BuildMessage, CacheImport } from '../../contract/builds.ts'
 import type { BuildRequest, EngineBackend } from '../backend.ts'
+import { buildExtensions, cacheImport } from '../build-extensions.ts'
 import { BuildTrace } from '../build-trace.ts'
 import type { Session } from '../../session/client-session.ts'
 import type { Exchange, Handler } from '../exchange.ts'
@@ -60,6 +61,11 @@ async function sourceOf({ query, req, backend }: Exchange, { session, dockerfile
   }
 }
 
+/** The client is of BuildKit's kind. */
+function isBuildKits(query: URLSearchParams): boolean {
+  return query.get('version') === '2'
+}
+
 async function requestOf(exchange: Exchange, session: Session | undefined, signal: AbortSignal, onMessage: (message: BuildMessage) => void): Promise<BuildRequest> {
   const { query } = exchange
   if (query.has('securityopt')) throw new Fault('invalidArgument', 'security options are not supported on linux')
@@ -87,7 +93,9 @@ async function requestOf(exchange: Exchange, session: Session | undefined, signa
     platform,
     networkMode: query.get('networkmode') || 'default',
     extraHosts: listParameter(query, 'extrahosts'),
-    cacheFrom: listParameter(query, 'cachefrom').map((reference): CacheImport => ({ kind: 'image', reference })),
+    cacheFrom: listParameter(query, 'cachefrom').map((reference): CacheImport => (isBuildKits(query) ? cacheImport(reference) : { kind: 'image', reference })),
+    workdirsOfUser: isBuildKits(query),
+    ...buildExtensions(query),
     shmSizeBytes: queryNumber(query, 'shmsize') || undefined,
     memoryBytes: queryNumber(query, 'memory') || undefined,
     cpuShares: queryNumber(query, 'cpushares') || undefined,
@@ -110,7 +118,7 @@ async function build(exchange: Exchange): Promise<void> {
   }
   if (builder === undefined) throw new Fault('unimplemented', 'this engine has no builder')
   const out = new ProgressStream(res)
-  const trace = exchange.query.get('version') === '2' ? new BuildTrace(backend.clock, (line) => out.line(line)) : undefined
+  const trace = isBuildKits(query) ? new BuildTrace(backend.clock, (line) => out.line(line)) : undefined
   const tell = (message: BuildMessage): void => {
     if (trace !== undefined) return trace.tell(message)
     switch (message.kind) {
@@ -133,7 +141,8 @@ async function build(exchange: Exchange): Promise<void> {
     const sessionId = query.get('session') ?? ''
     // Before anything can be refused: a client that hears of the end first never ends its session.
     const session = sessionId === '' ? undefined : await sessions.get(sessionId)
-    await builder.build(await requestOf(exchange, session, AbortSignal.any([exchange.signal, running.signal]), tell))
+    const { answer } = await builder.build(await requestOf(exchange, session, AbortSignal.any([exchange.signal, running.signal]), tell))
+    if (answer !== undefined) out.line(trace === undefined ? { stream: answer.text } : { id: 'berth.answer', aux: { Text: answer.text, ExitCode: String(answer.exitCode), Json: answer.json } })
   } catch (error) {
     out.fail(error)
   }
