@@ -163,7 +163,7 @@ class LiveView implements BuildView {
 
   #moving(): string[] {
     const nowMs = this.#terminal.clock.nowMs()
-    const rows = Math.max(4, (this.#terminal.stdout.rows ?? 24) - 2)
+    const rows = Math.max(4, (this.#terminal.stdout.rows || 24) - 2)
     const lines = [...this.#steps.open.values()].flatMap((step) => [
       this.#line(' =>', step.name, seconds(nowMs - step.startedMs)),
       ...[...step.parts].filter(([, { current, total }]) => current < total).slice(-shownParts).map(([part, { current, total }]) => this.#line(' =>', `=> ${part}`, renderBar(current, total))),
@@ -174,7 +174,7 @@ class LiveView implements BuildView {
 
   /** As wide as the terminal, the time at its right edge. */
   #line(mark: string, text: string, right: string): string {
-    const width = (this.#terminal.stderr.columns ?? 80) - 1
+    const width = (this.#terminal.stderr.columns || 80) - 1
     const visibleMark = stripVTControlCharacters(mark).length
     const room = Math.max(1, width - visibleMark - right.length - 2)
     return `${mark} ${text.slice(0, room).padEnd(room)} ${right}`
