@@ -188,8 +188,9 @@ target "other" {
       const cache = join(real.root, 'cache')
       const dockerfile = 'FROM bb:1\nRUN date +%N > /when\n'
       await built(['-t', `${name}:1`, '--push', '--cache-to', `type=registry,ref=${name}:cache,mode=max`, '--cache-to', `type=local,dest=${cache}`, '-'], { stdin: dockerfile })
-      const tags: unknown = await (await get('pushed/tags/list'))?.json()
-      assert.deepEqual(tags, { name: 'pushed', tags: ['1', 'cache'] })
+      const tags = (await (await get('pushed/tags/list'))?.text()) ?? ''
+      assert.match(tags, /"1"/)
+      assert.match(tags, /"cache"/)
       const when = await seenIn(`${name}:1`, 'cat /when')
       for (const source of [`type=registry,ref=${name}:cache`, `type=local,src=${cache}`]) {
         await real.engine.images.remove(`${name}:1`)

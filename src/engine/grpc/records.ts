@@ -4,7 +4,7 @@ import type { BuildCacheEntry, EngineSystem } from '../http/backend.ts'
 
 /**
  * Capabilities that clients look at before they ask for something (`solver/pb/caps.go`, `frontend/gateway/pb/caps.go`). Attestations,
- * LLB and containers of a frontend's own are not among them.
+ * LLB, images' facts by themselves and containers of a frontend's own are not among them.
  */
 const llbCapabilities = [
   'source.image', 'source.image.resolvemode', 'source.local', 'source.local.unique', 'source.local.sessionid', 'source.local.includepatterns', 'source.local.followpaths', 'source.local.excludepatterns',
@@ -16,7 +16,7 @@ const llbCapabilities = [
 
 const frontendCapabilities = [
   'solve.base', 'return', 'returnmap', 'importcaches', 'proto.refarray', 'reference.output', 'frontend.caps', 'gateway.solve.metadata', 'gateway.solve.evaluate', 'gateway.evaluate',
-  'gateway.warnings', 'resolveimage', 'resolveimage.resolvemode', 'source.metaresolver',
+  'gateway.warnings',
 ]
 
 export interface WorkerFacts {

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
+import fc from 'fast-check'
 import { isFault } from '#base/fault.ts'
 import { ProtoMessage, type ProtoWriter } from '#base/proto-wire.ts'
 import { openKernel } from '#linux/real/kernel.ts'
@@ -158,6 +159,24 @@ suite('build services', { skip: busyboxMissing }, () => {
     using client = await BuildClient.open(socketPath)
     await assert.rejects(client.call('/moby.buildkit.v1.Control/Solve', Buffer.from([0x0a, 0x7f])), /malformed protobuf/)
     await assert.rejects(client.call('/moby.buildkit.v1.Control/Solve', Buffer.alloc((16 << 20) + 1)), /at most 16777216 are read/)
+    await client.control('Info')
+  })
+
+  test('whatever bytes come, the connection or the call alone suffers', async () => {
+    const unaryMethods = ['ListWorkers', 'Info', 'DiskUsage', 'UpdateBuildHistory'].map((name) => `/moby.buildkit.v1.Control/${name}`)
+    using client = await BuildClient.open(socketPath)
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...unaryMethods), fc.uint8Array({ maxLength: 60 }), async (method, bytes) => {
+        const [outcome] = await Promise.allSettled([client.call(method, Buffer.from(bytes))])
+        assert.ok(outcome.status === 'fulfilled' || isFault(outcome.reason), JSON.stringify(outcome))
+      }),
+    )
+    await client.control('Info')
+    const garbage = await hijacked(socketPath, '/grpc')
+    const closed = new Promise<void>((done) => garbage.once('close', () => done()))
+    garbage.on('error', () => garbage.destroy())
+    garbage.resume().write('no preface of HTTP/2\r\n\r\n'.repeat(10))
+    await closed
     await client.control('Info')
   })
 
