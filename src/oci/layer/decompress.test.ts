@@ -21,6 +21,17 @@ test('gzip, zstd and plain streams are recognised, also in tiny chunks', async (
   assert.deepEqual(await textOf(Buffer.concat([gzipSync('a'), gzipSync('b')])), Buffer.from('ab'))
 })
 
+test('zstd:chunked is read: frames one after another, between and behind them frames that readers skip', async () => {
+  const skipped = (bytes: number): Buffer => {
+    const frame = Buffer.alloc(8 + bytes, 7)
+    frame.writeUInt32LE(0x184d2a50, 0)
+    frame.writeUInt32LE(bytes, 4)
+    return frame
+  }
+  const chunked = Buffer.concat([zstdCompressSync(text), zstdCompressSync('b'), skipped(40), zstdCompressSync('c'), skipped(64), skipped(0)])
+  for (const size of [1, 1000, chunked.length]) assert.deepEqual(await textOf(chunked, size), Buffer.concat([text, Buffer.from('bc')]))
+})
+
 test('a cut or damaged stream and foreign compressions are refused', async () => {
   const gzip = gzipSync(text)
   await assert.rejects(textOf(gzip.subarray(0, gzip.length - 20)), (error) => isFault(error, 'invalidArgument') && /cut off/.test(error.message))
