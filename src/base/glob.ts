@@ -10,6 +10,8 @@ export interface GlobSyntax {
   readonly classes?: boolean
   /** `**` stands for any number of path elements. */
   readonly globstar?: boolean
+  /** Matches texts that are turned round; not with `globstar`. */
+  readonly backwards?: boolean
 }
 
 type Token =
@@ -30,7 +32,8 @@ export class Glob {
   readonly prefix: string
 
   constructor(pattern: string, syntax: GlobSyntax = {}) {
-    this.#tokens = tokensOf(pattern, syntax)
+    const tokens = tokensOf(pattern, syntax)
+    this.#tokens = syntax.backwards === true ? tokens.toReversed() : tokens
     const first = this.#tokens.findIndex(({ kind }) => kind !== 'char')
     const plain = first < 0 ? this.#tokens : this.#tokens.slice(0, first)
     this.prefix = plain.map((token) => (token.kind === 'char' ? token.char : '')).join('')
@@ -41,6 +44,11 @@ export class Glob {
   matches(text: string): boolean {
     if (this.literal !== undefined) return text === this.literal
     return text.startsWith(this.prefix) && this.longest(text, 0) === text.length
+  }
+
+  /** Where it does not match from one place on, it matches from no later one. */
+  get beginsAnywhere(): boolean {
+    return this.#tokens[0]?.kind === 'many' && this.#tokens[0].slashes
   }
 
   /** Where the longest match that begins at `start` ends; -1: none does. */

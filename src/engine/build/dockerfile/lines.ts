@@ -128,7 +128,8 @@ class LineReader {
     if (isBlank(first)) {
       const comment = first.trim().slice(1).trim()
       // An empty line, and an empty comment, say that what stands above belongs to nothing below.
-      this.#comments = comment === '' ? [] : [...this.#comments, comment]
+      if (comment === '') this.#comments = []
+      else this.#comments.push(comment)
       return ''
     }
     const parts = [first.trimStart()]
