@@ -3,6 +3,7 @@ import { Command } from 'commander'
 import type { Endpoints } from '../program.ts'
 import type { Terminal } from '../terminal.ts'
 import { build, type BuildOptions } from './build.ts'
+import { exportCacheMount, importCacheMount, listCacheMounts } from './cache-mounts.ts'
 import { DockerConnection } from './connection.ts'
 import { inspect, listContainers, type LogOptions, removeContainers, showLogs, stopContainers } from './containers.ts'
 import { listImages, loadImages, pullImage, pushImage, removeImages, tagImage } from './images.ts'
@@ -45,6 +46,15 @@ export function dockerCommands(terminal: Terminal, endpoints: Endpoints, finish:
       .option('--shell-on-failure', "open a shell in a failed step's file system")
       .option('-q, --quiet', 'print only the image id')
       .action((context: string, options: BuildOptions) => withEngine((engine) => build(engine, terminal, context, options))),
+    new Command('builder')
+      .description('what builds leave for later builds')
+      .addCommand(
+        new Command('cache-mounts')
+          .description('the folders behind RUN --mount=type=cache')
+          .addCommand(new Command('ls').description('their ids').action(() => withEngine((engine) => listCacheMounts(engine, terminal))))
+          .addCommand(new Command('export').argument('<id>').argument('<file>', 'a tar').action((id: string, file: string) => withEngine((engine) => exportCacheMount(engine, id, file))))
+          .addCommand(new Command('import').argument('<id>').argument('<file>', 'a tar, compressed or not').action((id: string, file: string) => withEngine((engine) => importCacheMount(engine, id, file)))),
+      ),
     new Command('run')
       .description('run a command in a new container')
       .argument('<image>')

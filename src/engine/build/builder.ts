@@ -18,10 +18,11 @@ import type { Processes } from '#linux/contract/processes.ts'
 import type { Image, ImageBuilderStore, ImageLister, ImageResolver, ImageTagger, ImageTransfer } from '../contract/images.ts'
 import type { SnapshotArchives, SnapshotCommitter, SnapshotMounter, SnapshotReader } from '../contract/snapshots.ts'
 import type { BuildResult, CacheImport } from '../contract/builds.ts'
-import type { BuildCacheEntry, BuildPruneOptions, BuildRequest, ImageBuilder } from '../http/backend.ts'
+import type { BuildCacheEntry, BuildCacheMounts, BuildPruneOptions, BuildRequest, ImageBuilder } from '../http/backend.ts'
 import { answerOf, localVariables, findings, refuseFindings } from './build-checks.ts'
 import type { BuildShared } from './build-shared.ts'
 import { CacheKeeper, type LayerCollector } from './cache-keeper.ts'
+import { cacheMountArchives } from './cache-mount-archives.ts'
 import { CacheMounts } from './cache-mounts.ts'
 import type { BuildCache } from './cache.ts'
 import { Contexts } from './contexts.ts'
@@ -41,7 +42,7 @@ import { Vertices } from './vertices.ts'
 
 export interface BuilderOptions extends CommandRunnerOptions {
   readonly images: ImageResolver & ImageLister & Pick<ImageTagger, 'tag'> & Pick<ImageTransfer, 'pull'> & ImageBuilderStore & LayerCollector
-  readonly snapshots: SnapshotReader & SnapshotMounter & Pick<SnapshotCommitter, 'diff' | 'commit' | 'unpack'> & Pick<SnapshotArchives, 'exportRoot'>
+  readonly snapshots: SnapshotReader & SnapshotMounter & Pick<SnapshotCommitter, 'diff' | 'commit' | 'unpack'> & Pick<SnapshotArchives, 'exportRoot' | 'readArchive' | 'writeArchive'>
   readonly blobs: BlobReader & BlobIngester
   /** For caches elsewhere. */
   readonly registries: Registries
@@ -70,6 +71,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
 export class Builder implements ImageBuilder {
   readonly #options: BuilderOptions
   readonly cache: BuildCache
+  readonly cacheMounts: BuildCacheMounts
   readonly #cacheMounts: CacheMounts
   readonly #keeper: CacheKeeper
   readonly #steps: Gate
@@ -79,6 +81,7 @@ export class Builder implements ImageBuilder {
     this.#options = options
     this.cache = options.cache
     this.#cacheMounts = new CacheMounts(join(options.stateDir, 'mounts'))
+    this.cacheMounts = cacheMountArchives(this.#cacheMounts, options.snapshots)
     this.#keeper = new CacheKeeper({ ...options, mounts: this.#cacheMounts })
     this.#steps = new Gate(options.parallelSteps ?? 4)
   }

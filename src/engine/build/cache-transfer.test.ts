@@ -144,3 +144,16 @@ test('what a failed command left can be kept as an image', async () => {
   const { readFile } = await import('node:fs/promises')
   assert.equal(await opened().laboratory.withFiles(image, (root) => readFile(join(root, 'w/done'), 'utf8')), 'half\n')
 })
+
+test('a cache mount goes elsewhere as a tar, and a build there begins with it', async () => {
+  const using = (command: string): string => `${withShell}RUN --mount=type=cache,id=gathered,target=/c ${command}\n`
+  await build(using('busybox mkdir -p /c/d && echo kept > /c/d/f && busybox chown 7:8 /c/d/f'), shellFiles)
+  const here = opened().laboratory.builder.cacheMounts
+  const { signal } = new AbortController()
+  assert.ok((await here.list()).some(({ id }) => id === 'gathered'))
+  await other.builder.cacheMounts.import('gathered', await here.export('gathered', signal), signal)
+  const { image } = await other.build(sampleTar([{ path: 'Dockerfile', content: using("busybox stat -c '%u:%g' /c/d/f > /seen && busybox cat /c/d/f >> /seen") }, ...shellFiles]))
+  const { readFile } = await import('node:fs/promises')
+  assert.equal(await other.withFiles(image, (root) => readFile(join(root, 'seen'), 'utf8')), '7:8\nkept\n')
+  await assert.rejects(here.export('never', signal), (error) => isFault(error, 'notFound'))
+})

@@ -74,10 +74,20 @@ export interface ImageBuilder {
    * is not built yet is refused with `unimplemented`.
    */
   build(request: BuildRequest): Promise<BuildResult>
+  readonly cacheMounts: BuildCacheMounts
   /** The cached steps, for `docker system df`. */
   diskUsage(): Promise<readonly BuildCacheEntry[]>
   /** `docker builder prune`: forgets cached steps, the least used first, and frees their layers where no image has them. */
   prune(options: BuildPruneOptions): Promise<{ readonly deleted: readonly string[]; readonly reclaimedBytes: number }>
+}
+
+/** The folders behind `RUN --mount=type=cache`, by the mount's id. */
+export interface BuildCacheMounts {
+  list(): Promise<readonly { readonly id: string }[]>
+  /** Its files as a tar; `notFound` for one that no build has used. */
+  export(id: string, signal: AbortSignal): Promise<Readable>
+  /** Puts the files of a tar (gzip or zstd or not) into it; made where it is missing. */
+  import(id: string, tar: Readable, signal: AbortSignal): Promise<void>
 }
 
 /** One cached step of a build. */

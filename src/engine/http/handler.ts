@@ -15,6 +15,7 @@ import { containerRoutes } from './routes/containers.ts'
 import { containerStreamRoutes } from './routes/container-streams.ts'
 import { execRoutes } from './routes/exec.ts'
 import { imageRoutes } from './routes/images.ts'
+import { cacheMountRoutes } from './routes/cache-mounts.ts'
 import { buildRoutes } from './routes/build.ts'
 import { networkRoutes } from './routes/networks.ts'
 import { diskUsageRoutes } from './routes/disk-usage.ts'
@@ -42,7 +43,7 @@ const allRoutes: readonly (readonly [method: string, pattern: string, handler: H
   ...containerStreamRoutes,
   ...execRoutes,
   ...imageRoutes,
-  ...buildRoutes,
+  ...buildRoutes, ...cacheMountRoutes,
   ...networkRoutes,
   ...volumeRoutes,
 ]
