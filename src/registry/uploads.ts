@@ -19,6 +19,8 @@ import type { RegistryStorage, Segment } from './storage/contract.ts'
 
 /** Starts are written with so many digits that they sort as numbers do. */
 const startDigits = 16
+/** Segments remembered, of all uploads: a gigabyte in chunks of a megabyte fits four times. */
+const maxSeen = 4096
 /** Records of one upload read at a time. */
 const readsAtOnce = 16
 
@@ -52,6 +54,8 @@ interface Upload {
 export class Uploads {
   readonly #parts: UploadsParts
   readonly #serial = new KeyedSerial<string>()
+  /** Segments by upload and start, as far as we have seen them: what is claimed does not change. */
+  readonly #seen = new Map<string, Segment>()
 
   constructor(parts: UploadsParts) {
     this.#parts = parts
@@ -85,6 +89,7 @@ export class Uploads {
       claim: async (segment) => {
         const path = `${folder(key)}/${String(offset).padStart(startDigits, '0')}`
         if (!(await records.create(path, JSON.stringify(segment), { durable: false }))) throw outOfOrder(`another request has written at ${offset}`, (await this.#read(key)).offset)
+        this.#see(`${key.id}/${offset}`, segment)
         offset += segment.sizeBytes
       },
     })
@@ -150,18 +155,34 @@ export class Uploads {
     const starts: string[] = []
     for await (const { name } of records.list(folder(key))) if (name.length === startDigits) starts.push(name)
     const gate = new Gate(readsAtOnce)
-    const read = await Promise.all(starts.map((start) => gate.run(() => records.read(`${folder(key)}/${start}`))))
+    const read = await Promise.all(starts.map((start) => gate.run(() => this.#segment(key, start))))
     const segments: Segment[] = []
     let offset = 0
-    for (const [index, bytes] of read.entries()) {
+    for (const [index, segment] of read.entries()) {
       // What stands after a gap was claimed by a request that did not see what we see: it does not count.
-      if (bytes === undefined || Number(starts[index]) !== offset) break
-      const segment = parseSegment(bytes)
+      if (segment === undefined || Number(starts[index]) !== offset) break
       segments.push(segment)
       offset += segment.sizeBytes
     }
     const algorithm = optionalString(asObject(parseJson(begun, 'upload'), 'upload'), 'algorithm')
     return { algorithm: algorithm === 'sha512' ? algorithm : 'sha256', segments, offset }
+  }
+
+  async #segment(key: UploadKey, start: string): Promise<Segment | undefined> {
+    const name = `${key.id}/${Number(start)}`
+    const seen = this.#seen.get(name)
+    if (seen !== undefined) return seen
+    const bytes = await this.#parts.storage.records.read(`${folder(key)}/${start}`)
+    if (bytes === undefined) return undefined
+    const segment = parseSegment(bytes)
+    this.#see(name, segment)
+    return segment
+  }
+
+  #see(name: string, segment: Segment): void {
+    this.#seen.set(name, segment)
+    const [oldest] = this.#seen.keys()
+    if (this.#seen.size > maxSeen && oldest !== undefined) this.#seen.delete(oldest)
   }
 
   // ---- for the collector ----
