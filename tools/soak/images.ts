@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { startDockerRegistry } from '../../bench/docker-registry.ts'
 import { instanceOf } from '../../src/apps/config/instance.ts'
-import { listAt } from '../../src/cli/json.ts'
+import { listAt, numberAt } from '../../src/cli/json.ts'
 import { seededRandom } from '../../src/sim/random.ts'
 import { createInstance, enterNamespaces } from '../instance.ts'
 import { nodePid, type Place } from './containers/inventory.ts'
@@ -39,6 +39,10 @@ function kill(place: Place): void {
 async function namesThere(engine: ImageEngine): Promise<ReadonlySet<string>> {
   const images = await engine.json(() => ({ method: 'GET', path: '/images/json', query: { all: '1' } }))
   return new Set(listAt({ images }, 'images').flatMap((image) => listAt(image, 'RepoTags').map(String)))
+}
+
+async function toldLayerBytes(engine: ImageEngine): Promise<number> {
+  return numberAt(await engine.json(() => ({ method: 'GET', path: '/system/df', query: { type: 'image' } })), 'LayersSize')
 }
 
 /** Removes all that is left, as a user would. */
@@ -99,7 +103,10 @@ export async function run(args: readonly string[]): Promise<void> {
     await untilServed(engine)
     const there = await namesThere(engine)
     const lost = crew.flatMap(({ here }) => [...here].filter((name) => !there.has(name)).map((name) => `lost: ${name}`))
-    for (const problem of [...failed, ...lost, ...(await check.problems())]) {
+    const whole = await check.problems()
+    const dfBytes = await toldLayerBytes(engine)
+    const unlike = dfBytes === check.layerBytes() ? [] : [`system df tells of ${dfBytes} bytes in layers, there are ${check.layerBytes()}`]
+    for (const problem of [...failed, ...lost, ...whole, ...unlike]) {
       problems.push(`round ${round}: ${problem}`)
       console.error(`  ${problems.at(-1)}\n    ${told.flatMap((result) => (result.status === 'fulfilled' ? [result.value.join(', ')] : [])).join('\n    ')}`)
     }

@@ -6,15 +6,13 @@ interface SharedLayer {
   readonly images: Set<string>
 }
 
-/** Layers by the stack that they end: equal bytes on another base are another layer. */
+/** Layers by their content, of which the disk has one whatever it lies on (dockerd has one for each base). */
 function layersOf(images: readonly Image[]): ReadonlyMap<string, SharedLayer> {
   const layers = new Map<string, SharedLayer>()
   for (const { id, config, layerSizes = [] } of images) {
-    let stack = ''
     for (const [index, diffId] of config.rootfs.diff_ids.entries()) {
-      stack = `${stack} ${diffId}`
-      const known = layers.get(stack)
-      if (known === undefined) layers.set(stack, { sizeBytes: layerSizes[index] ?? 0, images: new Set([id]) })
+      const known = layers.get(diffId)
+      if (known === undefined) layers.set(diffId, { sizeBytes: layerSizes[index] ?? 0, images: new Set([id]) })
       else known.images.add(id)
     }
   }

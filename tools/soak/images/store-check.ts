@@ -47,6 +47,19 @@ export class StoreCheck {
     for (const name of readdirSync(folder)) utimesSync(join(folder, name), new Date(0), new Date(0))
   }
 
+  /** Bytes of the layers that images have, each once, as the records of the layers say. */
+  layerBytes(): number {
+    const sizes = new Map(this.#list('snapshots', 'l').filter((name) => name.endsWith('.json')).map((name) => {
+      const { diffId, sizeBytes } = this.#read<{ diffId: string; sizeBytes: number }>('snapshots/l', name)
+      return [diffId, sizeBytes]
+    }))
+    const used = new Set(this.#list('images', 'i').flatMap((file) => {
+      const config: { readonly rootfs: { readonly diff_ids: readonly string[] } } = JSON.parse(readFileSync(this.#path(this.#read<ImageRecord>('images/i', file).id), 'utf8'))
+      return config.rootfs.diff_ids
+    }))
+    return [...used].reduce((sum, diffId) => sum + (sizes.get(diffId) ?? 0), 0)
+  }
+
   blobs(): readonly string[] {
     return readdirSync(join(this.#blobs, 'blobs/sha256'))
   }
