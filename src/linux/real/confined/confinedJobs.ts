@@ -228,7 +228,11 @@ class JobRun<R> {
       if (next === undefined || next.done === true) {
         this.#inputEnded = true
         this.#send({ kind: 'inputEnd' })
-      } else this.#send({ kind: 'chunk', bytes: next.value })
+      } else {
+        // A copy that is handed over: the structured clone would copy twice, and others may still read the chunk itself.
+        const bytes = new Uint8Array(next.value)
+        this.#worker.postMessage({ kind: 'chunk', bytes } satisfies ToJob, [bytes.buffer])
+      }
     } catch (error) {
       this.#inputEnded = true
       this.#send({ kind: 'inputFailed', fault: toFaultMessage(error) })

@@ -53,7 +53,9 @@ class Session implements JobContext {
     while (this.#credit === 0 && !this.signal.aborted) await new Promise<void>((resolve) => (this.#wakeOutput = resolve))
     this.signal.throwIfAborted()
     this.#credit -= 1
-    post({ kind: 'chunk', bytes })
+    // As in the other direction: a copy that is handed over.
+    const copy = new Uint8Array(bytes)
+    port.postMessage({ kind: 'chunk', bytes: copy } satisfies FromJob, [copy.buffer])
   }
 
   arrive(arrived: Arrived): void {
