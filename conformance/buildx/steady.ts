@@ -8,7 +8,7 @@ const ownAffairs: readonly RegExp[] = [
   /^\[[^\]]*internal\] load (metadata|build context|build definition|\.dockerignore)/,
   /^transferring (context|dockerfile)/,
   /^resolve /,
-  /^(exporting (layers|to image|config|manifest)|writing image|naming to|unpacking to|copying files|sending tarball)/,
+  /^(\[\w+\] )?(exporting (layers|to image|config|manifest)|writing image|naming to|unpacking to|copying files|sending tarball)/,
   /^sha256:/,
   /^(DONE|CACHED|CANCELED|ERROR: context canceled|ERROR: canceled.*)$/,
   /^-+$/,

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { sleep, systemClock } from '#base/clock.ts'
@@ -118,6 +119,20 @@ suite('buildx', { skip }, () => {
     })
     await built(['-t', 'n:1', '--secret', `id=one,src=${join(context, 'one')}`, '--secret', 'id=two,env=SECRET', '--build-context', `other=${other}`, '--build-context', 'alpine=docker-image://bb:1', context], { env: { SECRET: 'second' } })
     assert.equal(await seenIn('n:1', 'cat /out /other/x; ls -A /other'), 'first\nsecond\nnamed folder\n.dockerignore\nx')
+  })
+
+  test('a context may be an address, which clients look into for policies before', async () => {
+    const archive = sampleTar([{ path: 'Dockerfile', content: 'FROM bb:1\nCOPY f /f\n' }, { path: 'f', content: 'fetched' }])
+    const server = createServer((_request, response) => response.end(archive))
+    await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
+    const address = server.address()
+    assert.ok(typeof address === 'object' && address !== null)
+    try {
+      await built(['-t', 'url:1', `http://127.0.0.1:${address.port}/context.tar`])
+      assert.equal(await seenIn('url:1', 'cat /f'), 'fetched')
+    } finally {
+      server.close()
+    }
   })
 
   test('results go into folders and archives of the client, several from one build', async () => {

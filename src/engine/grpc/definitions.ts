@@ -34,7 +34,32 @@ export function resultIdOf(definition: ProtoMessage): string {
     const identifier = new ProtoMessage(bytes).message(3).string(1)
     if (identifier.startsWith(scheme)) return identifier.slice(scheme.length)
   }
-  throw new Fault('unimplemented', 'LLB definitions are not supported: this engine builds Dockerfiles (frontend dockerfile.v0)')
+  throw unsupported()
+}
+
+/**
+ * The address that a definition fetches: what clients look into before they build from it. `unimplemented` for one that does anything else
+ * than fetch, or unpack what it has fetched.
+ */
+export function sourceUrlOf(definition: ProtoMessage): string {
+  const operations = definition.blobs(1).map((bytes) => new ProtoMessage(bytes))
+  const sources = operations.filter((operation) => operation.has(3)).map((operation) => operation.message(3))
+  const [source] = sources
+  const isOther = operations.some((operation) => [2, 5, 6, 7, 8].some((field) => operation.has(field)))
+  const identifier = source?.string(1) ?? ''
+  if (sources.length === 1 && !isOther) {
+    if (/^https?:\/\//.test(identifier)) return identifier
+    if (identifier.startsWith('git://')) {
+      const [remote = '', fragment] = identifier.split('#')
+      const url = source?.stringMap(2).get('git.fullurl') ?? remote
+      return fragment === undefined ? url : `${url}#${fragment}`
+    }
+  }
+  throw unsupported()
+}
+
+function unsupported(): Fault {
+  return new Fault('unimplemented', 'LLB definitions are not supported: this engine builds Dockerfiles (frontend dockerfile.v0)')
 }
 
 function digestOf(bytes: Buffer): string {

@@ -1,11 +1,12 @@
 /** Results of frontends in the service: made for a job, held by it and by the jobs whose contexts they are. */
 import { Fault } from '#base/fault.ts'
 import { randomHex, systemRandom } from '#base/random.ts'
+import type { ProtoMessage } from '#base/proto-wire.ts'
 import type { BuildAnswer } from '../contract/builds.ts'
 import type { Attributes } from './attributes.ts'
 import type { ContextSources } from './contexts.ts'
-import { resultIdOf } from './definitions.ts'
-import { solveFrontend } from './frontend.ts'
+import { resultIdOf, sourceUrlOf } from './definitions.ts'
+import { fetchedResult, solveFrontend } from './frontend.ts'
 import type { Job } from './job.ts'
 import { FrontendResult } from './result.ts'
 import type { BuildService } from './service.ts'
@@ -14,6 +15,8 @@ export interface FrontendRequest {
   readonly frontend: string
   readonly attributes: Attributes
   readonly inputs: ContextSources['inputs']
+  /** Instead of a frontend. */
+  readonly definition?: ProtoMessage
 }
 
 /** Results that one job may make: a frontend makes one for each thing that it asks. */
@@ -39,7 +42,7 @@ export function ownedResults(service: BuildService, job: Job): AsyncDisposable {
   }
 }
 
-export async function solveFor(service: BuildService, job: Job, { frontend, attributes, inputs }: FrontendRequest): Promise<FrontendResult | BuildAnswer> {
+export async function solveFor(service: BuildService, job: Job, { frontend, attributes, inputs, definition }: FrontendRequest): Promise<FrontendResult | BuildAnswer> {
   const { backend, results } = service
   const { builder } = backend
   job.record.attributes = attributes
@@ -53,7 +56,8 @@ export async function solveFor(service: BuildService, job: Job, { frontend, attr
     owned.push(result)
   }
   const id = randomHex(systemRandom, 25)
-  const solved = await solveFrontend(job, frontend, { id, backend: { images: backend.images, builder }, attributes, inputs, imageOf: async (resultId) => (await heldResult(service, resultId).image()).imageId })
+  const engine = { images: backend.images, builder }
+  const solved = definition !== undefined && frontend === '' ? fetchedResult(job, sourceUrlOf(definition), { id, backend: engine }) : await solveFrontend(job, frontend, { id, backend: engine, attributes, inputs, imageOf: async (resultId) => (await heldResult(service, resultId).image()).imageId })
   if (!(solved instanceof FrontendResult)) return solved
   results.set(id, solved)
   owned.push(solved)

@@ -59,6 +59,26 @@ export async function solveFrontend(job: Job, frontend: string, options: Fronten
   }
 }
 
+/** The files at an address, to be looked into. */
+export function fetchedResult(job: Job, url: string, { id, backend }: Pick<FrontendOptions, 'id' | 'backend'>): FrontendResult {
+  const { signal } = job
+  const request = async (): Promise<BuildRequest> => ({
+    ...parseAttributes(new Map()),
+    ...lentBy(await job.session(undefined), signal),
+    context: { kind: 'url', url },
+    definition: 'FROM scratch\nCOPY . /\n',
+    cacheFrom: [],
+    tags: [],
+    quiet: false,
+    squash: false,
+    remove: true,
+    forceRemove: true,
+    onMessage: job.tell,
+    signal,
+  })
+  return new FrontendResult({ id, builder: backend.builder, images: backend.images, request, explain: (error) => error })
+}
+
 function readDefinition(job: Job, sources: ContextSources, file: string): Promise<LoadedDefinition | undefined> {
   return job.vertices.during(`[internal] load build definition from ${file}`, async (vertex) => {
     const definition = await loadDefinition(sources)

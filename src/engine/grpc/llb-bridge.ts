@@ -3,6 +3,9 @@ import { Fault } from '#base/fault.ts'
 import { unary, type GrpcExchange, type GrpcMethod } from '#base/grpc-server.ts'
 import { ProtoMessage, ProtoWriter } from '#base/proto-wire.ts'
 import type { BuildAnswer } from '../contract/builds.ts'
+import { fromBytePath, type TreeEntry } from '../build/tree.ts'
+import { encodeStat } from '../session/file-packets.ts'
+import { statOf } from '../session/send-files.ts'
 import { empty, workerFacts } from './control.ts'
 import { definitionOf } from './definitions.ts'
 import { decodeStatus, ReturnedFailure } from './failure.ts'
@@ -25,6 +28,8 @@ export function bridgeMethods(service: BuildService): [string, GrpcMethod][] {
       await heldResult(service, request.string(1)).evaluate()
       return empty()
     }),
+    method('StatFile', async (_job, request) => oneField(encodeStat(statOf((await entryOf(service, { ref: request.string(1), path: request.string(2) })).entry)))),
+    method('ReadFile', async (_job, request) => oneField((await entryOf(service, { ref: request.string(1), path: request.string(2) }, request.message(3))).content)),
     method('Return', (job, request) => returned(job, request)),
     method('Warn', (job, request) => warn(job, request)),
   ]
@@ -37,7 +42,9 @@ function jobOf({ jobs }: BuildService, { metadata }: GrpcExchange): Promise<Job>
 }
 
 async function solve(service: BuildService, job: Job, request: ProtoMessage): Promise<Buffer> {
-  const solved = await solveFor(service, job, { frontend: request.string(2), attributes: request.stringMap(3), inputs: request.messageMap(13) })
+  const solved = await solveFor(service, job, {
+    frontend: request.string(2), attributes: request.stringMap(3), inputs: request.messageMap(13), ...(request.has(1) ? { definition: request.message(1) } : {}),
+  })
   const answer = new ProtoWriter()
   if (solved instanceof FrontendResult) {
     if (request.boolean(14)) await solved.evaluate()
@@ -49,6 +56,34 @@ async function solve(service: BuildService, job: Job, request: ProtoMessage): Pr
     )
   } else answer.message(3, (result) => writeAnswer(result, solved))
   return answer.finish()
+}
+
+/** A message of one field, the first. */
+function oneField(bytes: Buffer): Buffer {
+  const writer = new ProtoWriter()
+  writer.bytes(1, bytes)
+  return writer.finish()
+}
+
+/** Of a file that is read whole. */
+const maxFileBytes = 8 << 20
+
+/** A file of a result; its content is read where a range of it is given. */
+async function entryOf(service: BuildService, at: { readonly ref: string; readonly path: string }, range?: ProtoMessage): Promise<{ readonly entry: TreeEntry; readonly content: Buffer }> {
+  let found: TreeEntry | undefined
+  let content: Buffer = Buffer.alloc(0)
+  const path = at.path.split('/').filter((part) => part !== '' && part !== '.').join('/')
+  await heldResult(service, at.ref).handOver(async (built) => {
+    const files = await built.files()
+    for (const entry of files.entries) if (fromBytePath(entry.path) === path) found = entry
+    if (range === undefined || found?.type !== 'file' || found.sizeBytes === 0) return
+    if (found.sizeBytes > maxFileBytes) throw new Fault('tooLarge', `${at.path} has ${found.sizeBytes} bytes; at most ${maxFileBytes} are read`)
+    content = Buffer.concat(await Array.fromAsync(files.content(found), (chunk) => Buffer.from(chunk)))
+  })
+  if (found === undefined) throw new Fault('notFound', `${at.path}: no such file or directory`)
+  const offset = Number(range?.integer(1) ?? 0n)
+  const length = Number(range?.integer(2) ?? 0n)
+  return { entry: found, content: length > 0 ? content.subarray(offset, offset + length) : content.subarray(offset) }
 }
 
 /** As metadata of a result without files. */

@@ -15,7 +15,7 @@ const llbCapabilities = [
 ]
 
 const frontendCapabilities = [
-  'solve.base', 'return', 'returnmap', 'importcaches', 'proto.refarray', 'reference.output', 'frontend.caps', 'gateway.solve.metadata', 'gateway.solve.evaluate', 'gateway.evaluate',
+  'solve.base', 'return', 'readfile', 'statfile', 'returnmap', 'importcaches', 'proto.refarray', 'reference.output', 'frontend.caps', 'gateway.solve.metadata', 'gateway.solve.evaluate', 'gateway.evaluate',
   'gateway.warnings',
 ]
 

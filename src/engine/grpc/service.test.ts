@@ -110,6 +110,34 @@ suite('build services', { skip: busyboxMissing }, () => {
     assert.deepEqual(asked((await build(client, { ref: 'variable', dockerfile: 'FROM with-trigger:1\nCOPY $FROM_BASE /\n', context })).transfers), [[]])
   })
 
+  test('files of a result can be looked into', async () => {
+    using client = await BuildClient.open(socketPath)
+    using session = await openSession(socketPath, 's-files', { dockerfile: { Dockerfile: 'FROM scratch\nCOPY f /deep/f\n' }, context: { f: 'content' } })
+    void session
+    const solving = client.control('Solve', (solve) => {
+      solve.string(1, 'files')
+      solve.string(5, 's-files')
+    })
+    const solved = await client.bridge('files', 'Solve', (solve) => solve.string(2, 'dockerfile.v0'))
+    const ref = new ProtoMessage(solved).message(3).message(3).string(1)
+    const ask = (method: string, path: string, fill: (writer: ProtoWriter) => void = () => undefined): Promise<ProtoMessage> =>
+      client.bridge('files', method, (request) => {
+        request.string(1, ref)
+        request.string(2, path)
+        fill(request)
+      }).then((answer) => new ProtoMessage(answer))
+    assert.equal((await ask('StatFile', '/deep/f')).message(1).integer(5), 7n)
+    assert.equal((await ask('ReadFile', 'deep/f')).string(1), 'content')
+    const part = await ask('ReadFile', 'deep/f', (request) => request.message(3, (range) => {
+      range.varint(1, 2)
+      range.varint(2, 3)
+    }))
+    assert.equal(part.string(1), 'nte')
+    await assert.rejects(ask('StatFile', 'absent'), /absent: no such file or directory/)
+    await client.bridge('files', 'Return')
+    await solving
+  })
+
   test('builds can be looked back at, until they are deleted', async () => {
     using client = await BuildClient.open(socketPath)
     await build(client, { ref: 'seen', dockerfile: 'FROM bb:1\n' })

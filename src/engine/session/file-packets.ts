@@ -88,7 +88,8 @@ export function decodePacket(message: Buffer): FilePacket | undefined {
   }
 }
 
-function encodeStat(stat: FileStat): Buffer {
+/** `fsutil.types.Stat`. */
+export function encodeStat(stat: FileStat): Buffer {
   const writer = new ProtoWriter()
   let mode = stat.mode & 0o777
   mode = (mode | (kindBits.find(([, type]) => type === stat.type)?.[0] ?? 0)) >>> 0

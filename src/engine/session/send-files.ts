@@ -34,7 +34,8 @@ async function sendContent(call: GrpcCall, id: number, entry: TreeEntry | undefi
   await call.send(encodePacket({ kind: 'data', id, data: Buffer.alloc(0) }))
 }
 
-function statOf(entry: TreeEntry, linkName: string | undefined): FileStat {
+/** `linkName`: of a file with another name earlier in the list that name. */
+export function statOf(entry: TreeEntry, linkName?: string): FileStat {
   const { type, mode, uid, gid, sizeBytes, modifiedNs, target, major, minor, xattrs } = entry
   return {
     type, mode, uid, gid, modifiedNs, major, minor,
