@@ -72,7 +72,7 @@ export interface Content extends Omit<BlobReader, 'path' | 'list'> {
   keep(digest: Digest): Promise<boolean>
   /** Removes a blob unless it was committed or kept since `committedBeforeMs`; answers its bytes, or undefined when it stays or is not here. Readers that have it open finish, unless they take longer than until the next collection. */
   remove(digest: Digest, options: { readonly committedBeforeMs: number }): Promise<number | undefined>
-  /** Stores the source's bytes as segments. When the source fails or is canceled, what arrived is stored and claimed before the error is thrown. */
+  /** Stores the source's bytes as segments; the source must not use the memory of what it gave again. When the source fails or is canceled, what arrived is stored and claimed before the error is thrown. */
   takeIn(source: AsyncIterable<Uint8Array>, options: TakeInOptions): Promise<void>
   /** Makes segments, in this order, one blob: `DIGEST_INVALID` when they are another, `notFound` when one is gone. They are used up when it succeeds. */
   assemble(segments: readonly Segment[], options: { readonly expect: Digest }): Promise<BlobStat>

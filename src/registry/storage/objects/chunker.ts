@@ -7,13 +7,15 @@ import type { Hash } from 'node:crypto'
 /** Of this size chunks are stored. */
 export const chunkBytes = 8 * 1024 * 1024
 
-/** Stores a chunk; `upTo` is the hash of everything up to its end, where there is one. */
+/** Stores a chunk, whose memory is used again afterwards; `upTo` is the hash of everything up to its end, where there is one. */
 export type StoreChunk = (bytes: Buffer, upTo: Hash | undefined) => Promise<void>
 
 export class Chunker {
   readonly #store: StoreChunk
   readonly #hash: Hash | undefined
   #pieces: Uint8Array[] = []
+  /** Chunks that have been stored, for the next ones: two of them serve a whole upload. */
+  readonly #spare: Buffer[] = []
   #gatheredBytes = 0
   #storing: Promise<void> = Promise.resolve()
   #takenBytes = 0
@@ -33,8 +35,7 @@ export class Chunker {
     for (let at = 0; at < bytes.length; ) {
       const piece = bytes.subarray(at, at + chunkBytes - this.#gatheredBytes)
       this.#hash?.update(piece)
-      // The source may use its memory again.
-      this.#pieces.push(Buffer.from(piece))
+      this.#pieces.push(piece)
       this.#gatheredBytes += piece.length
       this.#takenBytes += piece.length
       at += piece.length
@@ -49,13 +50,25 @@ export class Chunker {
   }
 
   async #cut(): Promise<void> {
-    const chunk = Buffer.concat(this.#pieces, this.#gatheredBytes)
+    const whole = this.#gatheredBytes === chunkBytes ? (this.#spare.pop() ?? Buffer.allocUnsafeSlow(chunkBytes)) : undefined
+    const chunk = whole === undefined ? Buffer.concat(this.#pieces, this.#gatheredBytes) : joined(this.#pieces, whole)
     const upTo = this.#hash?.copy()
     this.#pieces = []
     this.#gatheredBytes = 0
     await this.#storing
-    this.#storing = this.#store(chunk, upTo)
+    this.#storing = this.#store(chunk, upTo).then(() => {
+      if (whole !== undefined) this.#spare.push(whole)
+    })
     // It is awaited with the next chunk; a failure until then is not unhandled.
     this.#storing.catch((error: unknown) => error)
   }
+}
+
+function joined(pieces: readonly Uint8Array[], into: Buffer): Buffer {
+  let at = 0
+  for (const piece of pieces) {
+    into.set(piece, at)
+    at += piece.length
+  }
+  return into
 }
