@@ -117,7 +117,8 @@ async function buildBoth(builders: Builders, build: BuildCase, tag: string | und
 /** The context goes through the API as a tar, so that owners and modes are exactly those of the case. */
 async function buildWithDockerd({ dockerd, work }: Builders, build: BuildCase, context: Buffer, tag: string): Promise<Outcome> {
   const docker = (args: readonly string[], input?: Buffer): string => {
-    const result = spawnSync('docker', ['-H', dockerd.dockerHost, ...args], { input: input ?? '', maxBuffer: 2 ** 28, env: { ...process.env, DOCKER_BUILDKIT: build.buildkit === true ? '1' : '0' } })
+    // Debian's client speaks BuildKit's protocol without buildx.
+    const result = spawnSync(build.buildkit === true ? '/usr/bin/docker' : 'docker', ['-H', dockerd.dockerHost, ...args], { input: input ?? '', maxBuffer: 2 ** 28, env: { ...process.env, DOCKER_BUILDKIT: build.buildkit === true ? '1' : '0' } })
     if (result.status !== 0) throw new Error(`docker ${args[0] ?? ''}: ${result.stderr.toString()}${result.stdout.toString().slice(-500)}`)
     return result.stdout.toString()
   }
