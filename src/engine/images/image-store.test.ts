@@ -184,3 +184,14 @@ test('layers lost in a power cut are unpacked again from their blobs', async () 
   await at.store.resolve('a')
   assert.equal(await at.snapshots.has(present(image.topLayer, 'top layer')), true)
 })
+
+test('an image that is stored while others prune keeps its name', async () => {
+  await using at = await place()
+  for (let round = 0; round < 20; round += 1) {
+    const [image] = await Promise.all([
+      importRoot(at.store, rootTar([{ path: `f${round}` }]), { name: `kept:${round}` }),
+      ...Array.from({ length: 3 }, () => at.store.prune({ all: false, usedBy: () => [] })),
+    ])
+    assert.equal((await at.store.resolve(`kept:${round}`)).id, image.id)
+  }
+})

@@ -5,6 +5,7 @@
 import type { Clock } from '#base/clock.ts'
 import { Fault } from '#base/fault.ts'
 import type { Logger } from '#base/log.ts'
+import { KeyedSerial } from '#base/task.ts'
 import { collectBlobs, sweepIngests } from '#oci/blobs/collect.ts'
 import type { BlobLeases, BlobRoots } from '#oci/blobs/collect.ts'
 import type { Blobs } from '#oci/blobs/contract.ts'
@@ -53,6 +54,8 @@ type UsedBy = (id: ImageId) => readonly ImageUser[]
 
 export class ImageStore {
   readonly parts: ImageStoreParts
+  /** What changes records and names runs one after another: a name must not be given to an image that somebody is just removing. */
+  readonly #changes = new KeyedSerial<'images'>()
 
   constructor(parts: ImageStoreParts) {
     this.parts = parts
@@ -142,14 +145,33 @@ export class ImageStore {
 
   /** Stores an image whose blobs are here and whose layers are unpacked or can be. Identical configs are one image. */
   async add(image: NewImage): Promise<KnownImage> {
-    const { records, blobs, clock } = this.parts
+    const { records, blobs } = this.parts
     const config = parseImageConfig(image.configBytes)
     await using ingest = await blobs.begin()
     await ingest.write(oneChunk(image.configBytes))
     const { digest: id } = await ingest.commit()
-    using _lease = this.parts.leases.hold(id)
+    using _leases = this.#holdBlobs([id, ...image.layers.map((layer) => layer.digest)])
+    await this.ensureUnpacked({ record: { id, layers: records.get(id)?.record.layers ?? image.layers, repoDigests: [] }, config })
+    return await this.#changes.run('images', async () => {
+      const known: KnownImage = { record: this.#recordOf(id, image), config }
+      await records.put(known)
+      this.parts.snapshots.claim(chainIdsOf(config))
+      if (image.names !== undefined && image.names.length > 0) await records.rename(new Map(image.names.map((name) => [name, id])))
+      return known
+    })
+  }
+
+  #holdBlobs(digests: readonly Digest[]): Disposable {
+    const held = new DisposableStack()
+    for (const digest of digests) held.use(this.parts.leases.hold(digest))
+    return held
+  }
+
+  /** What is said of an image now, with what was said before. */
+  #recordOf(id: Digest, image: NewImage): ImageRecord {
+    const { records, clock } = this.parts
     const before = records.get(id)?.record
-    const record: ImageRecord = {
+    return {
       ...before,
       id,
       layers: before?.layers ?? image.layers,
@@ -158,12 +180,14 @@ export class ImageStore {
       ...(image.names === undefined || image.names.length === 0 ? {} : { lastTaggedAtMs: clock.nowMs() }),
       repoDigests: [...new Set([...(before?.repoDigests ?? []), ...(image.repoDigests ?? [])])],
     }
-    const known: KnownImage = { record, config }
-    await this.ensureUnpacked(known)
-    await records.put(known)
-    this.parts.snapshots.claim(chainIdsOf(config))
-    if (image.names !== undefined && image.names.length > 0) await records.rename(new Map(image.names.map((name) => [name, id])))
-    return known
+  }
+
+  /** Changes what is said of an image; nothing happens when it is gone by then. */
+  async amend(id: Digest, change: (record: ImageRecord) => ImageRecord): Promise<void> {
+    await this.#changes.run('images', async () => {
+      const current = this.parts.records.get(id)
+      if (current !== undefined) await this.parts.records.put({ ...current, record: change(current.record) })
+    })
   }
 
   async put(config: ImageConfig, options: { readonly name?: string; readonly parentId?: ImageId } = {}): Promise<Image> {
@@ -211,15 +235,23 @@ export class ImageStore {
   }
 
   async tag(id: ImageId, name: string): Promise<void> {
-    const known = this.find(id)
     const target = namedTag(name)
-    await this.parts.records.put({ ...known, record: { ...known.record, lastTaggedAtMs: this.parts.clock.nowMs() } })
-    await this.parts.records.rename(new Map([[target, known.record.id]]))
+    await this.#changes.run('images', async () => {
+      const known = this.find(id)
+      await this.parts.records.put({ ...known, record: { ...known.record, lastTaggedAtMs: this.parts.clock.nowMs() } })
+      await this.parts.records.rename(new Map([[target, known.record.id]]))
+    })
   }
 
   // ---- removing (the rules of Docker's image deletion) ----
 
   async remove(nameOrId: string, options: { readonly force?: boolean; readonly noPrune?: boolean; readonly usedBy?: UsedBy } = {}): Promise<readonly ImageRemoval[]> {
+    const removals = await this.#changes.run('images', () => this.#removeNow(nameOrId, options))
+    await this.collect()
+    return removals
+  }
+
+  async #removeNow(nameOrId: string, options: { readonly force?: boolean; readonly noPrune?: boolean; readonly usedBy?: UsedBy }): Promise<readonly ImageRemoval[]> {
     const known = this.find(nameOrId)
     const removals: ImageRemoval[] = []
     const deletion = { force: options.force === true, prune: options.noPrune !== true, usedBy: options.usedBy ?? (() => []), removals }
@@ -235,7 +267,6 @@ export class ImageStore {
       }
       await this.#delete(known, { ...deletion, quiet: false })
     }
-    await this.collect()
     return removals
   }
 
@@ -312,14 +343,16 @@ export class ImageStore {
 
   async prune(options: { readonly all: boolean; readonly createdBeforeMs?: number; readonly usedBy: UsedBy; readonly keep?: (image: Image) => boolean }): Promise<{ readonly removals: readonly ImageRemoval[]; readonly reclaimedBytes: number }> {
     const removals: ImageRemoval[] = []
-    for (const known of this.parts.records.all()) {
-      const current = this.parts.records.get(known.record.id)
-      if (current === undefined || (!options.all && this.#isNamed(current.record))) continue
-      const image = await this.describe(current)
-      if (options.createdBeforeMs !== undefined && Date.parse(image.createdAt) >= options.createdBeforeMs) continue
-      if (options.keep?.(image) === true || options.usedBy(image.id).length > 0) continue
-      if (options.all) await this.#untagAll(current, removals)
-      await this.#delete(current, { force: false, prune: true, usedBy: options.usedBy, removals, quiet: true })
+    for (const { record } of this.parts.records.all()) {
+      await this.#changes.run('images', async () => {
+        const current = this.parts.records.get(record.id)
+        if (current === undefined || (!options.all && this.#isNamed(current.record))) return
+        const image = await this.describe(current)
+        if (options.createdBeforeMs !== undefined && Date.parse(image.createdAt) >= options.createdBeforeMs) return
+        if (options.keep?.(image) === true || options.usedBy(image.id).length > 0) return
+        if (options.all) await this.#untagAll(current, removals)
+        await this.#delete(current, { force: false, prune: true, usedBy: options.usedBy, removals, quiet: true })
+      })
     }
     return { removals, reclaimedBytes: await this.collect() }
   }

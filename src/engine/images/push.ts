@@ -133,8 +133,7 @@ async function compress(store: ImageStore, layer: StoredLayer, signal: AbortSign
 
 async function rememberCompressed(parts: PushParts, known: KnownImage, layers: readonly StoredLayer[]): Promise<void> {
   const isNew = layers.some((layer, index) => layer.digest !== known.record.layers[index]?.digest && layer.digest !== known.record.compressed?.[index]?.digest)
-  const current = parts.store.parts.records.get(known.record.id)
-  if (isNew && current !== undefined) await parts.store.parts.records.put({ ...current, record: { ...current.record, compressed: layers } })
+  if (isNew) await parts.store.amend(known.record.id, (record) => ({ ...record, compressed: layers }))
 }
 
 /** The manifest the image came with, when it describes just these layers; else one of our own. */
@@ -157,8 +156,5 @@ async function storeManifest(store: ImageStore, bytes: Buffer): Promise<Digest> 
 }
 
 async function remember(store: ImageStore, known: KnownImage, pushed: { readonly manifestDigest: Digest; readonly name: string }): Promise<void> {
-  const current = store.parts.records.get(known.record.id)
-  if (current === undefined) return
-  const repoDigests = [...new Set([...current.record.repoDigests, pushed.name])]
-  await store.parts.records.put({ ...current, record: { ...current.record, repoDigests, manifestDigest: pushed.manifestDigest } })
+  await store.amend(known.record.id, (record) => ({ ...record, manifestDigest: pushed.manifestDigest, repoDigests: [...new Set([...record.repoDigests, pushed.name])] }))
 }
