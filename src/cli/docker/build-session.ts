@@ -2,7 +2,7 @@
  * What a build takes from this side and gives to it: secrets, and the archive of an output. The client serves gRPC on a connection that it
  * opened (`POST /session`, moby/buildkit `session/`).
  */
-import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2'
+import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import { randomUUID } from 'node:crypto'
 import type { Writable } from 'node:stream'
 import { grpcFrame, grpcMessages } from '#base/grpc.ts'
@@ -32,8 +32,19 @@ export async function openBuildSession(engine: DockerConnection, offers: Session
   server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
     serve(stream, headers, offers).catch((error: unknown) => stream.destroy(error instanceof Error ? error : undefined))
   })
+  // Ended by HTTP/2's own words: a connection that only breaks off is held by the engine as long as it may.
+  let session: ServerHttp2Session | undefined
+  server.on('session', (opened: ServerHttp2Session) => {
+    session = opened
+  })
   server.emit('connection', socket)
-  return { id, [Symbol.dispose]: () => void socket.destroy() }
+  return {
+    id,
+    [Symbol.dispose]: () => {
+      session?.close()
+      socket.end()
+    },
+  }
 }
 
 async function serve(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, { secrets, output }: SessionOffers): Promise<void> {
