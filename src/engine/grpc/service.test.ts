@@ -214,6 +214,24 @@ suite('build services', { skip: busyboxMissing }, () => {
     assert.ok((await client.steps('late')).includes('exporting to image'))
   })
 
+  test('a session goes with its client, however that ends', async () => {
+    using client = await BuildClient.open(socketPath)
+    const folders = { dockerfile: { Dockerfile: 'FROM bb:1\n' }, context: {} }
+    const first = await openSession(socketPath, 's-twice', folders)
+    first[Symbol.dispose]()
+    for (let round = 0, isServed = false; !isServed; round += 1) {
+      assert.ok(round < 100, 'the id was not free again')
+      using second = await openSession(socketPath, 's-twice', folders)
+      void second
+      const solved = client.control('Solve', (solve) => {
+        solve.string(1, `twice-${round}`)
+        solve.string(5, 's-twice')
+        solve.string(6, 'dockerfile.v0')
+      })
+      isServed = (await Promise.allSettled([solved]))[0].status === 'fulfilled'
+    }
+  })
+
   test('a client that goes away ends its builds', async () => {
     const client = await BuildClient.open(socketPath)
     const solving = client.control('Solve', (solve) => solve.string(1, 'left'))

@@ -180,6 +180,8 @@ async function session({ hijack, res, backend }: Exchange): Promise<void> {
 function takeOver({ req, socket, head }: NonNullable<Exchange['hijack']>, { log }: EngineBackend): Duplex {
   socket.write(`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${req.headers.upgrade}\r\n\r\n`)
   socket.on('error', (error: Error) => log.debug({ error: error.message }, 'a build client went away'))
+  // Servers of HTTP/1.1 keep half of a connection open; HTTP/2 knows no halves, and would wait for ever.
+  socket.once('end', () => socket.destroy())
   if (head.length > 0) socket.unshift(head)
   return socket
 }
