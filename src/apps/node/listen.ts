@@ -3,6 +3,7 @@ import { chmodSync, chownSync, readFileSync, rmSync } from 'node:fs'
 import type { RequestListener, Server } from 'node:http'
 import { createServer } from '#base/http-module.ts'
 import { createServer as createTlsServer } from 'node:https'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { IncomingMessage } from 'node:http'
 import { systemErrorCode } from '#base/fault.ts'
@@ -65,6 +66,12 @@ function start(where: { readonly path: string } | { readonly host: string; reado
   const server = tls === undefined ? createServer(lasting, request) : createTlsServer({ ...lasting, cert: tls.certificate, key: tls.key }, request)
   server.on('upgrade', upgrade)
   server.on('clientError', clientError)
+  // Also those that were upgraded, which `closeAllConnections` no longer knows.
+  const sockets = new Set<Socket>()
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
+  })
   return new Promise((resolve, reject) => {
     server.once('error', reject)
     server.listen(where, () =>
@@ -73,7 +80,7 @@ function start(where: { readonly path: string } | { readonly host: string; reado
         [Symbol.asyncDispose]: () =>
           new Promise<void>((closed) => {
             server.close(() => closed())
-            server.closeAllConnections()
+            for (const socket of sockets) socket.destroy()
           }),
       }),
     )
