@@ -1,7 +1,7 @@
 /**
  * The manifest of a build cache elsewhere, in BuildKit's form (`cache/remotecache/v1`): layers, and records that say which layer a step made.
  * A record's digest is the key of our own cache, which no other builder computes: others can read such a cache, and find nothing of theirs
- * (docs/decisions/0012). Inline, the records stand in the image's configuration and number its layers.
+ * (docs/decisions/0014). Inline, the records stand in the image's configuration and number its layers.
  */
 import { isRecord, parseJson } from '#base/json.ts'
 
