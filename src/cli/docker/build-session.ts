@@ -32,7 +32,7 @@ export async function openBuildSession(engine: DockerConnection, offers: Session
   server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
     serve(stream, headers, offers).catch((error: unknown) => stream.destroy(error instanceof Error ? error : undefined))
   })
-  // Ended by HTTP/2's own words: a connection that only breaks off is held by the engine as long as it may.
+  // Ended by HTTP/2's own words, so that calls under way are told.
   let session: ServerHttp2Session | undefined
   server.on('session', (opened: ServerHttp2Session) => {
     session = opened

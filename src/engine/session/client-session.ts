@@ -57,8 +57,6 @@ export class Session {
     this.ended = new Promise((done) => {
       this.#http.once('close', () => done())
       socket.once('close', () => this.#http.destroy())
-      // HTTP's sockets stay half open: a client that goes ends its side only, and gRPC knows no half.
-      socket.once('end', () => this.#http.destroy())
     })
     // Each call is told on its own.
     this.#http.on('error', () => undefined)
