@@ -28,7 +28,7 @@ import { engineTable, podTable, serviceTable } from './config/names.ts'
 import { version } from './config/version.ts'
 import { settleSoon } from './lifecycle/settle.ts'
 import { untilTerminated } from './lifecycle/terminated.ts'
-import { listenTcp, listenUnix } from './node/listen.ts'
+import { listenTcp, listenUnix, noticing } from './node/listen.ts'
 import { nodeFacts, upstreamResolvers } from './node/node-facts.ts'
 import { nodeIdentity } from './node/identity.ts'
 import { registryCredential, registryHosts } from './node/registry-credential.ts'
@@ -73,7 +73,8 @@ const engine = stack.use(
   }),
 )
 stack.use(await listenTcp(config.registryAddress, config.registryPort, (request, response) => void registry.handle(request, response), settings.tls))
-const docker = engineHandler(engine)
+const settling = settleSoon({ clock, log, trimMemory: () => kernel.trimMemory() })
+const docker = noticing(engineHandler(engine), () => settling.busy())
 stack.use(await listenUnix(paths.dockerSocket, { ...docker, server: engineServerOptions }))
 log.info({ docker: paths.dockerSocket, registry: config.registryPort }, 'the engine and the registry are up')
 
@@ -144,7 +145,7 @@ const agent = stack.use(
 )
 stack.use(await startKubeletServer({ agent, runtime, clock, log: log.child({ part: 'kubelet' }), port: config.kubeletPort, tls: { key: identity.key, certificate: identity.certificate, clientAuthority: identity.authority } }))
 log.info({ node: config.nodeName, kubelet: config.kubeletPort }, 'the node agent, the service proxy and cluster DNS are up')
-settleSoon({ clock, log, trimMemory: () => kernel.trimMemory() })
+settling.busy()
 
 await terminated
 await stack.disposeAsync()

@@ -1,6 +1,6 @@
 /**
- * What a process does once, a moment after its start, when it has loaded what it needs: its compiled sources are saved, and the memory that
- * only the start needed goes back (a fifth of an idle node process).
+ * What a process does when it has come to rest. Once, a moment after its start, its compiled sources are saved. After its start, and after
+ * each time it was busy, the memory that only the work needed goes back (a fourth of a node process).
  */
 import { queryObjects } from 'node:v8'
 import { saveCompiled } from '#base/compile-cache.ts'
@@ -9,7 +9,8 @@ import type { Logger } from '#base/log.ts'
 
 /** A start has other things to do first. */
 const saveAfterMs = 500
-const freeAfterMs = 2000
+/** Longer than the pauses of who works with the machine by script; a collection stops everything for some 30 ms. */
+const quietMs = 2000
 
 export interface SettleOptions {
   readonly clock: Clock
@@ -18,13 +19,33 @@ export interface SettleOptions {
   readonly trimMemory?: () => Promise<void>
 }
 
-export function settleSoon({ clock, log, trimMemory }: SettleOptions): void {
-  clock.after(saveAfterMs, saveCompiled, { background: true })
+export interface Settling {
+  /** Something is to do: what it leaves behind goes once nothing has been to do for a while. */
+  busy(): void
+}
+
+export function settleSoon({ clock, log, trimMemory }: SettleOptions): Settling {
+  let lastBusyMs = clock.monotonicMs()
+  let isArmed = false
+  const arm = (afterMs: number): void => {
+    isArmed = true
+    clock.after(afterMs, free, { background: true })
+  }
   const free = (): void => {
+    const leftMs = lastBusyMs + quietMs - clock.monotonicMs()
+    if (leftMs > 0) return arm(leftMs)
+    isArmed = false
     collectAllGarbage()
     trimMemory?.().catch((error: unknown) => log.warn({ error: String(error) }, 'could not give memory back'))
   }
-  clock.after(freeAfterMs, free, { background: true })
+  clock.after(saveAfterMs, saveCompiled, { background: true })
+  arm(quietMs)
+  return {
+    busy() {
+      lastBusyMs = clock.monotonicMs()
+      if (!isArmed) arm(quietMs)
+    },
+  }
 }
 
 /** V8 counts objects after it has collected all garbage. The flag that offers a collection by itself would cost every start its code cache (25 ms). */

@@ -21,6 +21,23 @@ export interface Handlers {
   readonly server: { readonly maxHeaderSize?: number }
 }
 
+/** Tells when a request begins and when it is over. */
+export function noticing({ request, upgrade, ...rest }: Omit<Handlers, 'server'>, work: () => void): Omit<Handlers, 'server'> {
+  return {
+    ...rest,
+    request: (incoming, response) => {
+      work()
+      response.once('close', work)
+      request(incoming, response)
+    },
+    upgrade: (incoming, socket, head) => {
+      work()
+      socket.once('close', work)
+      upgrade(incoming, socket, head)
+    },
+  }
+}
+
 /** The group that may use the Docker socket besides root, where the machine has one. */
 function dockerGroup(): number | undefined {
   try {
