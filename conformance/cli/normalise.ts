@@ -18,6 +18,7 @@ export const normalisers: readonly Normaliser[] = [
   { what: 'process ids of the machine in inspect', pattern: /"(Pid|ContainerPid)": [1-9]\d*/g, with: '"$1": <pid>' },
   { what: "names of overlay2's folders", pattern: /(?<=overlay2\/)[0-9a-f]{64}/g, with: '<layer>' },
   { what: 'what client 20.10 says of a refused start, or not: a goroutine of its own runs against its exit', pattern: /^time="<time>" level=error msg="error waiting for container: context canceled"\n/gm, with: '' },
+  { what: 'where the builder colours the pieces of an error as they were read: how many it are is chance', pattern: /\p{Cc}\[0m\p{Cc}\[91m/gu, with: '' },
   { what: 'ports that the engine picked (Linux: 32768–60999)', pattern: /\b(3276[89]|327[7-9]\d|32[89]\d\d|3[3-9]\d{3}|[45]\d{4})\b/g, with: '<port>' },
 ]
 
