@@ -3,13 +3,13 @@
  * named by BUILDX.
  */
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
-import { sleep, systemClock } from '#base/clock.ts'
 import { openKernel } from '#linux/real/kernel.ts'
 import { sampleTar } from '#oci/layer/archive-samples.ts'
+import { contextFolder, seenIn, until } from '../client-builds.fixture.ts'
 import { busyboxMissing, openRealEngine, type RealEngine } from '../real-engine.fixture.ts'
 
 const buildx = process.env['BUILDX'] ?? ''
@@ -46,23 +46,8 @@ suite('buildx', { skip }, () => {
     assert.equal(outcome.exitCode, 0, outcome.stderr)
     return outcome
   }
-  const folder = (files: Readonly<Record<string, string | Buffer>>): string => {
-    const path = mkdtempSync(join(real.root, 'context-'))
-    for (const [name, content] of Object.entries(files)) {
-      mkdirSync(join(path, name, '..'), { recursive: true })
-      writeFileSync(join(path, name), content)
-    }
-    return path
-  }
-  const seenIn = async (image: string, script: string): Promise<string> => (await real.client.run(script, {}, { Image: image })).output.trim()
-
-  /** Waits for a condition; fails when it does not come about. */
-  const until = async (what: string, holds: () => boolean | Promise<boolean>): Promise<void> => {
-    for (let round = 0; !(await holds()); round += 1) {
-      assert.ok(round < 1000, `${what} did not come about`)
-      await sleep(systemClock, 10)
-    }
-  }
+  const folder = (files: Readonly<Record<string, string | Buffer>>): string => contextFolder(real, files)
+  const shownIn = (image: string, script: string): Promise<string> => seenIn(real, image, script)
   const imageIds = async (): Promise<readonly string[]> => (await real.engine.images.list({ all: true })).map(({ id }) => id).toSorted()
   const jsonFile = (path: string): Readonly<Record<string, unknown>> => {
     const value: unknown = JSON.parse(readFileSync(path, 'utf8'))
@@ -83,16 +68,16 @@ suite('buildx', { skip }, () => {
     assert.equal(readFileSync(join(files, 'id'), 'utf8'), image.id)
     const meta = jsonFile(join(files, 'meta'))
     assert.deepEqual([meta['containerimage.digest'], meta['image.name']], [image.id, 'docker.io/library/x:1,localhost:5000/y:latest'])
-    assert.equal(await seenIn('x:1', 'cat /f; cut -f1 /hosts; cat /files'), 'content\n6.6.6.6\n300')
+    assert.equal(await shownIn('x:1', 'cat /f; cut -f1 /hosts; cat /files'), 'content\n6.6.6.6\n300')
   })
 
   test('plain `docker build` goes the same way; a Dockerfile or an archive may come from the input', async () => {
     const { exitCode, stderr } = await docker(['build', '--progress', 'plain', '-t', 'in:1', '-'], { stdin: 'FROM bb:1\nRUN echo here > /here\n' })
     assert.equal(exitCode, 0, stderr)
     assert.match(stderr, /building with "default" instance using docker driver/)
-    assert.equal(await seenIn('in:1', 'cat /here'), 'here')
+    assert.equal(await shownIn('in:1', 'cat /here'), 'here')
     await built(['-t', 'in:2', '-'], { stdin: sampleTar([{ path: 'Dockerfile', content: 'FROM bb:1\nCOPY file /file\n' }, { path: 'file', content: 'sent' }]) })
-    assert.equal(await seenIn('in:2', 'cat /file'), 'sent')
+    assert.equal(await shownIn('in:2', 'cat /file'), 'sent')
     const quiet = await docker(['build', '-q', '-'], { stdin: 'FROM bb:1\nRUN echo here > /here\n' })
     assert.equal(quiet.stdout.trim(), (await real.engine.images.resolve('in:1')).id)
   })
@@ -118,7 +103,7 @@ suite('buildx', { skip }, () => {
       one: 'first\n',
     })
     await built(['-t', 'n:1', '--secret', `id=one,src=${join(context, 'one')}`, '--secret', 'id=two,env=SECRET', '--build-context', `other=${other}`, '--build-context', 'alpine=docker-image://bb:1', context], { env: { SECRET: 'second' } })
-    assert.equal(await seenIn('n:1', 'cat /out /other/x; ls -A /other'), 'first\nsecond\nnamed folder\n.dockerignore\nx')
+    assert.equal(await shownIn('n:1', 'cat /out /other/x; ls -A /other'), 'first\nsecond\nnamed folder\n.dockerignore\nx')
   })
 
   test('a context may be an address, which clients look into for policies before', async () => {
@@ -129,7 +114,7 @@ suite('buildx', { skip }, () => {
     assert.ok(typeof address === 'object' && address !== null)
     try {
       await built(['-t', 'url:1', `http://127.0.0.1:${address.port}/context.tar`])
-      assert.equal(await seenIn('url:1', 'cat /f'), 'fetched')
+      assert.equal(await shownIn('url:1', 'cat /f'), 'fetched')
     } finally {
       server.close()
     }
@@ -169,8 +154,8 @@ target "other" {
     })
     const { exitCode, stderr } = await docker(['buildx', 'bake', '--progress', 'plain', '-f', join(context, 'docker-bake.hcl'), '--set', `*.context=${context}`], { env: { BUILDX_BAKE_ENTITLEMENTS_FS: '0' } })
     assert.equal(exitCode, 0, stderr)
-    assert.equal(await seenIn('bake:top', 'cat /bottom /top'), 'baked\nbaked')
-    assert.equal(await seenIn('bake:other', 'cat /other'), 'baked')
+    assert.equal(await shownIn('bake:top', 'cat /bottom /top'), 'baked\nbaked')
+    assert.equal(await shownIn('bake:other', 'cat /other'), 'baked')
   })
 
   test('a Dockerfile is checked, and its arguments and targets are shown, without a build', async () => {
@@ -206,13 +191,13 @@ target "other" {
       const tags = (await (await get('pushed/tags/list'))?.text()) ?? ''
       assert.match(tags, /"1"/)
       assert.match(tags, /"cache"/)
-      const when = await seenIn(`${name}:1`, 'cat /when')
+      const when = await shownIn(`${name}:1`, 'cat /when')
       for (const source of [`type=registry,ref=${name}:cache`, `type=local,src=${cache}`]) {
         await real.engine.images.remove(`${name}:1`)
         await docker(['buildx', 'prune', '-af'])
         const { stderr } = await built(['-t', `${name}:1`, '--cache-from', source, '-'], { stdin: dockerfile })
         assert.match(stderr, /#(\d+) \[2\/2\] RUN date[^]*#\1 CACHED/, source)
-        assert.equal(await seenIn(`${name}:1`, 'cat /when'), when, source)
+        assert.equal(await shownIn(`${name}:1`, 'cat /when'), when, source)
       }
     } finally {
       ended.abort()
@@ -229,14 +214,14 @@ target "other" {
     const { kernel, root } = real
     const result = await kernel.processes.run([compose ?? '', '--progress', 'plain', '-f', join(context, 'compose.yaml'), 'build'], { timeoutMs: 60_000, maxOutputBytes: 16 << 20, env: { DOCKER_HOST: `unix://${join(root, 'd.sock')}`, DOCKER_CONFIG: join(root, 'config'), BUILDX_CONFIG: join(root, 'bx'), PATH: '/usr/local/bin:/usr/bin:/bin', HOME: root, TMPDIR: root, COMPOSE_BAKE: 'true' } })
     assert.equal(result.exitCode, 0, result.stderr.toString())
-    assert.equal(await seenIn('grpc-a', 'cat /a'), 'composed')
-    assert.equal(await seenIn('grpc:b', 'cat /b'), 'composed')
+    assert.equal(await shownIn('grpc-a', 'cat /a'), 'composed')
+    assert.equal(await shownIn('grpc:b', 'cat /b'), 'composed')
   })
 
   test('many builds at once', async () => {
     const outcomes = await Promise.all(Array.from({ length: 6 }, (_, index) => docker(['buildx', 'build', '--progress', 'plain', '-t', `many:${index}`, '-'], { stdin: `FROM bb:1\nRUN echo ${index} > /n\n` })))
     assert.deepEqual(outcomes.map(({ exitCode }) => exitCode), [0, 0, 0, 0, 0, 0], outcomes.map(({ stderr }) => stderr).join('\n'))
-    assert.equal(await seenIn('many:4', 'cat /n'), '4')
+    assert.equal(await shownIn('many:4', 'cat /n'), '4')
   })
 
   test('a client that is ended takes its build along', async () => {

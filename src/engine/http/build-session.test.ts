@@ -3,13 +3,13 @@
  * the engine over its session.
  */
 import assert from 'node:assert/strict'
-import { chmodSync, closeSync, existsSync, linkSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, readlinkSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, closeSync, existsSync, linkSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
-import { sleep, systemClock } from '#base/clock.ts'
 import { openKernel } from '#linux/real/kernel.ts'
 import { sampleTar } from '#oci/layer/archive-samples.ts'
+import { contextFolder, seenIn, until } from '../client-builds.fixture.ts'
 import { busyboxMissing, openRealEngine, type RealEngine } from '../real-engine.fixture.ts'
 
 const client = '/usr/bin/docker'
@@ -38,23 +38,8 @@ suite('builds with a session', { skip }, () => {
     assert.equal(outcome.exitCode, 0, outcome.stderr)
     return outcome
   }
-  const folder = (files: Readonly<Record<string, string | Buffer>>): string => {
-    const path = mkdtempSync(join(real.root, 'context-'))
-    for (const [name, content] of Object.entries(files)) {
-      mkdirSync(join(path, name, '..'), { recursive: true })
-      writeFileSync(join(path, name), content)
-    }
-    return path
-  }
-  const seenIn = async (image: string, script: string): Promise<string> => (await real.client.run(script, {}, { Image: image })).output.trim()
-
-  /** Waits for a condition; fails when it does not come about. */
-  const until = async (what: string, holds: () => boolean | Promise<boolean>): Promise<void> => {
-    for (let round = 0; !(await holds()); round += 1) {
-      assert.ok(round < 1000, `${what} did not come about`)
-      await sleep(systemClock, 10)
-    }
-  }
+  const folder = (files: Readonly<Record<string, string | Buffer>>): string => contextFolder(real, files)
+  const shownIn = (image: string, script: string): Promise<string> => seenIn(real, image, script)
   /** The process that runs a script in a build, once it is there. */
   const commandOf = async (script: string): Promise<string> => {
     let pid = ''
@@ -77,23 +62,23 @@ suite('builds with a session', { skip }, () => {
     const script = `cd /c; cat a/deep/file hard "größe und mehr" z-last; echo; readlink link; stat -c %a z-last hollow; stat -c %s large empty; md5sum < large; cat many-* | wc -c; stat -c %u:%g z-last`
     const many = Array.from({ length: 600 }, (_, index) => `${index}`).join('').length
     const sum = (await real.kernel.processes.run(['md5sum'], { stdin: large })).stdout.toString().trim()
-    assert.equal(await seenIn('c:1', script), `deepdeepnamelast\na/deep\n4711\n700\n${large.length}\n0\n${sum}\n${many}\n0:0`)
+    assert.equal(await shownIn('c:1', script), `deepdeepnamelast\na/deep\n4711\n700\n${large.length}\n0\n${sum}\n${many}\n0:0`)
   })
 
   test('what is ignored stays with the client; a Dockerfile may lie elsewhere, with an ignore file of its own', async () => {
     const context = folder({ Dockerfile: 'FROM bb:1\nCOPY . /c/\n', '.dockerignore': '# words\n*.log\n!keep.log\nsecret\n', 'x.log': '', 'keep.log': '', secret: '', file: '' })
     await built(['-t', 'i:1', context])
-    assert.equal(await seenIn('i:1', 'ls -A /c'), '.dockerignore\nDockerfile\nfile\nkeep.log')
+    assert.equal(await shownIn('i:1', 'ls -A /c'), '.dockerignore\nDockerfile\nfile\nkeep.log')
     const elsewhere = folder({ 'other.Dockerfile': 'FROM bb:1\nCOPY . /d/\n', 'other.Dockerfile.dockerignore': '*\n!file\n' })
     await built(['-t', 'i:2', '-f', join(elsewhere, 'other.Dockerfile'), context])
-    assert.equal(await seenIn('i:2', 'ls -A /d'), 'file')
+    assert.equal(await shownIn('i:2', 'ls -A /d'), 'file')
   })
 
   test('a Dockerfile or a whole archive may come from the input', async () => {
     await built(['-t', 's:1', '-'], { stdin: 'FROM bb:1\nRUN echo here > /here\n' })
-    assert.equal(await seenIn('s:1', 'cat /here'), 'here')
+    assert.equal(await shownIn('s:1', 'cat /here'), 'here')
     await built(['-t', 's:2', '-'], { stdin: sampleTar([{ path: 'Dockerfile', content: 'FROM bb:1\nCOPY file /file\n' }, { path: 'file', content: 'sent' }]) })
-    assert.equal(await seenIn('s:2', 'cat /file'), 'sent')
+    assert.equal(await shownIn('s:2', 'cat /file'), 'sent')
   })
 
   test('a secret is there while its command runs, and nowhere afterwards', async () => {
@@ -102,7 +87,7 @@ suite('builds with a session', { skip }, () => {
       one: 'first secret\n', two: 'second secret\n',
     })
     await built(['-t', 'sec:1', '--secret', `id=one,src=${join(context, 'one')}`, '--secret', `id=two,src=${join(context, 'two')}`, context])
-    assert.equal(await seenIn('sec:1', 'cat /out; ls -A /run 2>/dev/null; ls -A / | grep -c two'), 'first secret\nsecond secret\n400 0\n440 7\nfirst secret\n\nls: /run/secrets: No such file or directory\n0')
+    assert.equal(await shownIn('sec:1', 'cat /out; ls -A /run 2>/dev/null; ls -A / | grep -c two'), 'first secret\nsecond secret\n400 0\n440 7\nfirst secret\n\nls: /run/secrets: No such file or directory\n0')
     const required = await docker(['build', '--progress', 'plain', '-'], { stdin: 'FROM bb:1\nRUN --mount=type=secret,id=gone,required=true true\n' })
     assert.notEqual(required.exitCode, 0)
     assert.match(required.stderr, /secret gone: not found/)
@@ -138,7 +123,7 @@ suite('builds with a session', { skip }, () => {
         closeSync(inside)
       }
       await building
-      assert.equal(await seenIn('ssh:1', 'cat /out; ls -A /run/buildkit'), '/run/buildkit/ssh_agent.0\ngo')
+      assert.equal(await shownIn('ssh:1', 'cat /out; ls -A /run/buildkit'), '/run/buildkit/ssh_agent.0\ngo')
     } finally {
       agent.close()
     }
