@@ -115,7 +115,11 @@ function wants({ actions = ['push', 'mount', 'delete'], repositories }: Webhook,
 
 async function somethingToSend(queue: Queue, signal: AbortSignal): Promise<void> {
   await new Promise<void>((resolve) => {
-    queue.wake = resolve
-    signal.addEventListener('abort', () => resolve(), { once: true })
+    const go = (): void => {
+      signal.removeEventListener('abort', go)
+      resolve()
+    }
+    queue.wake = go
+    signal.addEventListener('abort', go)
   })
 }
