@@ -226,6 +226,34 @@ test('anybody pulls, only users push, and a token says no more than its subject 
   assert.equal((await at.request('GET', `/v2/a/blobs/${digest}`)).text, 'built here')
 })
 
+test('a refresh token stands for the password, by either way of asking, until the password changes', async () => {
+  const joined = { Authorization: `Basic ${Buffer.from('joe:pw').toString('base64')}` }
+  const hash = hashSync('pw', 4)
+  await using at = await served({ htpasswd: `joe:${hash}\n` })
+  await using changed = await served({ htpasswd: `joe:${hashSync('pw', 4)}\n` })
+  const post = async (form: Record<string, string>, to = at): Promise<{ readonly status: number; readonly answer: Record<string, string> }> => {
+    const { status, text } = await to.request('POST', '/token', { body: new URLSearchParams(form).toString() })
+    return { status, answer: JSON.parse(text) }
+  }
+  const begin = async (token: string | undefined): Promise<number> => (await at.request('POST', '/v2/a/blobs/uploads/', { headers: { Authorization: `Bearer ${token}` } })).status
+  const scope = 'repository:a:pull,push'
+  const byPassword = await post({ grant_type: 'password', username: 'joe', password: 'pw', service: 'berth', client_id: 't', access_type: 'offline', scope })
+  assert.deepEqual([byPassword.status, byPassword.answer['scope'], await begin(byPassword.answer['access_token'])], [200, scope, 202])
+  const byHeader = JSON.parse((await at.request('GET', '/token?offline_token=true', { headers: joined })).text)
+  for (const refresh of [byPassword.answer['refresh_token'], byHeader.refresh_token]) {
+    const renewed = await post({ grant_type: 'refresh_token', refresh_token: refresh, scope })
+    assert.deepEqual([renewed.status, renewed.answer['refresh_token'], await begin(renewed.answer['access_token'])], [200, undefined, 202])
+    assert.equal((await post({ grant_type: 'refresh_token', refresh_token: refresh, scope }, changed)).status, 401, 'another hash is another password')
+    assert.equal(await begin(refresh), 401, 'it is no token itself')
+  }
+  assert.equal((await post({ grant_type: 'refresh_token', refresh_token: byPassword.answer['access_token'] ?? '', scope })).status, 401)
+  assert.equal((await post({ grant_type: 'password', username: 'joe', password: 'wrong', scope })).status, 401)
+  assert.equal((await post({ grant_type: 'magic', scope })).status, 400)
+  assert.equal((await at.request('POST', '/token', { body: 'x'.repeat(70_000) })).status, 413)
+  const anonymous = JSON.parse((await at.request('GET', '/token?offline_token=true')).text)
+  assert.equal(anonymous.refresh_token, undefined)
+})
+
 test('what no manifest needs is collected after its grace, and roots name what is left', async () => {
   await using at = await served({ collect: { graceMs: 60_000 } })
   await at.pushImage('a', 'v1', 'layer')

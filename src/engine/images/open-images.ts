@@ -139,14 +139,14 @@ export async function openImages(options: OpenImagesOptions): Promise<OpenedImag
       const registry = serverOf(auth)
       using client = await connect(registry, auth)
       try {
-        await client.own.ping()
+        const identityToken = await client.own.login()
+        return identityToken === undefined ? {} : { identityToken }
       } catch (error) {
         // Docker's status for a registry that cannot be reached.
         if (isFault(error, 'unavailable')) throw new Fault('internal', error.message, { cause: error })
         if (isFault(error, 'unauthenticated')) throw new Fault('unauthenticated', `login attempt to ${registry} failed: ${error.message}`, { cause: error })
         throw error
       }
-      return {}
     },
   }
 }

@@ -50,7 +50,7 @@ test('a registry that asks for Basic gets it, and only then', async () => {
   using stranger = new RegistryClient({ registry: registry.host })
   await assert.rejects(blobText(stranger), (error) => isFault(error, 'unauthenticated'))
   using impostor = new RegistryClient({ registry: registry.host, credentials: { username: 'joe', password: 'guessed' } })
-  await assert.rejects(impostor.ping(), { code: 'internal', message: `login attempt to http://${registry.host}/v2/ failed with status: 401 Unauthorized` })
+  await assert.rejects(impostor.login(), { code: 'internal', message: `login attempt to http://${registry.host}/v2/ failed with status: 401 Unauthorized` })
 })
 
 test('a registry that asks for a token gets one for the repository, by password, anonymously or by refresh token', async () => {
@@ -58,11 +58,14 @@ test('a registry that asks for a token gets one for the repository, by password,
   await using registry = await serve((req, res, body) => {
     if (req.url?.startsWith('/token') === true) {
       bodies.push(body)
-      return void res.end(JSON.stringify({ token: `for-${req.headers.authorization === joe ? 'joe' : req.method === 'POST' ? 'refreshed' : 'nobody'}` }))
+      const kept = req.url.includes('offline_token=true') ? { refresh_token: 'again' } : {}
+      return void res.end(JSON.stringify({ ...kept, token: `for-${req.headers.authorization === joe ? 'joe' : req.method === 'POST' ? 'refreshed' : 'nobody'}` }))
     }
     if (req.headers.authorization?.startsWith('Bearer for-') === true) return void res.end(req.headers.authorization)
     res.writeHead(401, { 'WWW-Authenticate': `Bearer realm="http://${req.headers.host}/token",service="s",scope="x"` }).end()
   })
+  using login = new RegistryClient({ registry: registry.host, credentials: { username: 'joe', password: 'pw' } })
+  assert.equal(await login.login(), 'again')
   for (const [credentials, expected] of [[{ username: 'joe', password: 'pw' }, 'Bearer for-joe'], [{}, 'Bearer for-nobody'], [{ identityToken: 'again' }, 'Bearer for-refreshed']] as const) {
     using client = new RegistryClient({ registry: registry.host, credentials })
     assert.equal(await blobText(client), expected)
@@ -92,7 +95,7 @@ test('refusals carry the registry\'s words, and endless redirects end', async ()
   using client = new RegistryClient({ registry: registry.host })
   await assert.rejects(client.manifest('a', 'latest'), (error) => isFault(error, 'resourceExhausted') && error.retryAfterSeconds === 7 && /TOOMANYREQUESTS: slow down/.test(error.message))
   await assert.rejects(blobText(client), /redirects more than 5 times/)
-  await assert.rejects(new RegistryClient({ registry: '127.0.0.1:1' }).ping(), (error) => isFault(error, 'unavailable'))
+  await assert.rejects(new RegistryClient({ registry: '127.0.0.1:1' }).login(), (error) => isFault(error, 'unavailable'))
 })
 
 test('challenges are read, whatever their order and quoting; any text is survived', () => {

@@ -87,6 +87,8 @@ interface Ask {
   /** Path below the registry, or a whole URL (a Location). */
   readonly path: string | URL
   readonly access: Access | undefined
+  /** Asks the token service for an identity token, too. */
+  readonly isLogin?: boolean
   readonly headers?: OutgoingHttpHeaders
   readonly body?: Uint8Array | Readable
   readonly signal?: AbortSignal | undefined
@@ -101,6 +103,7 @@ export class RegistryClient implements BlobSource, Disposable {
   /** Authorization by access; the empty key is for the base address. */
   readonly #authorizations = new Map<string, string>()
   #base: Promise<URL> | undefined
+  #identityToken: string | undefined
 
   constructor(options: RegistryClientOptions) {
     this.#options = options
@@ -112,12 +115,13 @@ export class RegistryClient implements BlobSource, Disposable {
     return this.#options.registry
   }
 
-  /** Checks that the registry answers and takes the credentials (`docker login`). */
-  async ping(signal?: AbortSignal): Promise<void> {
-    const answer = await this.#ask({ method: 'GET', path: '/v2/', access: undefined, signal })
+  /** Checks that the registry answers and takes the credentials (`docker login`); answers the identity token it gives to keep in their place, if it does. */
+  async login(signal?: AbortSignal): Promise<string | undefined> {
+    const answer = await this.#ask({ method: 'GET', path: '/v2/', access: undefined, isLogin: true, signal })
     answer.body.resume()
     // In Docker 500 and these words; only a token service's refusal is a 401 there.
     if (answer.status !== 200) throw new Fault('internal', `login attempt to ${String(this.#addressOf('/v2/', await this.#baseUrl(signal)))} failed with status: ${answer.status} ${STATUS_CODES[answer.status] ?? ''}`, { details: { status: answer.status } })
+    return this.#identityToken
   }
 
   /** Fetches a manifest by tag or digest and checks that its bytes have the digest they should have (`dataLoss`). */
@@ -250,17 +254,19 @@ export class RegistryClient implements BlobSource, Disposable {
     const scope = ask.access === undefined ? challenge.parameters.get('scope') : `repository:${ask.access.repository}:${ask.access.actions}`
     const service = challenge.parameters.get('service')
     const { credentials = {} } = this.#options
-    const answer = credentials.identityToken === undefined ? await this.#getToken(realm, { scope, service, credentials, signal: ask.signal }) : await this.#refreshToken(realm, { scope, service, refresh: credentials.identityToken, signal: ask.signal })
+    const answer = credentials.identityToken === undefined ? await this.#getToken(realm, { scope, service, credentials, isLogin: ask.isLogin === true, signal: ask.signal }) : await this.#refreshToken(realm, { scope, service, refresh: credentials.identityToken, signal: ask.signal })
     if (answer.status !== 200) throw await refusal(answer, `the token service of ${this.registry} refused the login`)
     const node = asObject(parseJson(await readBody(answer.body, { maxBytes: maxAnswerBytes }), 'token answer'), 'token')
     const token = optionalString(node, 'token') ?? optionalString(node, 'access_token')
     if (token === undefined) throw new Fault('unavailable', `the token service of ${this.registry} answered without a token`)
+    if (ask.isLogin === true) this.#identityToken = optionalString(node, 'refresh_token')
     return token
   }
 
-  #getToken(realm: URL, wish: { readonly scope: string | undefined; readonly service: string | undefined; readonly credentials: RegistryCredentials; readonly signal: AbortSignal | undefined }): Promise<Answer> {
+  #getToken(realm: URL, wish: { readonly scope: string | undefined; readonly service: string | undefined; readonly credentials: RegistryCredentials; readonly isLogin: boolean; readonly signal: AbortSignal | undefined }): Promise<Answer> {
     if (wish.service !== undefined) realm.searchParams.set('service', wish.service)
     if (wish.scope !== undefined) realm.searchParams.set('scope', wish.scope)
+    if (wish.isLogin) for (const [name, value] of [['client_id', 'berth'], ['offline_token', 'true']] as const) realm.searchParams.set(name, value)
     const headers = wish.credentials.username === undefined ? {} : { Authorization: basicHeader(wish.credentials) }
     return this.#transport.exchange({ method: 'GET', url: realm, headers, ...(wish.signal === undefined ? {} : { signal: wish.signal }) })
   }

@@ -1,5 +1,5 @@
 /** Users from an htpasswd file with bcrypt hashes (`htpasswd -B`). Verified passwords are remembered for a while: bcrypt is slow on purpose. */
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { compare } from 'bcryptjs'
 import type { Clock } from '#base/clock.ts'
 import { Fault } from '#base/fault.ts'
@@ -35,6 +35,12 @@ export class PasswordFile {
 
   get size(): number {
     return this.#users.size
+  }
+
+  /** A word that stays the same for as long as the user keeps the password, and says nothing of it; undefined for an unknown user. */
+  standing(user: string): string | undefined {
+    const hash = this.#users.get(user)
+    return hash === undefined ? undefined : createHash('sha256').update(`${user}\0${hash}`).digest('base64url')
   }
 
   async verify(user: string, password: string): Promise<boolean> {

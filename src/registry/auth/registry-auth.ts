@@ -12,8 +12,8 @@ import type { Rights } from './rights.ts'
 import { isGranted } from './rights.ts'
 import type { TokenServer } from './token-server.ts'
 import { ForeignTokens } from './token-server.ts'
-import { parseScopes, tokenLifetimeSeconds, Tokens } from './tokens.ts'
-import type { Action, Token } from './tokens.ts'
+import { formatScopes, parseScopes, tokenLifetimeSeconds, Tokens } from './tokens.ts'
+import type { Access, Action, Token } from './tokens.ts'
 
 export interface RegistryAuthOptions {
   /** Text of an htpasswd file; no users: everybody may do everything. */
@@ -79,8 +79,10 @@ export class RegistryAuth {
   async #basic(value: string): Promise<Caller> {
     const text = Buffer.from(value, 'base64').toString('utf8')
     const colon = text.indexOf(':')
-    const user = text.slice(0, Math.max(0, colon))
-    const password = text.slice(colon + 1)
+    return await this.#checked(text.slice(0, Math.max(0, colon)), text.slice(colon + 1))
+  }
+
+  async #checked(user: string, password: string): Promise<Caller> {
     const { engine } = this.#options
     if (engine !== undefined && user === engine.username && equalSecrets(password, engine.password)) return { user, isEngine: true, token: undefined }
     if (await this.#users.verify(user, password)) return { user, isEngine: false, token: undefined }
@@ -123,11 +125,38 @@ export class RegistryAuth {
     return `Bearer realm="${scheme}://${host}/token",service="berth"${asked}`
   }
 
-  /** Answers `GET /token`. */
+  /** Answers `GET /token`: credentials in the header, `scope` as often as needed, `offline_token=true` for a refresh token beside. */
   async token(req: IncomingMessage, query: URLSearchParams): Promise<object> {
     const caller = await this.caller(req)
-    const access = parseScopes(query.getAll('scope')).map(({ repository, actions }) => ({ repository, actions: actions.filter((action) => this.may(caller, action, repository)) }))
-    const token = this.#tokens.issue({ subject: caller.user ?? '', access })
-    return { token, access_token: token, expires_in: tokenLifetimeSeconds, issued_at: new Date(this.#options.clock.nowMs()).toISOString() }
+    const { answer } = this.#issue(caller, query)
+    return { token: answer.access_token, ...answer, ...this.#refreshFor(caller, query.get('offline_token') === 'true') }
+  }
+
+  /** Answers `POST /token` (distribution "OAuth2 Token Authentication"): credentials in the form. */
+  async grant(form: URLSearchParams): Promise<object> {
+    const caller = await this.#granted(form)
+    const { access, answer } = this.#issue(caller, form)
+    return { ...answer, scope: formatScopes(access), ...this.#refreshFor(caller, form.get('access_type') === 'offline') }
+  }
+
+  async #granted(form: URLSearchParams): Promise<Caller> {
+    if (this.isOpen) return anonymous
+    const type = form.get('grant_type') ?? ''
+    if (type === 'password') return await this.#checked(form.get('username') ?? '', form.get('password') ?? '')
+    if (type !== 'refresh_token') throw new Fault('invalidArgument', `grant_type '${type.slice(0, 100)}' is unknown: expected password or refresh_token`, { details: { reason: 'UNSUPPORTED' } })
+    const refresh = this.#tokens.readRefresh(form.get('refresh_token') ?? '')
+    if (refresh === undefined || refresh.standing !== this.#users.standing(refresh.subject)) throw new Fault('unauthenticated', 'the refresh token is not valid (any more): log in again')
+    return { user: refresh.subject, isEngine: false, token: undefined }
+  }
+
+  #issue(caller: Caller, asked: URLSearchParams): { readonly access: readonly Access[]; readonly answer: { readonly access_token: string; readonly expires_in: number; readonly issued_at: string } } {
+    const access = parseScopes(asked.getAll('scope')).map(({ repository, actions }) => ({ repository, actions: actions.filter((action) => this.may(caller, action, repository)) }))
+    return { access, answer: { access_token: this.#tokens.issue({ subject: caller.user ?? '', access }), expires_in: tokenLifetimeSeconds, issued_at: new Date(this.#options.clock.nowMs()).toISOString() } }
+  }
+
+  /** Only who has just proved a password of the file may keep something in its place. */
+  #refreshFor({ user, token }: Caller, isAsked: boolean): { readonly refresh_token?: string } {
+    const standing = user === undefined || token !== undefined ? undefined : this.#users.standing(user)
+    return user === undefined || standing === undefined || !isAsked ? {} : { refresh_token: this.#tokens.issueRefresh({ subject: user, standing }) }
   }
 }

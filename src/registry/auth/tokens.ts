@@ -22,6 +22,13 @@ export interface Token {
   readonly access: readonly Access[]
 }
 
+/** What stands for a user's password: whoever bears it may ask for tokens, for as long as that password is the user's. */
+export interface RefreshToken {
+  readonly subject: string
+  /** Of the password it was given for (`PasswordFile.standing`). */
+  readonly standing: string
+}
+
 export const tokenLifetimeSeconds = 300
 
 export class Tokens {
@@ -34,17 +41,36 @@ export class Tokens {
   }
 
   issue(token: Token): string {
-    const body = Buffer.from(JSON.stringify({ ...token, expiresAtMs: this.#clock.nowMs() + tokenLifetimeSeconds * 1000 })).toString('base64url')
-    return `${body}.${this.#sign(body)}`
+    return this.#seal({ ...token, expiresAtMs: this.#clock.nowMs() + tokenLifetimeSeconds * 1000 })
   }
 
   /** undefined for what is forged, damaged or too old. */
   read(text: string): Token | undefined {
-    const [body, signature, more] = text.split('.')
-    if (body === undefined || signature === undefined || more !== undefined || !equalSecrets(signature, this.#sign(body))) return undefined
-    const value: unknown = JSON.parse(Buffer.from(body, 'base64url').toString('utf8'))
+    const value = this.#open(text)
     // Signed by us, though perhaps by an older version: another shape is as good as no token.
     return isIssued(value) && value.expiresAtMs > this.#clock.nowMs() ? { subject: value.subject, access: value.access } : undefined
+  }
+
+  issueRefresh({ subject, standing }: RefreshToken): string {
+    return this.#seal({ refresh: subject, standing })
+  }
+
+  /** undefined for what is forged or damaged, and for a token of the other kind. */
+  readRefresh(text: string): RefreshToken | undefined {
+    const value = this.#open(text)
+    return isRecord(value) && typeof value['refresh'] === 'string' && typeof value['standing'] === 'string' ? { subject: value['refresh'], standing: value['standing'] } : undefined
+  }
+
+  #seal(value: object): string {
+    const body = Buffer.from(JSON.stringify(value)).toString('base64url')
+    return `${body}.${this.#sign(body)}`
+  }
+
+  /** What was sealed here; undefined for anything else. */
+  #open(text: string): unknown {
+    const [body, signature, more] = text.split('.')
+    if (body === undefined || signature === undefined || more !== undefined || !equalSecrets(signature, this.#sign(body))) return undefined
+    return JSON.parse(Buffer.from(body, 'base64url').toString('utf8'))
   }
 
   #sign(body: string): string {
@@ -72,4 +98,9 @@ export function parseScopes(scopes: readonly string[]): readonly Access[] {
     found.push({ repository, actions })
   }
   return found
+}
+
+/** The same scopes as text, as an answer names what was granted. */
+export function formatScopes(access: readonly Access[]): string {
+  return access.map(({ repository, actions }) => `repository:${repository}:${actions.join(',')}`).join(' ')
 }

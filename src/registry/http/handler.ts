@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { asFault, Fault } from '#base/fault.ts'
-import { parseTarget, RouteTable, sendBytes, sendJson } from '#base/http.ts'
+import { parseTarget, readBody, RouteTable, sendBytes, sendJson } from '#base/http.ts'
 import type { Logger } from '#base/log.ts'
 import type { Records } from '../storage/contract.ts'
 import { isRepository } from '#oci/reference.ts'
@@ -22,6 +22,10 @@ export interface RegistryHandler {
   /** Answers any request; never rejects. */
   handle(req: IncomingMessage, res: ServerResponse): Promise<void>
 }
+
+const tokenPath = '/token'
+const neverKept = { headers: { 'Cache-Control': 'no-store' } }
+const maxFormBytes = 64 * 1024
 
 const nobody: Caller = { user: undefined, isEngine: false, token: undefined }
 
@@ -57,7 +61,8 @@ export class Handler implements RegistryHandler {
       .add('GET', '/readyz', (call) => this.#ready(call, parts.records))
       .add('GET', '/metrics', async ({ res }) => sendText(res, parts.observe.metrics.text()))
       .add('POST', '/collect', (call) => this.#collect(call, parts.collect))
-      .add('GET', '/token', async ({ req, res, query }) => sendJson(res, await rooms.auth.token(req, query), { headers: { 'Cache-Control': 'no-store' } }))
+      .add('GET', tokenPath, async ({ req, res, query }) => sendJson(res, await rooms.auth.token(req, query), neverKept))
+      .add('POST', tokenPath, async ({ req, res }) => sendJson(res, await rooms.auth.grant(await formOf(req)), neverKept))
     for (const [method, pattern, route] of [...listRoutes(rooms), ...manifestRoutes(rooms), ...blobRoutes(rooms), ...uploadRoutes(rooms)]) this.#routes.add(method, pattern, route)
   }
 
@@ -72,11 +77,11 @@ export class Handler implements RegistryHandler {
       }
       if (found.kind === 'notFound') throw new Fault('notFound', `there is nothing at '${path.slice(0, 200)}'`)
       observed.route = found.pattern.replaceAll('+', '')
-      if (req.method !== 'GET' && req.method !== 'HEAD') this.#written()
+      if (req.method !== 'GET' && req.method !== 'HEAD' && found.pattern !== tokenPath) this.#written()
       const name = found.params['name']
       if (name !== undefined && !isRepository(name)) throw new Fault('notFound', `'${name.slice(0, 300)}' is no repository name: lower-case letters and digits, separated by '.', '_', '-' or '/'`, { details: { reason: 'NAME_INVALID' } })
       res.setHeader('Docker-Distribution-Api-Version', 'registry/2.0')
-      const caller = found.pattern === '/token' ? nobody : await this.#rooms.auth.caller(req)
+      const caller = found.pattern === tokenPath ? nobody : await this.#rooms.auth.caller(req)
       observed.user = caller.user
       await found.handler({ req, res, params: found.params, query, caller })
     } catch (error) {
@@ -116,6 +121,10 @@ export class Handler implements RegistryHandler {
     if (caller.user === undefined && caller.token === undefined && !this.#rooms.auth.isOpen) throw new Fault('unauthenticated', 'a token is needed: anonymous ones may pull')
     sendJson(res, {})
   }
+}
+
+async function formOf(req: IncomingMessage): Promise<URLSearchParams> {
+  return new URLSearchParams((await readBody(req, { maxBytes: maxFormBytes, what: 'form' })).toString('utf8'))
 }
 
 function sendText(res: ServerResponse, text: string): void {
