@@ -14,6 +14,8 @@
  * Callers ask for the small interface they need (`ImageResolver` to run, `ImageBuilderStore` to build, …), not for `Images`.
  */
 import type { Readable } from 'node:stream'
+import type { Descriptor } from '#oci/descriptor.ts'
+import type { Digest } from '#oci/digest.ts'
 import type { ContainerDefaults, HealthcheckConfig, ImageConfig, ImageHistory } from '#oci/image-config.ts'
 import type { Platform } from '#oci/platform.ts'
 
@@ -49,6 +51,12 @@ export interface Image {
 
 export type { ContainerDefaults, HealthcheckConfig, ImageConfig, ImageHistory }
 
+/**
+ * The index or manifest that a name stands for where it came from (decision 0015): a name means one image here, that of one platform, but
+ * what it was given from is kept whole, as far as it is here, and pushed and saved as it is.
+ */
+export type ImageTarget = Pick<Descriptor, 'mediaType' | 'digest' | 'size'>
+
 export interface ImageResolver {
   /** By name (tag `latest` when none is given), `name@digest`, id, or unique id prefix. `notFound`: `No such image: …`. */
   resolve(nameOrId: string): Promise<Image>
@@ -60,7 +68,8 @@ export interface ImageLister {
 }
 
 export interface ImageTagger {
-  tag(id: ImageId, name: string): Promise<void>
+  /** A name gives its target on; an id names the image alone. */
+  tag(nameOrId: string, name: string): Promise<void>
   /**
    * Removes a name, or with an id all names and the image (more than one name: `conflict` unless `force`). An image whose last
    * name goes is deleted when nothing is built on it. `usedBy` gives the ids of containers that hold an image; a user is a
@@ -109,10 +118,25 @@ export interface ImageTransfer {
   pull(name: string, options: TransferOptions): Promise<Image>
   /** The tags that a registry has of a repository. */
   tags(name: string, options: Pick<TransferOptions, 'auth' | 'signal'>): Promise<readonly string[]>
-  /** Uploads one name. Answers what the registry now holds. */
-  push(name: string, options: TransferOptions): Promise<{ readonly tag: string; readonly digest: string; readonly sizeBytes: number }>
+  /** Uploads one name: its target whole where that can be, else the image that it means here. Answers what the registry now holds. */
+  push(name: string, options: PushOptions): Promise<PushedImage>
   /** Checks credentials against a registry (`docker login`). `unauthenticated` when refused. */
   authenticate(auth: RegistryAuth): Promise<{ readonly identityToken?: string }>
+}
+
+export interface PushOptions extends Omit<TransferOptions, 'platform'> {
+  /** Only the manifest of this platform. */
+  readonly platform?: string
+  /** What is pushed, instead of what the name stands for here: a build's index under a name that it has nowhere else. */
+  readonly target?: ImageTarget
+}
+
+export interface PushedImage {
+  readonly tag: string
+  readonly digest: string
+  readonly sizeBytes: number
+  /** The index that the name stands for, when parts of it were neither here nor there and only `selected` could be pushed. */
+  readonly insteadOf?: { readonly index: Descriptor; readonly selected: Descriptor }
 }
 
 /** What a registry holds, without fetching it. */
@@ -146,11 +170,21 @@ export interface ImportRootOptions {
   readonly signal?: AbortSignal
 }
 
+export interface SaveOptions {
+  /** Of a lone image or a target, instead of what it was asked for by. */
+  readonly names?: readonly string[]
+  /** A target that is saved although no name stands for it; it is in this machine's store, and held there. */
+  readonly target?: ImageTarget
+  /** Only the manifest of this platform. */
+  readonly platform?: string
+  readonly signal?: AbortSignal
+}
+
 export interface ImageArchives {
   /** `docker load`: a tar of `docker save` or an OCI layout, gzip or not. Calls back per image with its names. */
   load(archive: Readable, options: { readonly onLoaded: (image: Image, names: readonly string[]) => void; readonly onProgress?: (progress: TransferProgress) => void; readonly signal?: AbortSignal }): Promise<void>
-  /** `docker save`: one tar readable by Docker (manifest.json, repositories) and as an OCI layout. `names`: of a lone image, instead of what it was asked for by. */
-  save(namesOrIds: readonly string[], options?: { readonly names?: readonly string[]; readonly signal?: AbortSignal }): Promise<Readable>
+  /** `docker save`: one tar readable by Docker (manifest.json, repositories) and as an OCI layout. */
+  save(namesOrIds: readonly string[], options?: SaveOptions): Promise<Readable>
   /** `docker import`: a root file system tar (gzip or not) becomes a one-layer image. `changes` are Dockerfile lines applied by the caller into `defaults`. */
   importRoot(archive: Readable, options: ImportRootOptions): Promise<Image>
   /** The same with a tar that is fetched over HTTP or HTTPS; without a scheme it is HTTP. A name that is none is refused before anything is fetched. */
@@ -165,4 +199,33 @@ export interface ImageBuilderStore {
   put(config: ImageConfig, options?: { readonly name?: string; readonly parentId?: ImageId }): Promise<Image>
 }
 
-export interface Images extends ImageResolver, ImageLister, ImageTagger, ImageTransfer, ImageRemotes, ImageArchives, ImageBuilderStore {}
+/** Indexes that are made here: an image of several platforms, or one with attestations. */
+export interface ImageIndexes {
+  /**
+   * Begins an index. What is put into it is held until it is disposed of; from then on only what a name stands for is kept.
+   *
+   *     using index = images.assembleIndex()
+   *     const amd64 = await index.manifest(built.id)
+   *     const attestation = await index.blob(bytes)                    // layers and configuration, then the manifest that lists them
+   *     const target = await index.finish({ manifests: [amd64, { ...attestation, mediaType, annotations }], names: ['app:1'] })
+   *     await images.push('app:1', {})                                 // or push(name, { target }), save([], { target, names })
+   */
+  assembleIndex(): IndexAssembly
+}
+
+export interface IndexAssembly extends Disposable {
+  /** Stores bytes. */
+  blob(bytes: Uint8Array): Promise<{ readonly digest: Digest; readonly size: number }>
+  /**
+   * Stores the manifest of an image that is here, and answers its descriptor with its platform. `compressed`: with layers as registries
+   * elsewhere want them (gzip); otherwise as they lie here.
+   */
+  manifest(id: ImageId, options?: { readonly compressed?: boolean; readonly annotations?: Readonly<Record<string, string>>; readonly signal?: AbortSignal }): Promise<Descriptor>
+  /**
+   * Stores the index of manifests that are here, in this order, and gives names to it: they mean its image for this machine, or its first
+   * one if none is. `invalidArgument` if it is to be named and holds no image. Answers its descriptor.
+   */
+  finish(index: { readonly manifests: readonly Descriptor[]; readonly annotations?: Readonly<Record<string, string>>; readonly names?: readonly string[] }): Promise<Descriptor>
+}
+
+export interface Images extends ImageIndexes, ImageResolver, ImageLister, ImageTagger, ImageTransfer, ImageRemotes, ImageArchives, ImageBuilderStore {}

@@ -48,7 +48,10 @@ function images(): Images {
   const refuse = async (): Promise<never> => {
     throw new Fault('unimplemented', 'the fake has no transfers')
   }
-  return { ...fakeImages(), tag: refuse, remove: refuse, prune: refuse, pull: refuse, push: refuse, tags: refuse, lookup: refuse, search: refuse, authenticate: refuse, load: refuse, save: refuse, importRoot: refuse, importUrl: refuse, put: refuse }
+  const assembleIndex = (): never => {
+    throw new Fault('unimplemented', 'the fake has no indexes')
+  }
+  return { ...fakeImages(), assembleIndex, tag: refuse, remove: refuse, prune: refuse, pull: refuse, push: refuse, tags: refuse, lookup: refuse, search: refuse, authenticate: refuse, load: refuse, save: refuse, importRoot: refuse, importUrl: refuse, put: refuse }
 }
 
 export async function openTestApi(): Promise<TestApi> {

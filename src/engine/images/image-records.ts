@@ -1,18 +1,17 @@
 /**
- * What is stored about images: one record per image (`i/<hex>.json`), all names in one file (`names.json`). The configuration
+ * What is stored about images: one record per image (`i/<hex>.json`), and their names (`image-names.ts`). The configuration
  * itself is a blob named by the image's id. Everything is also in memory; the disk is written first.
  */
 import { mkdir, readdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { readState, sweepUnfinished, writeState } from '#base/files.ts'
 import type { Logger } from '#base/log.ts'
-import { KeyedSerial } from '#base/task.ts'
 import type { BlobReader } from '#oci/blobs/contract.ts'
 import { digestHex, isDigest } from '#oci/digest.ts'
 import type { Digest } from '#oci/digest.ts'
 import { maxConfigBytes, parseImageConfig } from '#oci/image-config.ts'
 import type { ImageConfig } from '#oci/image-config.ts'
-import type { Reference } from '#oci/reference.ts'
+import { ImageNames } from './image-names.ts'
 
 /** A layer as it is stored: `digest` names the blob (compressed or not), `diffId` the tar in it. */
 export interface StoredLayer {
@@ -30,8 +29,6 @@ export interface ImageRecord {
   readonly manifestDigest?: Digest
   readonly parentId?: Digest
   readonly lastTaggedAtMs?: number
-  /** Canonical `name@digest`. */
-  readonly repoDigests: readonly string[]
 }
 
 export interface KnownImage {
@@ -42,30 +39,30 @@ export interface KnownImage {
 const formatVersion = 1
 
 export class ImageRecords {
+  readonly names: ImageNames
   readonly #root: string
-  readonly #images = new Map<Digest, KnownImage>()
-  /** Canonical `registry/repository:tag` to id. */
-  readonly #names = new Map<string, Digest>()
-  readonly #serial = new KeyedSerial<'names'>()
+  readonly #images: Map<Digest, KnownImage>
 
-  private constructor(root: string) {
+  private constructor(root: string, images: Map<Digest, KnownImage>, names: ImageNames) {
     this.#root = root
+    this.#images = images
+    this.names = names
   }
 
   static async open(options: { readonly root: string; readonly blobs: BlobReader; readonly logger: Logger }): Promise<ImageRecords> {
     await mkdir(join(options.root, 'i'), { recursive: true, mode: 0o700 })
     for (const folder of [options.root, join(options.root, 'i')]) await sweepUnfinished(folder)
-    const records = new ImageRecords(options.root)
+    const images = new Map<Digest, KnownImage>()
+    const digestNames = new Map<string, Digest>()
     for (const file of await readdir(join(options.root, 'i'))) {
-      const record = file.endsWith('.json') ? parseRecord(await readState(join(options.root, 'i', file), formatVersion)) : undefined
+      const state = file.endsWith('.json') ? await readState(join(options.root, 'i', file), formatVersion) : undefined
+      const record = parseRecord(state)
       const config = record === undefined ? undefined : await readConfig(options, record.id)
-      if (record !== undefined && config !== undefined) records.#images.set(record.id, { record, config })
+      if (record === undefined || config === undefined) continue
+      images.set(record.id, { record, config })
+      for (const name of digestNamesOf(state)) digestNames.set(name, record.id)
     }
-    const names = (await readState(join(options.root, 'names.json'), formatVersion))?.['names']
-    if (typeof names === 'object' && names !== null) {
-      for (const [name, id] of Object.entries(names)) if (typeof id === 'string' && isDigest(id) && records.#images.has(id)) records.#names.set(name, id)
-    }
-    return records
+    return new ImageRecords(options.root, images, await ImageNames.open(options.root, { known: (id) => images.has(id), digestNames }))
   }
 
   get(id: Digest): KnownImage | undefined {
@@ -76,18 +73,6 @@ export class ImageRecords {
     return [...this.#images.values()]
   }
 
-  idOf(canonicalName: string): Digest | undefined {
-    return this.#names.get(canonicalName)
-  }
-
-  hasRepository({ registry, repository }: Pick<Reference, 'registry' | 'repository'>): boolean {
-    return [...this.#names.keys()].some((name) => name.startsWith(`${registry}/${repository}:`))
-  }
-
-  namesOf(id: Digest): readonly string[] {
-    return [...this.#names].filter(([, holder]) => holder === id).map(([name]) => name).sort()
-  }
-
   async put(image: KnownImage): Promise<void> {
     await writeState(this.#pathOf(image.record.id), { formatVersion, ...image.record })
     this.#images.set(image.record.id, image)
@@ -96,20 +81,6 @@ export class ImageRecords {
   async delete(id: Digest): Promise<void> {
     this.#images.delete(id)
     await unlink(this.#pathOf(id))
-  }
-
-  /** Gives and takes names in one step; undefined takes a name away. */
-  async rename(changes: ReadonlyMap<string, Digest | undefined>): Promise<void> {
-    await this.#serial.run('names', async () => {
-      const next = new Map(this.#names)
-      for (const [name, id] of changes) {
-        if (id === undefined) next.delete(name)
-        else next.set(name, id)
-      }
-      await writeState(join(this.#root, 'names.json'), { formatVersion, names: Object.fromEntries([...next].sort(([a], [b]) => (a < b ? -1 : 1))) })
-      this.#names.clear()
-      for (const [name, id] of next) this.#names.set(name, id)
-    })
   }
 
   #pathOf(id: Digest): string {
@@ -130,7 +101,7 @@ function parseRecord(state: Readonly<Record<string, unknown>> | undefined): Imag
   if (state === undefined || typeof state['id'] !== 'string' || !isDigest(state['id'])) return undefined
   const layers = parseLayers(state['layers'])
   const compressed = parseLayers(state['compressed'])
-  const { manifestDigest, parentId, lastTaggedAtMs, repoDigests } = state
+  const { manifestDigest, parentId, lastTaggedAtMs } = state
   if (layers === undefined) return undefined
   return {
     id: state['id'],
@@ -139,8 +110,13 @@ function parseRecord(state: Readonly<Record<string, unknown>> | undefined): Imag
     ...(typeof manifestDigest === 'string' && isDigest(manifestDigest) ? { manifestDigest } : {}),
     ...(typeof parentId === 'string' && isDigest(parentId) ? { parentId } : {}),
     ...(typeof lastTaggedAtMs === 'number' ? { lastTaggedAtMs } : {}),
-    repoDigests: Array.isArray(repoDigests) ? repoDigests.filter((name): name is string => typeof name === 'string') : [],
   }
+}
+
+/** Where the first version of `names.json` kept them. */
+function digestNamesOf(state: Readonly<Record<string, unknown>> | undefined): readonly string[] {
+  const names = state?.['repoDigests']
+  return Array.isArray(names) ? names.filter((name): name is string => typeof name === 'string') : []
 }
 
 function parseLayers(value: unknown): readonly StoredLayer[] | undefined {

@@ -1,6 +1,6 @@
 /** The image store on the real kernel: archives in and out, names, removal by Docker's rules, what is freed. */
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { after, before, test } from 'node:test'
@@ -13,15 +13,18 @@ import type { Kernel } from '#linux/contract/kernel.ts'
 import { openKernel } from '#linux/real/kernel.ts'
 import { BlobLeases } from '#oci/blobs/collect.ts'
 import { openFileBlobs } from '#oci/blobs/file-system.ts'
-import { digestHex, digestOf } from '#oci/digest.ts'
+import type { Descriptor } from '#oci/descriptor.ts'
+import { digestHex, digestOf, parseDigest } from '#oci/digest.ts'
 import { sampleTar } from '#oci/layer/archive-samples.ts'
 import type { Sample } from '#oci/layer/archive-samples.ts'
+import { hostPlatform } from '#oci/platform.ts'
 import type { Image } from '../contract/images.ts'
 import { openOverlaySnapshots } from '../snapshots/overlay-snapshots.ts'
 import type { OverlaySnapshots } from '../snapshots/overlay-snapshots.ts'
 import { ImageRecords } from './image-records.ts'
 import { ImageStore } from './image-store.ts'
 import { importRoot } from './import-root.ts'
+import { Assembly } from './index-assembly.ts'
 import { loadArchive } from './load.ts'
 import { saveArchive } from './save.ts'
 
@@ -194,4 +197,52 @@ test('an image that is stored while others prune keeps its name', async () => {
     ])
     assert.equal((await at.store.resolve(`kept:${round}`)).id, image.id)
   }
+})
+
+test('an index that is made here is kept whole as long as a name stands for it', async () => {
+  await using at = await place()
+  const { blobs } = at.store.parts
+  const amd64 = await importRoot(at.store, rootTar([{ path: 'f', content: 'amd64' }]), { platform: 'linux/amd64' })
+  const arm64 = await importRoot(at.store, rootTar([{ path: 'f', content: 'arm64' }]), { platform: 'linux/arm64' })
+  const host = [amd64, arm64].find(({ config }) => config.architecture === hostPlatform.architecture) ?? amd64
+  const odd = Buffer.from('{"schemaVersion":2,"mediaType":"application/vnd.nobody.knows+json"}')
+  let target: Descriptor | undefined
+  {
+    using index = new Assembly(at.store)
+    const manifests = [await index.manifest(arm64.id), await index.manifest(amd64.id, { compressed: true }), { mediaType: 'application/vnd.nobody.knows+json', ...(await index.blob(odd)) }]
+    target = await index.finish({ manifests, names: ['many:1'] })
+    await assert.rejects(index.finish({ manifests: [{ ...manifests[0] ?? target, digest: digestOf('gone') }] }), /which is not here/)
+    await assert.rejects(index.finish({ manifests: manifests.slice(2), names: ['odd'] }), /holds no image/)
+  }
+  await at.store.collect()
+  for (const store of [at.store, await at.reopen()]) {
+    assert.equal((await store.resolve('many:1')).id, host.id)
+    assert.deepEqual(store.targetOf('many:1'), target)
+    assert.equal(store.targetOf(host.id), undefined)
+    assert.deepEqual(await store.targets.missing(target), [])
+  }
+  // The images may go: what the name stands for stays, until it is taken away.
+  await at.store.tag('many:1', 'second')
+  await at.store.remove('many:1')
+  await at.store.remove([amd64, arm64].find((image) => image !== host)?.id ?? '')
+  assert.deepEqual(await at.store.targets.missing(target), [])
+  assert.deepEqual(await at.store.remove('second'), [{ untagged: 'second:latest' }, { deleted: host.id }])
+  assert.deepEqual(await Array.fromAsync(blobs.list()), [])
+})
+
+test('names of the first format open, with digests out of the records of images', async () => {
+  await using at = await place()
+  const image = await importRoot(at.store, rootTar([{ path: 'f' }]), { name: 'a' })
+  const file = join(at.root, 'i/i', `${digestHex(parseDigest(image.id))}.json`)
+  const record: object = JSON.parse(readFileSync(file, 'utf8'))
+  const digestName = `docker.io/library/a@${digestOf('manifest')}`
+  writeFileSync(file, JSON.stringify({ ...record, repoDigests: [digestName] }))
+  writeFileSync(join(at.root, 'i/names.json'), JSON.stringify({ formatVersion: 1, names: { 'docker.io/library/a:latest': image.id } }))
+  const store = await at.reopen()
+  assert.deepEqual((await store.resolve('a')).repoDigests, [`a@${digestOf('manifest')}`])
+  assert.equal((await store.resolve(digestName)).id, image.id)
+  // Taken away once, it does not come back out of the record.
+  await store.tag(image.id, 'b')
+  await store.remove('a')
+  assert.deepEqual((await (await at.reopen()).resolve('b')).repoDigests, [])
 })

@@ -1,6 +1,6 @@
 /**
- * The store of images: names, ids, removal as Docker does it, and the collector that frees what no image needs. Transfers and
- * archives build on it (`pull.ts`, `push.ts`, `load.ts`, `save.ts`).
+ * The store of images: finding, storing, naming, and the collector that frees what no image and no name needs. Removal has a file of its
+ * own (`removal.ts`); transfers and archives build on the store (`pull.ts`, `push.ts`, `load.ts`, `save.ts`).
  */
 import type { Clock } from '#base/clock.ts'
 import { Fault } from '#base/fault.ts'
@@ -14,12 +14,17 @@ import { digestHex, parseDigest } from '#oci/digest.ts'
 import type { Digest } from '#oci/digest.ts'
 import { parseImageConfig } from '#oci/image-config.ts'
 import { canonicalReference, familiarReference, parseReference, withDefaultTag } from '#oci/reference.ts'
-import type { Reference } from '#oci/reference.ts'
-import type { ChainId, Image, ImageConfig, ImageId, ImageRemoval, ImageUser } from '../contract/images.ts'
+import type { ChainId, Image, ImageConfig, ImageId, ImageRemoval, ImageTarget } from '../contract/images.ts'
 import type { SnapshotCommitter, SnapshotReader } from '../contract/snapshots.ts'
 import { chainIdOf, chainIdsOf, topChainId } from '../snapshots/chain.ts'
 import type { LayerUnpacker } from '../snapshots/overlay-snapshots.ts'
+import { digestName, namedTag } from './image-names.ts'
+import type { Named } from './image-names.ts'
 import type { ImageRecord, ImageRecords, KnownImage, StoredLayer } from './image-records.ts'
+import { isNamed, pruneNow, removeNow } from './removal.ts'
+import type { PruneOptions, RemoveOptions } from './removal.ts'
+import { storeBytes } from './store-bytes.ts'
+import { Targets } from './targets.ts'
 
 export interface ImageStoreParts {
   readonly records: ImageRecords
@@ -41,24 +46,24 @@ export interface NewImage {
   readonly layers: readonly StoredLayer[]
   readonly manifestDigest?: Digest
   readonly parentId?: Digest
-  /** Canonical names with tag. */
+  /** Canonical, with tag or digest. */
   readonly names?: readonly string[]
-  /** Canonical `name@digest`. */
-  readonly repoDigests?: readonly string[]
+  /** What the names stand for. */
+  readonly target?: ImageTarget
 }
 
 /** A download that was interrupted can be gone on with for a day. */
 const givenUpAfterMs = 24 * 3_600_000
 
-type UsedBy = (id: ImageId) => readonly ImageUser[]
-
 export class ImageStore {
   readonly parts: ImageStoreParts
+  readonly targets: Targets
   /** What changes records and names runs one after another: a name must not be given to an image that somebody is just removing. */
   readonly #changes = new KeyedSerial<'images'>()
 
   constructor(parts: ImageStoreParts) {
     this.parts = parts
+    this.targets = new Targets(parts.blobs)
   }
 
   // ---- finding ----
@@ -95,12 +100,15 @@ export class ImageStore {
     if (/^sha256:/.test(text)) return undefined
     const reference = withDefaultTag(parseReference(text))
     const { records } = this.parts
-    if (reference.digest === undefined) {
-      const id = records.idOf(canonicalReference(reference))
-      return id === undefined ? undefined : records.get(id)
-    }
-    const byDigest = digestName(reference)
-    return records.all().find(({ record }) => record.repoDigests.includes(byDigest) || record.id === reference.digest)
+    const id = reference.digest === undefined ? records.names.get(canonicalReference(reference))?.id : (records.names.get(digestName(reference))?.id ?? reference.digest)
+    return id === undefined ? undefined : records.get(id)
+  }
+
+  /** What a name stands for; undefined for an id, and for a name that was given to the image itself. */
+  targetOf(nameOrId: string): ImageTarget | undefined {
+    if (!this.isName(nameOrId)) return undefined
+    const reference = withDefaultTag(parseReference(nameOrId))
+    return this.parts.records.names.get(reference.digest === undefined ? canonicalReference(reference) : digestName(reference))?.target
   }
 
   #missing(name: string): never {
@@ -109,17 +117,14 @@ export class ImageStore {
 
   async list(options: { readonly all?: boolean } = {}): Promise<readonly Image[]> {
     const parents = new Set(this.parts.records.all().map(({ record }) => record.parentId))
-    const shown = this.parts.records.all().filter(({ record }) => options.all === true || !parents.has(record.id) || this.#isNamed(record))
+    const shown = this.parts.records.all().filter(({ record }) => options.all === true || !parents.has(record.id) || isNamed(this.parts.records, record.id))
     const images = await Promise.all(shown.map((known) => this.describe(known)))
     return images.sort((a, b) => (a.createdAt === b.createdAt ? 0 : a.createdAt < b.createdAt ? 1 : -1))
   }
 
-  #isNamed(record: ImageRecord): boolean {
-    return record.repoDigests.length > 0 || this.parts.records.namesOf(record.id).length > 0
-  }
-
   async describe({ record, config }: KnownImage): Promise<Image> {
     const familiar = (name: string): string => familiarReference(parseReference(name))
+    const names = this.parts.records.names.of(record.id)
     const layerSizes: number[] = []
     let chain: string | undefined
     for (const diffId of config.rootfs.diff_ids) {
@@ -129,8 +134,8 @@ export class ImageStore {
     return {
       id: record.id,
       config,
-      repoTags: this.parts.records.namesOf(record.id).map(familiar).sort(),
-      repoDigests: record.repoDigests.map(familiar).sort(),
+      repoTags: names.tags.map(familiar).sort(),
+      repoDigests: names.digests.map(familiar).sort(),
       topLayer: chain,
       sizeBytes: layerSizes.reduce((sum, size) => sum + size, 0),
       layerSizes,
@@ -147,16 +152,15 @@ export class ImageStore {
   async add(image: NewImage): Promise<KnownImage> {
     const { records, blobs } = this.parts
     const config = parseImageConfig(image.configBytes)
-    await using ingest = await blobs.begin()
-    await ingest.write(oneChunk(image.configBytes))
-    const { digest: id } = await ingest.commit()
+    const id = await storeBytes(blobs, image.configBytes)
     using _leases = this.#holdBlobs([id, ...image.layers.map((layer) => layer.digest)])
-    await this.ensureUnpacked({ record: { id, layers: records.get(id)?.record.layers ?? image.layers, repoDigests: [] }, config })
+    await this.ensureUnpacked({ record: { id, layers: records.get(id)?.record.layers ?? image.layers }, config })
     return await this.#changes.run('images', async () => {
       const known: KnownImage = { record: this.#recordOf(id, image), config }
       await records.put(known)
       this.parts.snapshots.claim(chainIdsOf(config))
-      if (image.names !== undefined && image.names.length > 0) await records.rename(new Map(image.names.map((name) => [name, id])))
+      const named: Named = { id, ...(image.target === undefined ? {} : { target: image.target }) }
+      await records.names.change(new Map((image.names ?? []).map((name) => [name, named])))
       return known
     })
   }
@@ -177,16 +181,17 @@ export class ImageStore {
       layers: before?.layers ?? image.layers,
       ...(image.manifestDigest === undefined ? {} : { manifestDigest: image.manifestDigest }),
       ...(image.parentId === undefined || image.parentId === id ? {} : { parentId: image.parentId }),
-      ...(image.names === undefined || image.names.length === 0 ? {} : { lastTaggedAtMs: clock.nowMs() }),
-      repoDigests: [...new Set([...(before?.repoDigests ?? []), ...(image.repoDigests ?? [])])],
+      ...(image.names?.some((name) => !name.includes('@')) === true ? { lastTaggedAtMs: clock.nowMs() } : {}),
     }
   }
 
-  /** Changes what is said of an image; nothing happens when it is gone by then. */
-  async amend(id: Digest, change: (record: ImageRecord) => ImageRecord): Promise<void> {
+  /** Changes what is said of an image, and gives it a name; nothing happens when it is gone by then. */
+  async amend(id: Digest, change: (record: ImageRecord) => ImageRecord, named?: { readonly name: string; readonly target: ImageTarget }): Promise<void> {
     await this.#changes.run('images', async () => {
       const current = this.parts.records.get(id)
-      if (current !== undefined) await this.parts.records.put({ ...current, record: change(current.record) })
+      if (current === undefined) return
+      await this.parts.records.put({ ...current, record: change(current.record) })
+      if (named !== undefined) await this.parts.records.names.change(new Map([[named.name, { id, target: named.target }]]))
     })
   }
 
@@ -234,126 +239,25 @@ export class ImageStore {
     }
   }
 
-  async tag(id: ImageId, name: string): Promise<void> {
-    const target = namedTag(name)
+  async tag(nameOrId: string, name: string): Promise<void> {
+    const given = namedTag(name)
     await this.#changes.run('images', async () => {
-      const known = this.find(id)
+      const known = this.find(nameOrId)
+      const target = this.targetOf(nameOrId)
       await this.parts.records.put({ ...known, record: { ...known.record, lastTaggedAtMs: this.parts.clock.nowMs() } })
-      await this.parts.records.rename(new Map([[target, known.record.id]]))
+      await this.parts.records.names.change(new Map([[given, { id: known.record.id, ...(target === undefined ? {} : { target }) }]]))
     })
   }
 
-  // ---- removing (the rules of Docker's image deletion) ----
-
-  async remove(nameOrId: string, options: { readonly force?: boolean; readonly noPrune?: boolean; readonly usedBy?: UsedBy } = {}): Promise<readonly ImageRemoval[]> {
-    const removals = await this.#changes.run('images', () => this.#removeNow(nameOrId, options))
+  async remove(nameOrId: string, options: RemoveOptions = {}): Promise<readonly ImageRemoval[]> {
+    const removals = await this.#changes.run('images', () => removeNow(this, nameOrId, options))
     await this.collect()
     return removals
   }
 
-  async #removeNow(nameOrId: string, options: { readonly force?: boolean; readonly noPrune?: boolean; readonly usedBy?: UsedBy }): Promise<readonly ImageRemoval[]> {
-    const known = this.find(nameOrId)
+  async prune(options: PruneOptions): Promise<{ readonly removals: readonly ImageRemoval[]; readonly reclaimedBytes: number }> {
     const removals: ImageRemoval[] = []
-    const deletion = { force: options.force === true, prune: options.noPrune !== true, usedBy: options.usedBy ?? (() => []), removals }
-    if (this.isName(nameOrId)) {
-      this.#refuseLastNameInUse(known, nameOrId, deletion)
-      const left = await this.#untag(known, nameOrId, removals)
-      if (left) return removals
-      await this.#delete(known, { ...deletion, quiet: true })
-    } else {
-      if (this.#repositories(known).size <= 1) {
-        this.#refuse(known, { ...deletion, ignoreNames: true })
-        await this.#untagAll(known, removals)
-      }
-      await this.#delete(known, { ...deletion, quiet: false })
-    }
-    return removals
-  }
-
-  #refuseLastNameInUse(known: KnownImage, name: string, deletion: Deletion): void {
-    const { id } = known.record
-    if (deletion.force || this.parts.records.namesOf(id).length > 1) return
-    const [user] = deletion.usedBy(id)
-    if (user === undefined) return
-    throw new Fault('conflict', `conflict: unable to remove repository reference "${name}" (must force) - container ${user.containerId.slice(0, 12)} is using its referenced image ${digestHex(id).slice(0, 12)}`)
-  }
-
-  /** Takes one name away; true when others are left. Digest names of a repository without a tag go along. */
-  async #untag(known: KnownImage, name: string, removals: ImageRemoval[]): Promise<boolean> {
-    const { records } = this.parts
-    const { id } = known.record
-    const reference = withDefaultTag(parseReference(name))
-    let { repoDigests } = known.record
-    if (reference.digest === undefined) {
-      const canonical = canonicalReference(reference)
-      await records.rename(new Map([[canonical, undefined]]))
-      removals.push({ untagged: familiarReference(reference) })
-    } else repoDigests = dropped(repoDigests, (candidate) => candidate === digestName(reference), removals)
-    const stillTagged = new Set(records.namesOf(id).map(repositoryOf))
-    if (!stillTagged.has(`${reference.registry}/${reference.repository}`)) {
-      repoDigests = dropped(repoDigests, (candidate) => repositoryOf(candidate) === `${reference.registry}/${reference.repository}`, removals)
-    }
-    await records.put({ ...known, record: { ...known.record, repoDigests } })
-    return records.namesOf(id).length > 0 || repoDigests.length > 0
-  }
-
-  async #untagAll(known: KnownImage, removals: ImageRemoval[]): Promise<void> {
-    const names = this.parts.records.namesOf(known.record.id)
-    await this.parts.records.rename(new Map(names.map((name) => [name, undefined])))
-    for (const name of names) removals.push({ untagged: familiarReference(parseReference(name)) })
-    dropped(known.record.repoDigests, () => true, removals)
-    await this.parts.records.put({ ...known, record: { ...known.record, repoDigests: [] } })
-  }
-
-  #repositories(known: KnownImage): ReadonlySet<string> {
-    const tags = this.parts.records.namesOf(known.record.id)
-    // Several tags count as several references even within one repository.
-    return new Set(tags.length > 1 ? tags : [...tags, ...known.record.repoDigests].map(repositoryOf))
-  }
-
-  /** Throws the conflict that forbids the deletion, if there is one. */
-  #refuse(known: KnownImage, deletion: Deletion & { readonly ignoreNames?: boolean }): void {
-    const { id } = known.record
-    const short = digestHex(id).slice(0, 12)
-    const users = deletion.usedBy(id)
-    const running = users.find((user) => user.running)
-    if (this.parts.records.all().some(({ record }) => record.parentId === id)) throw new Fault('conflict', `conflict: unable to delete ${short} (cannot be forced) - image has dependent child images`)
-    if (running !== undefined) throw new Fault('conflict', `conflict: unable to delete ${short} (cannot be forced) - image is being used by running container ${running.containerId.slice(0, 12)}`)
-    if (deletion.force) return
-    if (deletion.ignoreNames !== true && this.#repositories(known).size > 0) throw new Fault('conflict', `conflict: unable to delete ${short} (must be forced) - image is referenced in multiple repositories`)
-    const [stopped] = users
-    if (stopped !== undefined) throw new Fault('conflict', `conflict: unable to delete ${short} (must be forced) - image is being used by stopped container ${stopped.containerId.slice(0, 12)}`)
-  }
-
-  async #delete(known: KnownImage, deletion: Deletion & { readonly quiet: boolean }): Promise<void> {
-    const current = this.parts.records.get(known.record.id)
-    if (current === undefined) return
-    try {
-      this.#refuse(current, deletion)
-    } catch (error) {
-      if (deletion.quiet) return
-      throw error
-    }
-    await this.#untagAll(current, deletion.removals)
-    await this.parts.records.delete(current.record.id)
-    deletion.removals.push({ deleted: current.record.id })
-    const parent = current.record.parentId === undefined ? undefined : this.parts.records.get(current.record.parentId)
-    if (deletion.prune && parent !== undefined && !this.#isNamed(parent.record)) await this.#delete(parent, { ...deletion, force: false, quiet: true })
-  }
-
-  async prune(options: { readonly all: boolean; readonly createdBeforeMs?: number; readonly usedBy: UsedBy; readonly keep?: (image: Image) => boolean }): Promise<{ readonly removals: readonly ImageRemoval[]; readonly reclaimedBytes: number }> {
-    const removals: ImageRemoval[] = []
-    for (const { record } of this.parts.records.all()) {
-      await this.#changes.run('images', async () => {
-        const current = this.parts.records.get(record.id)
-        if (current === undefined || (!options.all && this.#isNamed(current.record))) return
-        const image = await this.describe(current)
-        if (options.createdBeforeMs !== undefined && Date.parse(image.createdAt) >= options.createdBeforeMs) return
-        if (options.keep?.(image) === true || options.usedBy(image.id).length > 0) return
-        if (options.all) await this.#untagAll(current, removals)
-        await this.#delete(current, { force: false, prune: true, usedBy: options.usedBy, removals, quiet: true })
-      })
-    }
+    for (const { record } of this.parts.records.all()) removals.push(...(await this.#changes.run('images', () => pruneNow(this, record.id, options))))
     return { removals, reclaimedBytes: await this.collect() }
   }
 
@@ -370,47 +274,13 @@ export class ImageStore {
     return layers + blobs + (await sweepIngests(this.parts.blobs, this.parts.clock.nowMs() - givenUpAfterMs))
   }
 
-  /** Every blob that an image needs. */
-  *blobRoots(): Generator<Digest> {
+  /** Every blob that an image needs, and all that can be reached from what a name stands for, here or not. */
+  async *blobRoots(): AsyncGenerator<Digest> {
     for (const { record } of this.parts.records.all()) {
       yield record.id
       if (record.manifestDigest !== undefined) yield record.manifestDigest
       for (const layer of [...record.layers, ...(record.compressed ?? [])]) yield layer.digest
     }
+    for (const target of this.parts.records.names.targets()) for await (const { digest } of this.targets.reachable(target)) yield digest
   }
 }
-
-interface Deletion {
-  readonly force: boolean
-  readonly prune: boolean
-  readonly usedBy: UsedBy
-  readonly removals: ImageRemoval[]
-}
-
-/** Canonical form of a name that shall be given: with a tag, without a digest. */
-export function namedTag(name: string): string {
-  const reference = withDefaultTag(parseReference(name))
-  if (reference.digest !== undefined) throw new Fault('invalidArgument', `refusing to create a tag with a digest reference: '${name}'`)
-  return canonicalReference(reference)
-}
-
-/** Canonical `name@digest`, without a tag. */
-export function digestName(reference: Reference): string {
-  const { tag: _tag, ...rest } = reference
-  return canonicalReference(rest)
-}
-
-function repositoryOf(canonical: string): string {
-  const { registry, repository } = parseReference(canonical)
-  return `${registry}/${repository}`
-}
-
-function dropped(repoDigests: readonly string[], goes: (name: string) => boolean, removals: ImageRemoval[]): readonly string[] {
-  for (const name of repoDigests.filter(goes)) removals.push({ untagged: familiarReference(parseReference(name)) })
-  return repoDigests.filter((name) => !goes(name))
-}
-
-async function* oneChunk(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes
-}
-

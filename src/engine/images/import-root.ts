@@ -5,7 +5,7 @@ import { decompress } from '#oci/layer/decompress.ts'
 import { hostPlatform, parsePlatform } from '#oci/platform.ts'
 import type { Image, ImageConfig, ImportRootOptions } from '../contract/images.ts'
 import type { ImageStore } from './image-store.ts'
-import { namedTag } from './image-store.ts'
+import { namedTag } from './image-names.ts'
 import { storeAndUnpack } from './store-and-unpack.ts'
 
 export async function importRoot(store: ImageStore, archive: AsyncIterable<Uint8Array>, options: ImportRootOptions): Promise<Image> {

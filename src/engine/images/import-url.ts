@@ -7,7 +7,8 @@ import { Fault, isFault, type FaultCode } from '#base/fault.ts'
 import { Transport, type Answer } from '#oci/client/transport.ts'
 import type { Image, ImportRootOptions, TransferProgress } from '../contract/images.ts'
 import { importRoot } from './import-root.ts'
-import { namedTag, type ImageStore } from './image-store.ts'
+import { namedTag } from './image-names.ts'
+import type { ImageStore } from './image-store.ts'
 
 export interface UrlImportOptions extends ImportRootOptions {
   readonly onProgress?: (progress: TransferProgress) => void

@@ -8,10 +8,8 @@ import type { Readable } from 'node:stream'
 import { Fault, isFault } from '#base/fault.ts'
 import { parseJson } from '#base/json.ts'
 import type { Descriptor } from '#oci/descriptor.ts'
-import { layerCompression, mediaTypes, readDescriptor } from '#oci/descriptor.ts'
-import { parseDigest } from '#oci/digest.ts'
+import { mediaTypes, readDescriptor } from '#oci/descriptor.ts'
 import type { Digest } from '#oci/digest.ts'
-import { maxConfigBytes, parseImageConfig } from '#oci/image-config.ts'
 import { asObject, optionalList, readString, stringAt } from '#oci/json.ts'
 import { archiveFault } from '#oci/layer/entry.ts'
 import { decompress, recognise } from '#oci/layer/decompress.ts'
@@ -22,9 +20,9 @@ import { maxManifestBytes, parseManifest } from '#oci/manifest.ts'
 import { hostPlatform, platformFit } from '#oci/platform.ts'
 import { familiarReference, parseReference } from '#oci/reference.ts'
 import type { Image, TransferProgress } from '../contract/images.ts'
+import { newImage } from './image-of-manifest.ts'
 import type { ImageStore, NewImage } from './image-store.ts'
-import { namedTag } from './image-store.ts'
-import type { StoredLayer } from './image-records.ts'
+import { namedTag } from './image-names.ts'
 
 export interface LoadOptions {
   readonly onLoaded: (image: Image, names: readonly string[]) => void
@@ -112,27 +110,6 @@ async function withMediaType(store: ImageStore, layer: { readonly digest: Digest
   for await (const chunk of await store.parts.blobs.open(layer.digest, { end: Math.min(6, layer.sizeBytes) })) head.push(chunk)
   const types = { none: mediaTypes.ociLayer, gzip: mediaTypes.ociLayerGzip, zstd: mediaTypes.ociLayerZstd }
   return { mediaType: types[recognise(Buffer.concat(head))], digest: layer.digest, size: layer.sizeBytes }
-}
-
-interface Described {
-  readonly config: Digest
-  readonly layers: readonly Descriptor[]
-  readonly names: readonly string[]
-  readonly manifestDigest?: Digest
-}
-
-async function newImage(store: ImageStore, described: Described): Promise<NewImage> {
-  const configBytes = await store.parts.blobs.read(described.config, { maxBytes: maxConfigBytes })
-  const diffIds = parseImageConfig(configBytes).rootfs.diff_ids
-  if (diffIds.length !== described.layers.length) {
-    throw new Fault('invalidArgument', `image ${described.config}: its configuration lists ${diffIds.length} layers, its manifest ${described.layers.length}`)
-  }
-  const layers = described.layers.map((layer, index): StoredLayer => {
-    const diffId = parseDigest(diffIds[index], 'rootfs.diff_ids')
-    if (layerCompression(layer.mediaType) === 'none' && layer.digest !== diffId) throw new Fault('invalidArgument', `image ${described.config}: layer ${index} has the digest ${layer.digest}, but its configuration promises ${diffId}`)
-    return { diffId, digest: layer.digest, mediaType: layer.mediaType, sizeBytes: layer.size }
-  })
-  return { configBytes, layers, names: described.names, ...(described.manifestDigest === undefined ? {} : { manifestDigest: described.manifestDigest }) }
 }
 
 /** `index.json` of an OCI layout. Nested indexes are followed to what this machine can run. */

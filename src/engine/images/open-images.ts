@@ -19,6 +19,7 @@ import { chainIdsOf } from '../snapshots/chain.ts'
 import type { LayerUnpacker } from '../snapshots/overlay-snapshots.ts'
 import { ImageRecords } from './image-records.ts'
 import { ImageStore } from './image-store.ts'
+import { Assembly } from './index-assembly.ts'
 import { importRoot } from './import-root.ts'
 import { importUrl } from './import-url.ts'
 import { loadArchive } from './load.ts'
@@ -53,8 +54,6 @@ export interface OpenedImages extends Images {
   collect(options?: { readonly sparedMs?: number }): Promise<number>
   /** A client of a registry, for those who keep other things there than images. */
   connect(registry: string, auth: RegistryAuth | undefined): Promise<MirroredRegistry>
-  /** Every blob that an image needs, for others' collectors. */
-  blobRoots(): Iterable<Digest>
 }
 
 const noHosts: RegistryHostsOptions = { folders: [], mirrors: [], insecure: [] }
@@ -90,11 +89,11 @@ export async function openImages(options: OpenImagesOptions): Promise<OpenedImag
     importRoot: (archive, importOptions) => importRoot(store, archive, importOptions),
     importUrl: (source, importOptions) => importUrl(store, source, importOptions),
     collect: (collectOptions) => store.collect(collectOptions),
-    blobRoots: () => store.blobRoots(),
+    assembleIndex: () => new Assembly(store),
     async pull(name, transfer) {
       const reference = withDefaultTag(parseReference(name))
       using client = await connect(reference.registry, transfer.auth)
-      const before = reference.digest === undefined ? records.idOf(canonicalReference(reference)) : undefined
+      const before = reference.digest === undefined ? records.names.get(canonicalReference(reference))?.id : undefined
       const image = await pullImage({ store, client, gate, downloads }, {
         reference,
         platform: transfer.platform === undefined || transfer.platform === '' ? hostPlatform : parsePlatform(transfer.platform),
@@ -113,11 +112,11 @@ export async function openImages(options: OpenImagesOptions): Promise<OpenedImag
     async push(name, transfer) {
       const reference = withDefaultTag(parseReference(name))
       if (reference.digest !== undefined) throw new Fault('invalidArgument', 'cannot push a digest reference')
-      const id = records.idOf(canonicalReference(reference))
+      const id = records.names.get(canonicalReference(reference))?.id
       const known = id === undefined ? undefined : records.get(id)
       // Told before it is known whether there is anything to push: clients find that failure in the stream.
       transfer.onProgress?.({ status: `The push refers to repository [${reference.registry}/${reference.repository}]` })
-      if (known === undefined) throw new Fault('notFound', records.hasRepository(reference) ? `tag does not exist: ${familiarReference(reference)}` : `An image does not exist locally with the tag: ${familiarName(reference)}`)
+      if (known === undefined) throw new Fault('notFound', records.names.hasRepository(reference) ? `tag does not exist: ${familiarReference(reference)}` : `An image does not exist locally with the tag: ${familiarName(reference)}`)
       using client = await connect(reference.registry, transfer.auth)
       return await pushImage({ store, client: client.own, gate, isLocal: isLocal(reference.registry) }, {
         reference,

@@ -13,17 +13,19 @@ import { layerCompression } from '#oci/descriptor.ts'
 import { digestHex, digestOf, parseDigest, shortDigest } from '#oci/digest.ts'
 import type { Digest } from '#oci/digest.ts'
 import { maxConfigBytes, parseImageConfig } from '#oci/image-config.ts'
-import type { ImageManifest } from '#oci/manifest.ts'
+import type { ImageIndex, ImageManifest } from '#oci/manifest.ts'
 import { parseManifest } from '#oci/manifest.ts'
 import type { Platform } from '#oci/platform.ts'
-import { platformFit, platformText } from '#oci/platform.ts'
+import { platformText } from '#oci/platform.ts'
 import { canonicalReference, familiarName, familiarReference } from '#oci/reference.ts'
 import type { Reference } from '#oci/reference.ts'
 import type { Image, TransferProgress } from '../contract/images.ts'
 import type { StoredLayer } from './image-records.ts'
-import { digestName } from './image-store.ts'
+import { digestName } from './image-names.ts'
+import { bestFit } from './image-of-manifest.ts'
 import type { ImageStore } from './image-store.ts'
 import { storeAndUnpack } from './store-and-unpack.ts'
+import { storeBytes } from './store-bytes.ts'
 
 export interface PullParts {
   readonly store: ImageStore
@@ -50,8 +52,8 @@ export async function pullImage(parts: PullParts, options: PullOptions): Promise
   const top = await fetchManifest(parts, options, asked)
   // Not before: a pull of what is not there has no progress, so that clients are answered 404.
   onProgress({ id: asked, status: `Pulling from ${reference.repository}` })
-  const { fetched, manifest } = await choose(parts, options, top)
-  held.use(store.parts.leases.hold(await storeBytes(store, fetched.bytes)))
+  const { fetched, manifest, indexes } = await choose(parts, options, top)
+  for (const { bytes, digest } of [...indexes, fetched]) held.use(store.parts.leases.hold(await storeBytes(store.parts.blobs, bytes, digest)))
   const configBytes = await fetchConfig(parts, options, manifest.config)
   const isKnown = store.parts.records.get(manifest.config.digest) !== undefined
   const layers = await fetchLayers(parts, options, { manifest, diffIds: parseImageConfig(configBytes).rootfs.diff_ids, held, isKnown })
@@ -60,8 +62,8 @@ export async function pullImage(parts: PullParts, options: PullOptions): Promise
     layers,
     // Where another copy of a layer is used, the manifest does not describe what is stored.
     ...(layers.every((layer, index) => layer.digest === manifest.layers[index]?.digest) ? { manifestDigest: fetched.digest } : {}),
-    names: reference.digest === undefined ? [canonicalReference(reference)] : [],
-    repoDigests: [digestName({ ...reference, digest: top.digest })],
+    names: [...(reference.digest === undefined ? [canonicalReference(reference)] : []), digestName({ ...reference, digest: top.digest })],
+    target: { mediaType: (indexes[0]?.index ?? manifest).mediaType, digest: top.digest, size: top.bytes.length },
   })
   onProgress({ status: `Digest: ${top.digest}` })
   return await store.describe(known)
@@ -81,34 +83,36 @@ async function fetchManifest(parts: PullParts, options: PullOptions, asked: stri
   }
 }
 
+interface Chosen {
+  readonly fetched: FetchedManifest
+  readonly manifest: ImageManifest
+  /** As its index lists it; undefined for a manifest that was asked for itself. */
+  readonly descriptor?: Descriptor
+  /** On the way to it, the first one is what was asked for. */
+  readonly indexes: readonly FetchedIndex[]
+}
+
+interface FetchedIndex extends FetchedManifest {
+  readonly index: ImageIndex
+}
+
 /** Follows indexes to the image that fits the platform best. */
-async function choose(parts: PullParts, options: PullOptions, top: FetchedManifest): Promise<{ readonly fetched: FetchedManifest; readonly manifest: ImageManifest }> {
+async function choose(parts: PullParts, options: PullOptions, top: FetchedManifest): Promise<Chosen> {
+  const indexes: FetchedIndex[] = []
   let fetched = top
+  let descriptor: Descriptor | undefined
   for (let depth = 0; depth < 4; depth += 1) {
     const manifest = parseManifest(fetched.bytes, fetched.mediaType)
-    if (manifest.kind === 'image') return { fetched, manifest }
-    const fitting = manifest.manifests
-      .map((candidate) => ({ candidate, fit: candidate.platform === undefined ? 0 : platformFit(options.platform, candidate.platform) }))
-      .filter(({ fit }) => fit > 0)
-      .sort((a, b) => b.fit - a.fit)
-    const best = fitting[0]?.candidate
-    if (best === undefined) {
+    if (manifest.kind === 'image') return { fetched, manifest, indexes, ...(descriptor === undefined ? {} : { descriptor }) }
+    indexes.push({ ...fetched, index: manifest })
+    descriptor = bestFit(options.platform, manifest.manifests.flatMap((candidate) => (candidate.platform === undefined ? [] : [{ ...candidate, platform: candidate.platform }])))
+    if (descriptor === undefined) {
       const offered = manifest.manifests.flatMap(({ platform }) => (platform === undefined ? [] : [platformText(platform)])).join(', ')
       throw new Fault('notFound', `no matching manifest for ${platformText(options.platform)} in the manifest list entries (it has ${offered.slice(0, 500) || 'none with a platform'})`)
     }
-    fetched = await parts.client.manifest(options.reference.repository, best.digest, options.signal)
+    fetched = await parts.client.manifest(options.reference.repository, descriptor.digest, options.signal)
   }
   throw new Fault('invalidArgument', `the index of ${familiarReference(options.reference)} is nested too deeply`)
-}
-
-async function storeBytes(store: ImageStore, bytes: Uint8Array): Promise<Digest> {
-  await using ingest = await store.parts.blobs.begin()
-  await ingest.write(chunks([bytes]))
-  return (await ingest.commit()).digest
-}
-
-async function* chunks(parts: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
-  yield* parts
 }
 
 async function fetchConfig(parts: PullParts, options: PullOptions, config: Descriptor): Promise<Buffer> {

@@ -3,21 +3,22 @@
  * mount, no byte is copied); for others an uncompressed layer is compressed once and the result is kept.
  */
 import { Readable } from 'node:stream'
-import { createGzip } from 'node:zlib'
 import { Fault } from '#base/fault.ts'
 import type { Gate } from '#base/task.ts'
 import type { RegistryClient, UploadOutcome } from '#oci/client/registry-client.ts'
-import { layerCompression, mediaTypes } from '#oci/descriptor.ts'
 import type { Digest } from '#oci/digest.ts'
-import { digestOf, shortDigest } from '#oci/digest.ts'
+import { shortDigest } from '#oci/digest.ts'
 import { maxManifestBytes, parseManifest } from '#oci/manifest.ts'
 import { familiarName } from '#oci/reference.ts'
 import type { Reference } from '#oci/reference.ts'
 import type { TransferProgress } from '../contract/images.ts'
 import { writeManifest } from './image-manifest.ts'
 import type { KnownImage, StoredLayer } from './image-records.ts'
-import { digestName } from './image-store.ts'
+import { digestName } from './image-names.ts'
 import type { ImageStore } from './image-store.ts'
+import { pushedForm, rememberCompressed } from './pushed-layers.ts'
+import type { LayerOfImage } from './pushed-layers.ts'
+import { storeBytes } from './store-bytes.ts'
 
 export interface PushParts {
   readonly store: ImageStore
@@ -46,28 +47,21 @@ export async function pushImage(parts: PushParts, options: PushOptions, known: K
   const tag = reference.tag ?? 'latest'
   for (const layer of known.record.layers) onProgress({ id: shortDigest(layer.diffId), status: 'Preparing' })
   const layers = await Promise.all(known.record.layers.map((layer, index) => parts.gate.run(() => pushLayer(parts, options, { known, layer, index }))))
-  await rememberCompressed(parts, known, layers)
+  await rememberCompressed(store, known, layers)
   const config = await pushBlob(parts, options, known.record.id)
   const bytes = await manifestBytes(store, known, { layers, configBytes: config.sizeBytes })
-  const digest = await storeManifest(store, bytes)
-  const confirmed = await client.putManifest(reference.repository, { reference: tag, bytes, mediaType: parseManifest(bytes).mediaType, signal })
+  const digest = await storeBytes(store.parts.blobs, bytes)
+  const { mediaType } = parseManifest(bytes)
+  const confirmed = await client.putManifest(reference.repository, { reference: tag, bytes, mediaType, signal })
   if (confirmed !== digest) throw new Fault('dataLoss', `${client.registry} says that it holds ${confirmed}, but ${digest} was sent`)
-  await remember(store, known, { manifestDigest: digest, name: digestName({ ...reference, digest }) })
+  await store.amend(known.record.id, (record) => ({ ...record, manifestDigest: digest }), { name: digestName({ ...reference, digest }), target: { mediaType, digest, size: bytes.length } })
   return { tag, digest, sizeBytes: bytes.length }
 }
 
-interface LayerPush {
-  readonly known: KnownImage
-  readonly layer: StoredLayer
-  readonly index: number
-}
-
-async function pushLayer(parts: PushParts, options: PushOptions, push: LayerPush): Promise<StoredLayer> {
-  const { known, layer, index } = push
+async function pushLayer(parts: PushParts, options: PushOptions, push: LayerOfImage): Promise<StoredLayer> {
+  const { layer } = push
   const id = shortDigest(layer.diffId)
-  const compressed = known.record.compressed?.[index]
-  const needsCompressing = !parts.isLocal && layerCompression(layer.mediaType) === 'none'
-  const chosen = !needsCompressing ? layer : compressed !== undefined && layerCompression(compressed.mediaType) !== 'none' ? compressed : await compress(parts.store, layer, options.signal)
+  const chosen = parts.isLocal ? layer : await pushedForm(parts.store, push, options.signal)
   using _lease = parts.store.parts.leases.hold(chosen.digest)
   const { outcome } = await pushBlob(parts, options, chosen.digest, (currentBytes) => options.onProgress({ id, status: 'Pushing', currentBytes, totalBytes: chosen.sizeBytes }))
   options.onProgress({ id, status: outcomeWords(outcome, options.reference) })
@@ -120,22 +114,6 @@ function counted(source: Readable, sizeBytes: number, onSent: ((bytes: number) =
   )
 }
 
-async function compress(store: ImageStore, layer: StoredLayer, signal: AbortSignal): Promise<StoredLayer> {
-  const { blobs } = store.parts
-  await using ingest = await blobs.begin()
-  const source = await blobs.open(layer.digest)
-  // zlib runs in the thread pool; level 6 is what Docker writes.
-  const gzip = source.once('error', (error) => gzip.destroy(error)).pipe(createGzip({ level: 6, chunkSize: 256 * 1024 }))
-  await ingest.write(gzip, { signal })
-  const { digest, sizeBytes } = await ingest.commit()
-  return { diffId: layer.diffId, digest, mediaType: mediaTypes.ociLayerGzip, sizeBytes }
-}
-
-async function rememberCompressed(parts: PushParts, known: KnownImage, layers: readonly StoredLayer[]): Promise<void> {
-  const isNew = layers.some((layer, index) => layer.digest !== known.record.layers[index]?.digest && layer.digest !== known.record.compressed?.[index]?.digest)
-  if (isNew) await parts.store.amend(known.record.id, (record) => ({ ...record, compressed: layers }))
-}
-
 /** The manifest the image came with, when it describes just these layers; else one of our own. */
 async function manifestBytes(store: ImageStore, known: KnownImage, wanted: { readonly layers: readonly StoredLayer[]; readonly configBytes: number }): Promise<Buffer> {
   const { manifestDigest } = known.record
@@ -146,15 +124,4 @@ async function manifestBytes(store: ImageStore, known: KnownImage, wanted: { rea
     if (same) return bytes
   }
   return writeManifest(known, wanted.layers, wanted.configBytes)
-}
-
-async function storeManifest(store: ImageStore, bytes: Buffer): Promise<Digest> {
-  await using ingest = await store.parts.blobs.begin()
-  await ingest.write(Readable.from([bytes]))
-  await ingest.commit()
-  return digestOf(bytes)
-}
-
-async function remember(store: ImageStore, known: KnownImage, pushed: { readonly manifestDigest: Digest; readonly name: string }): Promise<void> {
-  await store.amend(known.record.id, (record) => ({ ...record, manifestDigest: pushed.manifestDigest, repoDigests: [...new Set([...record.repoDigests, pushed.name])] }))
 }

@@ -46,7 +46,7 @@ function findAsked(store: ImageStore, text: string): KnownImage {
 function askedNames(store: ImageStore, known: KnownImage, text: string): readonly string[] {
   if (!store.isName(text)) return []
   const reference = withDefaultTag(parseReference(text))
-  return reference.digest === undefined && store.parts.records.idOf(canonicalReference(reference)) === known.record.id ? [canonicalReference(reference)] : []
+  return reference.digest === undefined && store.parts.records.names.get(canonicalReference(reference))?.id === known.record.id ? [canonicalReference(reference)] : []
 }
 
 async function manifestOf(store: ImageStore, known: KnownImage): Promise<Buffer> {

@@ -17,6 +17,11 @@ interface ImageRecord {
   readonly compressed?: readonly Layer[]
 }
 
+interface Named {
+  readonly id: string
+  readonly target?: { readonly digest: string; readonly size: number }
+}
+
 /** How long deletions in the background may take. */
 const restWithinMs = 15_000
 
@@ -101,9 +106,15 @@ export class StoreCheck {
       }
       problems.push(...this.#missingStacks(record))
     }
-    const { names } = existsSync(join(this.#engine, 'images/names.json')) ? this.#read<{ names: Record<string, string> }>('images/names.json') : { names: {} }
-    for (const [name, id] of Object.entries(names)) if (!ids.has(id)) problems.push(`name ${name} leads to ${id}, which is no image`)
+    for (const [name, { id, target }] of Object.entries(this.#names())) {
+      if (!ids.has(id)) problems.push(`name ${name} leads to ${id}, which is no image`)
+      if (target !== undefined && this.#sizeOf(target.digest) !== target.size) problems.push(`name ${name} stands for ${target.digest} of ${target.size} bytes: ${this.#sizeOf(target.digest) ?? 'not here'}`)
+    }
     return problems
+  }
+
+  #names(): Readonly<Record<string, Named>> {
+    return existsSync(join(this.#engine, 'images/names.json')) ? this.#read<{ readonly names: Readonly<Record<string, Named>> }>('images/names.json').names : {}
   }
 
   #missingStacks(record: ImageRecord): string[] {
