@@ -1,8 +1,9 @@
 /**
- * `npm run conformance -- build`: builds our Dockerfiles (build/cases.ts, build/more-cases.ts) with dockerd's builders and with Berth's, and
- * compares configuration and files: paths, kinds, modes, owners, link targets, hard links, contents, whiteouts applied.
+ * `npm run conformance -- build [PATTERN]`: builds our Dockerfiles (build/all-cases.ts) with dockerd's builders and with Berth's, and
+ * compares configuration and files: paths, kinds, modes, owners, link targets, hard links, contents, whiteouts applied. What may differ stands
+ * at its case, value by value; anything else fails, and so does what no longer differs.
  *
- * Runs itself again inside private network and mount namespaces.
+ * Runs itself again inside private network and mount namespaces. With a pattern (of case names) nothing is recorded.
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -18,8 +19,8 @@ import { openKernel } from '../src/linux/real/kernel.ts'
 import { sampleTar, type Sample } from '../src/oci/layer/archive-samples.ts'
 import { parseDigest } from '../src/oci/digest.ts'
 import { readTar, type TarItem } from '../src/oci/layer/reader.ts'
-import { buildCases, type BuildCase } from './build/cases.ts'
-import { moreCases } from './build/more-cases.ts'
+import { allBuildCases } from './build/all-cases.ts'
+import type { BuildCase } from './build/cases.ts'
 import { writeResult, type Verdict } from './record.ts'
 
 const inside = 'BERTH_CONFORMANCE_INSIDE'
@@ -27,7 +28,7 @@ const inside = 'BERTH_CONFORMANCE_INSIDE'
 export async function run(): Promise<void> {
   if (process.env[inside] === undefined) {
     const tool = join(import.meta.dirname, '../tools/conformance.ts')
-    const result = spawnSync('unshare', ['--net', '--mount', '--propagation', 'private', '--', process.execPath, '--disable-warning=ExperimentalWarning', tool, 'build'], { stdio: 'inherit', env: { ...process.env, [inside]: '1' } })
+    const result = spawnSync('unshare', ['--net', '--mount', '--propagation', 'private', '--', process.execPath, '--disable-warning=ExperimentalWarning', tool, ...process.argv.slice(2)], { stdio: 'inherit', env: { ...process.env, [inside]: '1' } })
     process.exitCode = result.status ?? 1
     return
   }
@@ -57,9 +58,11 @@ interface Outcome {
 
 async function compareAll(dockerd: Dockerd, laboratory: BuildLaboratory, work: string): Promise<void> {
   const cases: { name: string; verdict: Verdict; reason?: string }[] = []
+  const pattern = process.argv[3]
   const builders = { dockerd, laboratory, work }
   for (const base of baseImages()) await buildBoth(builders, base, base.name)
-  for (const each of [...buildCases, ...moreCases]) {
+  for (const each of allBuildCases) {
+    if (pattern !== undefined && !new RegExp(pattern).test(each.name)) continue
     let differences: string[]
     try {
       const { expected, found } = await buildBoth(builders, each, undefined)
@@ -67,14 +70,19 @@ async function compareAll(dockerd: Dockerd, laboratory: BuildLaboratory, work: s
     } catch (error) {
       differences = [error instanceof Error ? error.message : String(error)]
     }
-    const isListed = each.reason !== undefined && differences.length > 0
-    if (each.reason !== undefined && differences.length === 0) differences = [`the listed difference no longer occurs: ${each.reason}`]
-    cases.push({ name: each.name, verdict: differences.length === 0 ? 'passed' : isListed ? 'skipped' : 'failed', ...(isListed ? { reason: each.reason } : {}) })
-    if (differences.length > 0 && !isListed) console.log(`${each.name}:\n${differences.map((line) => `  ${line}`).join('\n')}`)
+    const listed = each.differs ?? {}
+    const wrong = [...differences.filter((line) => listed[line] === undefined), ...Object.keys(listed).filter((line) => !differences.includes(line)).map((line) => `no longer differs: ${line}`)]
+    const reason = [...new Set(Object.values(listed))].join('; ')
+    cases.push({ name: each.name, verdict: wrong.length > 0 ? 'failed' : reason === '' ? 'passed' : 'skipped', ...(wrong.length === 0 && reason !== '' ? { reason } : {}) })
+    if (wrong.length > 0) console.log(`${each.name}:\n${wrong.map((line) => `  ${line}`).join('\n')}`)
+  }
+  if (cases.some(({ verdict }) => verdict === 'failed')) process.exitCode = 1
+  if (pattern !== undefined) {
+    console.log(`${cases.filter(({ verdict }) => verdict !== 'failed').length} of ${cases.length} cases as expected`)
+    return
   }
   const version = spawnSync('docker', ['-H', dockerd.dockerHost, 'version', '--format', '{{.Server.Version}}'], { encoding: 'utf8' }).stdout.trim()
   writeResult('build', { suite: 'our Dockerfiles against dockerd (classic builder, and its BuildKit)', commit: `dockerd ${version}`, cases })
-  if (cases.some(({ verdict }) => verdict === 'failed')) process.exitCode = 1
 }
 
 /** The images that cases start from, built by both from the same files. */
@@ -107,11 +115,17 @@ interface Builders {
 async function buildBoth(builders: Builders, build: BuildCase, tag: string | undefined): Promise<{ readonly expected: Outcome; readonly found: Outcome }> {
   rmSync(builders.work, { recursive: true, force: true })
   mkdirSync(builders.work, { recursive: true })
-  const context = sampleTar([{ path: 'Dockerfile', content: build.dockerfile }, ...(build.files ?? [])])
+  const files = [{ path: 'Dockerfile', content: build.dockerfile }, ...(build.files ?? [])]
+  const context = sampleTar(files)
   const expected = await buildWithDockerd(builders, build, context, tag ?? 'case')
-  const { image } = await builders.laboratory.build(context, { tags: tag === undefined ? [] : [tag], buildArgs: build.args ?? {}, target: build.target ?? '', labels: build.labels ?? {}, workdirsOfUser: build.buildkit === true })
+  const { image } = await builders.laboratory.build(sentAsFolder(build) ? sampleTar(files.map((file) => ({ ...file, uid: 0, gid: 0 }))) : context, { tags: tag === undefined ? [] : [tag], buildArgs: build.args ?? {}, target: build.target ?? '', labels: build.labels ?? {}, dialect: build.buildkit === true ? 'buildkit' : 'classic' })
   const layers = image.config.rootfs.diff_ids.map((diffId) => readFileSync(builders.laboratory.blobs.path(parseDigest(diffId))))
   return { expected, found: { config: image.config.config ?? {}, architecture: image.config.architecture, layers: layers.length, tree: await treeOf(layers) } }
+}
+
+/** BuildKit's clients send what lies in a folder as root's. */
+function sentAsFolder(build: BuildCase): boolean {
+  return build.fromFolder === true && build.buildkit === true
 }
 
 /** The context goes through the API as a tar, so that owners and modes are exactly those of the case. */

@@ -10,8 +10,8 @@ export interface BuildCase {
   readonly name: string
   /** Judged by the BuildKit inside dockerd: the classic builder does not know it. */
   readonly buildkit?: true
-  /** Why what Berth makes is meant to be another. */
-  readonly reason?: string
+  /** Differences that are meant, as the driver writes them (`config.Cmd: dockerd …, Berth …`), and why. */
+  readonly differs?: Readonly<Record<string, string>>
   readonly dockerfile: string
   readonly files?: readonly Sample[]
   readonly args?: Readonly<Record<string, string>>

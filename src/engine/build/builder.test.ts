@@ -54,7 +54,7 @@ test('RUN runs with the variables, user and folder of its stage, and its changes
 
 test('a here-document is a script, with its own interpreter when it names one', async () => {
   const { image } = await build(`${withShell}RUN <<EOF\necho one > /one\necho two > /two\nEOF\nRUN busybox cat <<X > /three\nthree $GREETING\nX\nCOPY <<"raw" <<cooked /files/\n$PATH\nraw\nit's $V\ncooked\nENV V=1\nCOPY <<late /\n"$V"\nlate\nRUN <<X\n#!/bin/busybox sh\necho $0 > /four\nX\n`, shell)
-  assert.equal(await fileOf(image, 'four'), '/dev/heredoc\n')
+  assert.equal(await fileOf(image, 'four'), '/dev/pipes/X\n')
   assert.equal(await fileOf(image, 'two'), 'two\n')
   assert.equal(await fileOf(image, 'three'), 'three \n')
   assert.equal(await fileOf(image, 'files/raw'), '$PATH\n')

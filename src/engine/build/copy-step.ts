@@ -2,6 +2,7 @@
 import { posix } from 'node:path'
 import { isFault } from '#base/fault.ts'
 import { copyInputs, type CopySource, type PreparedCopy } from './copy-inputs.ts'
+import { rulesOf } from './dialect.ts'
 import { parseMode } from './dockerfile/chmod.ts'
 import { syntaxFault } from './dockerfile/fault.ts'
 import type { CopyInstruction, Instruction } from './dockerfile/instructions.ts'
@@ -25,7 +26,7 @@ export async function copyStep(state: StageState, instruction: CopyAt, tools: St
     throw syntaxFault(instruction, `When using ${instruction.kind.toUpperCase()} with more than one source file, the destination must be a directory and end with a /`)
   }
   const destination = posix.resolve('/', state.config.WorkingDir ?? '/', written)
-  const keepOwners = instruction.from !== undefined && owner === undefined
+  const keepOwners = owner === undefined && (instruction.from !== undefined || rulesOf(shared.request).contextsKeepOwners)
   const exclude = instruction.exclude.map(expand)
   const copy = await copyInputs(await copySource(instruction, sources, tools), { instruction, sources, exclude, checksum: optional(instruction.checksum), keepOwners, shared, vertex: report.vertex, expand })
   const identity = { destination, isFolder, owner: owner ?? '', mode: mode ?? '', keepOwners, unpack: instruction.kind === 'add' ? (instruction.unpack ?? 'local') : false, digest: copy.digest }

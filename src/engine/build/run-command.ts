@@ -43,6 +43,8 @@ export interface CommandRequest {
   /** `default`, `none`, `host`, or a network's name. */
   readonly network: string
   readonly mounts: readonly (ResolvedMount & { readonly options?: readonly string[] })[]
+  /** What the kernel's file systems are mounted on stays behind where it was missing; else nothing does. */
+  readonly mountPointsStay: boolean
   readonly limits: Pick<ContainerSpec, 'resources' | 'shmSizeBytes' | 'extraHosts'>
   /** All rights over this machine. */
   readonly privileged: boolean
@@ -50,7 +52,7 @@ export interface CommandRequest {
   readonly signal: AbortSignal
 }
 
-/** Answers the exit code. Nothing of the container is left when it returns, nor of the mount points that the runtime made. */
+/** Answers the exit code. Nothing of the container is left when it returns, nor of the mount points that the runtime made but for those that are to stay. */
 export async function runCommand(options: CommandRunnerOptions, request: CommandRequest): Promise<number> {
   const { runtime, networks } = options
   if (request.signal.aborted) throw new Fault('canceled', 'the build was canceled')
@@ -136,13 +138,14 @@ interface Stubs {
   readonly parents: readonly FolderTimes[]
 }
 
-const mountPoints = ['/proc', '/sys', '/dev', '/etc/hosts', '/etc/hostname', '/etc/resolv.conf']
+const kernelMountPoints = ['/proc', '/sys', '/dev']
+const ownMountPoints = ['/etc/hosts', '/etc/hostname', '/etc/resolv.conf']
 
 /** The runtime makes what it mounts on. An image must not notice, so we remember what was not there. */
-async function missingMountPoints({ rootfs, mounts }: CommandRequest): Promise<Stubs> {
+async function missingMountPoints({ rootfs, mounts, mountPointsStay }: CommandRequest): Promise<Stubs> {
   const missing: string[] = []
   const parents = new Map<string, FolderTimes>()
-  for (const point of [...mountPoints, ...mounts.map(({ target }) => target).filter((target) => !target.startsWith('/dev/'))]) {
+  for (const point of [...(mountPointsStay ? [] : kernelMountPoints), ...ownMountPoints, ...mounts.map(({ target }) => target).filter((target) => !target.startsWith('/dev/'))]) {
     const parts = posix.normalize(point).split('/').filter((part) => part !== '')
     for (let count = 1; count <= parts.length; count += 1) {
       const path = await resolveInRoot(rootfs, `/${parts.slice(0, count).join('/')}`)

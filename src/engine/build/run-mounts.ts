@@ -10,6 +10,7 @@ import { PlainBinds } from '../containers/plain-binds.ts'
 import { ownerOf, type Remap } from '../userns/remap.ts'
 import type { BuildShared } from './build-shared.ts'
 import type { CacheMount } from './cache-mounts.ts'
+import { rulesOf } from './dialect.ts'
 import { syntaxFault } from './dockerfile/fault.ts'
 import type { Instruction, RunInstruction } from './dockerfile/instructions.ts'
 import { parseMount, type RunMount } from './dockerfile/mounts.ts'
@@ -32,7 +33,7 @@ export async function mountIdentities(mounts: readonly RunMount[], instruction: 
     mounts.map(async (mount) => {
       if (mount.type !== 'bind') return mount
       const content = await contentOf(mount, instruction, { shared, sources })
-      return content.kind === 'tree' ? { ...mount, digest: contentDigest(content.tree.select(mount.source), { withOwners: false }) } : { ...mount, chainId: content.chainId ?? '' }
+      return content.kind === 'tree' ? { ...mount, digest: contentDigest(content.tree.select(mount.source), { withOwners: rulesOf(shared.request).contextsKeepOwners }) } : { ...mount, chainId: content.chainId ?? '' }
     }),
   )
 }
@@ -135,7 +136,7 @@ export class RunMounts implements AsyncDisposable {
     const { confined } = this.#shared.options
     const content = await contentOf(mount, this.#options.instruction, this.#options.tools)
     const selection = content.kind === 'tree' ? content.tree.select(mount.source) : content.chainId === undefined ? [] : ((await this.#shared.spool.addFromRoot(await this.#options.tools.sources.view(content.chainId), [mount.source], { signal: this.#shared.signal }))[0] ?? [])
-    const args: PlaceFilesArgs = { fd: this.#shared.spool.fd, selection, destination: '/', isFolder: true, keepOwners: content.kind === 'layers' }
+    const args: PlaceFilesArgs = { fd: this.#shared.spool.fd, selection, destination: '/', isFolder: true, keepOwners: content.kind === 'layers' || rulesOf(this.#shared.request).contextsKeepOwners }
     await confined.run(cache.path, placeFiles, args, { signal: this.#shared.signal })
     return cache.path
   }
@@ -159,7 +160,7 @@ export class RunMounts implements AsyncDisposable {
     if (selection.length === 0) throw syntaxFault(this.#options.instruction, `RUN --mount: ${mount.source} is not in ${mount.from ?? 'the build context'}`)
     await mkdir(folder)
     const isFile = selection[0]?.entries[0]?.type === 'file'
-    const args: PlaceFilesArgs = { fd: spool.fd, selection, destination: isFile ? '/content' : '/', isFolder: false, keepOwners: false }
+    const args: PlaceFilesArgs = { fd: spool.fd, selection, destination: isFile ? '/content' : '/', isFolder: false, keepOwners: rulesOf(this.#shared.request).contextsKeepOwners }
     await options.confined.run(folder, placeFiles, args, { signal })
     return this.#shifted(isFile ? join(folder, 'content') : folder)
   }

@@ -1,9 +1,10 @@
 /** RUN: its cache key, its command's container, and what a failure says. */
 import { mkdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, posix } from 'node:path'
 import { Fault } from '#base/fault.ts'
 import { randomHex } from '#base/random.ts'
 import type { BuildRequest } from '../http/backend.ts'
+import { rulesOf } from './dialect.ts'
 import { syntaxFault } from './dockerfile/fault.ts'
 import type { Instruction, RunInstruction } from './dockerfile/instructions.ts'
 import type { RunMount } from './dockerfile/mounts.ts'
@@ -17,8 +18,8 @@ type RunAt = RunInstruction & Instruction
 
 interface RunCommand {
   readonly argv: readonly string[]
-  /** Of a here-document that names its interpreter. */
-  readonly script: string | undefined
+  /** A here-document that names its interpreter: a file where the shell finds it. */
+  readonly script: { readonly path: string; readonly text: string } | undefined
   readonly network: string
 }
 
@@ -30,8 +31,9 @@ export async function runStep(state: StageState, instruction: RunAt, tools: Stag
   const { argv, script } = runArgv(instruction, state)
   const network = instruction.network === 'default' ? shared.request.networkMode || 'default' : instruction.network
   const mounts = mountsOf(instruction, (word) => expandIn(state, tools.context, instruction, word))
+  const { mountPointsStay } = rulesOf(shared.request)
   const scope = [...state.scope].sort(([a], [b]) => (a < b ? -1 : 1))
-  const identity = { argv, script, scope, user: state.config.User ?? '', folder: state.config.WorkingDir ?? '/', network, security: instruction.security, mounts: await mountIdentities(mounts, instruction, tools) }
+  const identity = { argv, script, scope, user: state.config.User ?? '', folder: state.config.WorkingDir ?? '/', network, security: instruction.security, mounts: await mountIdentities(mounts, instruction, tools), mountPointsStay }
   const args = [...state.args].map(([name, value]) => `${name}=${value}`)
   const next = (result: StepResult): StageState => withLayer(state, result, `RUN ${args.length > 0 ? `|${args.length} ${args.join(' ')} ` : ''}${argv.join(' ')}`)
   return next(await layers.cached(['run', state.chainId ?? '', identity], {
@@ -60,7 +62,7 @@ async function execute(rootfs: string, { state, instruction, command, mounts: wa
   await mkdir(own)
   const workingDir = state.config.WorkingDir ?? '/'
   await using mounts = await RunMounts.open({ instruction, mounts: wanted, folder: own, workingDir, tools })
-  if (command.script !== undefined) await mounts.addFile(scriptPath, command.script)
+  if (command.script !== undefined) await mounts.addFile(command.script.path, command.script.text)
   channel.text(` ---> Running in ${shortId(id)}\n`)
   const tail = new OutputTail()
   const exitCode = await runCommand(options, {
@@ -68,11 +70,12 @@ async function execute(rootfs: string, { state, instruction, command, mounts: wa
     rootfs,
     folder: own,
     argv: command.argv,
-    env: [...[...state.scope].map(([name, value]) => `${name}=${value}`), ...proxyVariables(state, tools), ...mounts.env],
+    env: [...[...new Map([...state.scope, ...proxyVariables(state, tools)])].map(([name, value]) => `${name}=${value}`), ...mounts.env],
     workingDir,
     user: state.config.User ?? '',
     network: command.network,
     mounts: mounts.list,
+    mountPointsStay: rulesOf(request).mountPointsStay,
     limits: limitsOf(request),
     privileged: instruction.security === 'insecure',
     onOutput: (data, from) => {
@@ -96,25 +99,29 @@ function startFault(at: Instruction, argv: readonly string[], error: unknown): u
   return new Fault(error.code === 'internal' ? 'invalidArgument' : error.code, `${at.file}:${at.line}: the command '${argv.join(' ')}' could not be started: ${error.message}`, { cause: error, details: error.details })
 }
 
-function proxyVariables(state: StageState, { context }: StageTools): string[] {
-  return predefinedArgs.flatMap((name) => {
+/** Of the request, which need no ARG. */
+function proxyVariables(state: StageState, { context, shared }: StageTools): (readonly [name: string, value: string])[] {
+  const given = predefinedArgs.flatMap((name): (readonly [string, string])[] => {
     const value = context.buildArgs.get(name)
-    return value === undefined || value === null || state.scope.has(name) ? [] : [`${name}=${value}`]
+    return value === undefined || value === null ? [] : [[name, value]]
   })
+  if (rulesOf(shared.request).proxiesWin) return given.flatMap(([name, value]) => (value === '' ? [] : [[name.toUpperCase(), value] as const, [name.toLowerCase(), value] as const]))
+  return given.filter(([name]) => !state.scope.has(name))
 }
 
-/** Where a here-document with an interpreter line is found; /dev is the container's own, so no trace stays in the image. */
-const scriptPath = '/dev/heredoc'
+/** As in BuildKit. /dev is the container's own, so no trace stays in the image. */
+const scriptFolder = '/dev/pipes'
 
 function runArgv(instruction: RunAt, state: StageState): Pick<RunCommand, 'argv' | 'script'> {
   const { command, heredocs } = instruction
   const [first] = heredocs
   if (command.form === 'exec' || first === undefined) return { argv: commandArgv(command, state.config), script: undefined }
   if (heredocs.length === 1 && /^<<-?\S+$/.test(command.line)) {
-    if (first.body.startsWith('#!')) return { argv: [scriptPath], script: first.body }
+    const path = posix.join(scriptFolder, posix.basename(first.name))
+    if (first.body.startsWith('#!')) return { argv: [...shellOf(state.config), path], script: { path, text: first.body } }
     return { argv: [...shellOf(state.config), first.body], script: undefined }
   }
-  return { argv: [...shellOf(state.config), `${command.line}\n${heredocs.map(({ source }) => source).join('\n')}\n`], script: undefined }
+  return { argv: [...shellOf(state.config), `${command.line}\n${heredocs.map(({ source }) => source).join('\n')}`], script: undefined }
 }
 
 function failedCommand(at: Instruction, argv: readonly string[], exitCode: number, lastLines: readonly string[]): Fault {

@@ -5,6 +5,7 @@ import type { Image, ImageId, TransferProgress } from '../contract/images.ts'
 import { lookUpIdentity } from '../containers/identity.ts'
 import type { BuildShared } from './build-shared.ts'
 import { copyStep } from './copy-step.ts'
+import { rulesOf } from './dialect.ts'
 import { syntaxFault, type Place } from './dockerfile/fault.ts'
 import { parseInstruction, type Instruction } from './dockerfile/instructions.ts'
 import { readLines } from './dockerfile/lines.ts'
@@ -139,7 +140,8 @@ export class StageRun {
   }
 
   #emptyState(): StageState {
-    return { config: {}, author: undefined, platform: this.#platform(), scope: new Map(), args: new Map(), diffIds: [], chainId: undefined, history: [], hasOwnCommand: false, inherited: { layers: 0, history: 0 } }
+    const { scratchWorkingDir } = rulesOf(this.#shared.request)
+    return { config: scratchWorkingDir === undefined ? {} : { WorkingDir: scratchWorkingDir }, author: undefined, platform: this.#platform(), scope: new Map(), args: new Map(), diffIds: [], chainId: undefined, history: [], hasOwnCommand: false, inherited: { layers: 0, history: 0 } }
   }
 
   async #onImage({ id: imageId, config, topLayer }: Image): Promise<Based> {
@@ -227,7 +229,7 @@ export class StageRun {
   async #workdirStep(state: StageState, instruction: ConfigInstruction, report: StepReport): Promise<StageState> {
     const { config } = applyInstruction(state, instruction, this.#tools.context)
     const folder = config.WorkingDir ?? '/'
-    const user = this.#shared.request.workdirsOfUser === true ? (state.config.User ?? '') : ''
+    const user = rulesOf(this.#shared.request).workdirsOfUser ? (state.config.User ?? '') : ''
     const next = (result: StepResult): StageState => ({ ...withLayer(state, result, `WORKDIR ${folder}`), config })
     const act = async (rootfs: string): Promise<void> => void (await makeFolder(rootfs, folder, user === '' ? undefined : await ownerIn(rootfs, user)))
     return next(await this.#tools.layers.cached(['workdir', state.chainId ?? '', folder, user], { parent: state.chainId, next, act, onCached: report.cached }))

@@ -65,6 +65,9 @@ export interface LentBlobs {
   write(blob: { readonly digest: string; readonly sizeBytes: number }, content: AsyncIterable<Buffer>, signal: AbortSignal): Promise<void>
 }
 
+/** Whose client asks, and so whose rules hold where the two builders differ (`build/dialect.ts`). */
+export type BuildDialect = 'classic' | 'buildkit'
+
 /** `security.insecure` allows `RUN --security=insecure`; `network.host` is always granted (`--allow`). */
 export type BuildEntitlement = 'network.host' | 'security.insecure'
 

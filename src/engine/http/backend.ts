@@ -5,7 +5,7 @@ import type { Duplex, Readable } from 'node:stream'
 import type { Clock } from '#base/clock.ts'
 import type { Logger } from '#base/log.ts'
 import type { TreeEntry } from '../build/tree.ts'
-import type { BuildCall, BuildContext, BuildEntitlement, BuildMessage, BuildResult, CacheExport, CacheImport, NamedContext } from '../contract/builds.ts'
+import type { BuildCall, BuildContext, BuildDialect, BuildEntitlement, BuildMessage, BuildResult, CacheExport, CacheImport, NamedContext } from '../contract/builds.ts'
 import type { Containers } from '../contract/containers.ts'
 import type { Events } from '../contract/events.ts'
 import type { ContainerDefaults, Images, RegistryAuth } from '../contract/images.ts'
@@ -154,8 +154,8 @@ export interface BuildRequest {
   readonly cacheFrom: readonly CacheImport[]
   readonly cacheTo?: readonly CacheExport[]
   readonly entitlements?: readonly BuildEntitlement[]
-  /** Folders that WORKDIR makes belong to the stage's USER, as BuildKit has it; absent: to root, as the classic builder has it. */
-  readonly workdirsOfUser?: boolean
+  /** Absent: the classic builder's. */
+  readonly dialect?: BuildDialect
   /** The root file system of a RUN that fails becomes an image, which is told before the failure. */
   readonly keepFailedRoot?: boolean
   /**

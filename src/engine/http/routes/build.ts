@@ -94,7 +94,7 @@ async function requestOf(exchange: Exchange, session: Session | undefined, signa
     networkMode: query.get('networkmode') || 'default',
     extraHosts: listParameter(query, 'extrahosts'),
     cacheFrom: listParameter(query, 'cachefrom').map((reference): CacheImport => (isBuildKits(query) ? cacheImport(reference) : { kind: 'image', reference })),
-    workdirsOfUser: isBuildKits(query),
+    dialect: isBuildKits(query) ? 'buildkit' : 'classic',
     ...buildExtensions(query),
     shmSizeBytes: queryNumber(query, 'shmsize') || undefined,
     memoryBytes: queryNumber(query, 'memory') || undefined,
