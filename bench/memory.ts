@@ -10,6 +10,8 @@ import { median } from './measure.ts'
 const containers = 50
 const readings = 10
 const mib = 1024 * 1024
+/** A daemon is idle when it has had nothing to do for this long; what it keeps of its last work has had time to go. */
+const idleMs = 5000
 
 function pssBytes(pids: readonly number[]): number {
   return pids.reduce((sum, pid) => sum + Number(/^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1] ?? 0) * 1024, 0)
@@ -20,10 +22,11 @@ interface Weight {
   readonly companions: number
 }
 
-/** The median of readings over two seconds: a daemon's heap comes and goes. */
+/** The median of readings over two seconds, once the daemon is idle: a heap comes and goes. */
 async function weigh(engine: Engine): Promise<Weight> {
   const daemons: number[] = []
   const companions: number[] = []
+  await delay(idleMs)
   for (let reading = 0; reading < readings; reading += 1) {
     daemons.push(pssBytes(engine.daemons()))
     companions.push(pssBytes(engine.companions()))

@@ -2,8 +2,8 @@
  * What a process does when it has come to rest. Once, a moment after its start, its compiled sources are saved. After its start, and after
  * each time it was busy, the memory that only the work needed goes back (a fourth of a node process).
  */
-import { queryObjects } from 'node:v8'
 import { saveCompiled } from '#base/compile-cache.ts'
+import { collectGarbage } from '#base/collect-garbage.ts'
 import type { Clock } from '#base/clock.ts'
 import type { Logger } from '#base/log.ts'
 
@@ -35,7 +35,7 @@ export function settleSoon({ clock, log, trimMemory }: SettleOptions): Settling 
     const leftMs = lastBusyMs + quietMs - clock.monotonicMs()
     if (leftMs > 0) return arm(leftMs)
     isArmed = false
-    collectAllGarbage()
+    collectGarbage()
     trimMemory?.().catch((error: unknown) => log.warn({ error: String(error) }, 'could not give memory back'))
   }
   clock.after(saveAfterMs, saveCompiled, { background: true })
@@ -46,10 +46,4 @@ export function settleSoon({ clock, log, trimMemory }: SettleOptions): Settling 
       if (!isArmed) arm(quietMs)
     },
   }
-}
-
-/** V8 counts objects after it has collected all garbage. The flag that offers a collection by itself would cost every start its code cache (25 ms). */
-function collectAllGarbage(): void {
-  class Nothing {}
-  queryObjects(Nothing, { format: 'count' })
 }

@@ -63,7 +63,10 @@ export async function openKernel(options: OpenKernelOptions = {}): Promise<Kerne
     confined,
     seccomp: { compile: async (profile) => Buffer.from(await slow.call('compileSeccomp', profile)) },
     probe: () => (facts ??= probe({ processes, cgroups })),
-    trimMemory: () => quick.call('trimMemory'),
+    trimMemory: async () => {
+      await slow.call('trimMemory')
+      await quick.call('trimMemory')
+    },
     async [Symbol.asyncDispose]() {
       await move.ended()
       await confined[Symbol.asyncDispose]()

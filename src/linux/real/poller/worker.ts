@@ -4,6 +4,7 @@
  */
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { present, unreachable } from '#base/assert.ts'
+import { collectGarbage } from '#base/collect-garbage.ts'
 import { saveCompiled } from '#base/compile-cache.ts'
 import { toFaultMessage } from '../faultMessage.ts'
 import { check, libc, O_CLOEXEC, O_NONBLOCK } from '../libc.ts'
@@ -66,5 +67,7 @@ epoll.add(wakeFd, EPOLLIN, () => {
 
 post({ kind: 'ready', wakeFd })
 saveCompiled()
+// It will not come to rest again: what only its start needed goes now.
+collectGarbage()
 while (running && Atomics.load(ending, 0) === 0) epoll.wait()
 port.close()
