@@ -3,7 +3,7 @@ import type { Digest } from './digest.ts'
 import { parseDigest } from './digest.ts'
 import { asObject, countAt, mediaTypeAt, member, optionalMediaType, optionalStringMap, stringAt } from './json.ts'
 import type { Platform } from './platform.ts'
-import { readPlatform } from './platform.ts'
+import { readPlatform, writePlatform } from './platform.ts'
 
 export interface Descriptor {
   readonly mediaType: string
@@ -68,9 +68,5 @@ export function readDescriptor(value: unknown, path: string): Descriptor {
 export function writeDescriptor(descriptor: Descriptor): Readonly<Record<string, unknown>> {
   const { platform, ...rest } = descriptor
   if (platform === undefined) return { ...rest }
-  const { osVersion, osFeatures, ...plain } = platform
-  return {
-    ...rest,
-    platform: { ...plain, ...(osVersion === undefined ? {} : { 'os.version': osVersion }), ...(osFeatures === undefined ? {} : { 'os.features': osFeatures }) },
-  }
+  return { ...rest, platform: writePlatform(platform) }
 }

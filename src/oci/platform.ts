@@ -47,6 +47,10 @@ export function parsePlatform(text: string): Platform {
   return normalPlatform({ os: first, architecture: second, ...(third === undefined ? {} : { variant: third }) })
 }
 
+export function isPlatform(text: string): boolean {
+  return /^[A-Za-z0-9_.-]+(\/[A-Za-z0-9_.-]+){0,2}$/.test(text)
+}
+
 export function platformText(platform: Platform): string {
   return [platform.os, platform.architecture, platform.variant].filter((part) => part !== undefined).join('/')
 }
@@ -64,6 +68,11 @@ export function readPlatform(value: unknown, path: string): Platform {
     ...(osVersion === undefined ? {} : { osVersion }),
     ...(osFeatures === undefined ? {} : { osFeatures }),
   }
+}
+
+/** The `platform` member of a descriptor, and the platform's part of a configuration. */
+export function writePlatform({ os, architecture, variant, osVersion, osFeatures }: Platform): Readonly<Record<string, unknown>> {
+  return { architecture, os, ...(osVersion === undefined ? {} : { 'os.version': osVersion }), ...(osFeatures === undefined ? {} : { 'os.features': osFeatures }), ...(variant === undefined ? {} : { variant }) }
 }
 
 /** How well `offered` runs where `wanted` is: 0 not at all, higher is better. An arm machine also runs lower variants. */

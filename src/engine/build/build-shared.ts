@@ -1,4 +1,4 @@
-/** What the stages of one build share. */
+/** What the stages of one build share, for each platform that it is for. */
 import type { Gate, KeyedSerial } from '#base/task.ts'
 import type { Image } from '../contract/images.ts'
 import type { BuildRequest } from '../http/backend.ts'
@@ -9,16 +9,31 @@ import type { Contexts, MainContext } from './contexts.ts'
 import type { StagePlan } from './dockerfile/stages.ts'
 import type { RemoteSources } from './remote/remote-sources.ts'
 import type { Roots } from './roots.ts'
+import type { Once } from './once.ts'
 import type { Spool } from './spool.ts'
+import type { Based } from './stage-run.ts'
+import type { StageState } from './stage-state.ts'
 import type { BuildStep } from './transfer/cache-export.ts'
 import type { ImportedCache } from './transfer/cache-import.ts'
 import type { Vertices } from './vertices.ts'
 
+/** One of the platforms that a build is for. */
+export interface BuildTarget {
+  readonly index: number
+  readonly platform: string
+  /** The client has named it; else it is the machine's. */
+  readonly isGiven: boolean
+  /** The build has others. */
+  readonly isOneOfSeveral: boolean
+}
+
+/** What the stages of one platform share; all but `target` and `plan` is the same for all platforms. */
 export interface BuildShared {
   readonly id: string
   /** The build's own folder; gone when the build is over. */
   readonly folder: string
   readonly request: BuildRequest
+  readonly target: BuildTarget
   readonly plan: StagePlan
   readonly spool: Spool
   /** The main context, without what is ignored, and the Dockerfile. */
@@ -43,4 +58,6 @@ export interface BuildShared {
   readonly remote: RemoteSources
   readonly contexts: Contexts
   readonly vertices: Vertices
+  /** Stages of several platforms that come to the same take their bases and steps once. */
+  readonly once: { readonly bases: Once<Based>; readonly steps: Once<StageState> }
 }

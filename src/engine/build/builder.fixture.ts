@@ -59,7 +59,7 @@ const quietRequest: Omit<BuildRequest, 'context' | 'onMessage' | 'signal'> = {
   squash: false,
   remove: true,
   forceRemove: false,
-  platform: undefined,
+  platforms: [],
   networkMode: 'default',
   extraHosts: [],
   cacheFrom: [],
@@ -138,7 +138,7 @@ export async function openBuildLaboratory(kernel: Kernel, folder: string, name =
     commandsRun: () => commands,
     async build(context, change = {}) {
       let output = ''
-      const { imageId } = await laboratory.builder.build({
+      const { images: [built] } = await laboratory.builder.build({
         ...quietRequest,
         context: { kind: 'archive', tar: Readable.from([context]) },
         onMessage: (message) => {
@@ -147,7 +147,7 @@ export async function openBuildLaboratory(kernel: Kernel, folder: string, name =
         signal: new AbortController().signal,
         ...change,
       })
-      return { image: await images.resolve(imageId), output }
+      return { image: await images.resolve(built?.imageId ?? ''), output }
     },
     async withFiles(image, look) {
       const key = `look-${(looks += 1)}`

@@ -13,6 +13,7 @@ import type { Logger } from '#base/log.ts'
 import { randomHex, type Random } from '#base/random.ts'
 import { Gate, KeyedSerial } from '#base/task.ts'
 import type { BlobIngester, BlobReader } from '#oci/blobs/contract.ts'
+import { parsePlatform, platformText } from '#oci/platform.ts'
 import type { Mounts } from '#linux/contract/mounts.ts'
 import type { Processes } from '#linux/contract/processes.ts'
 import type { Image, ImageBuilderStore, ImageLister, ImageResolver, ImageTagger, ImageTransfer } from '../contract/images.ts'
@@ -20,21 +21,22 @@ import type { SnapshotArchives, SnapshotCommitter, SnapshotMounter, SnapshotRead
 import type { BuildResult, CacheImport } from '../contract/builds.ts'
 import type { BuildCacheEntry, BuildCacheMounts, BuildPruneOptions, BuildRequest, ImageBuilder } from '../http/backend.ts'
 import { answerOf, localVariables, findings, refuseFindings } from './build-checks.ts'
-import type { BuildShared } from './build-shared.ts'
+import type { BuildShared, BuildTarget } from './build-shared.ts'
 import { CacheKeeper, type LayerCollector } from './cache-keeper.ts'
 import { cacheMountArchives } from './cache-mount-archives.ts'
 import { CacheMounts } from './cache-mounts.ts'
 import type { BuildCache } from './cache.ts'
 import { Contexts } from './contexts.ts'
 import { planStages, type StagePlan } from './dockerfile/stages.ts'
-import { epochOf, exportImage, handOver } from './image-output.ts'
+import { epochOf, exportImages, handOver, type BuiltState } from './image-output.ts'
 import { HeldMessages } from './ordered-output.ts'
 import type { CommandRunnerOptions } from './run-command.ts'
 import { Spool } from './spool.ts'
 import { RemoteSources } from './remote/remote-sources.ts'
 import { PlannedPaths } from './planned-paths.ts'
 import { Roots } from './roots.ts'
-import { runPlan } from './run-plan.ts'
+import { Once } from './once.ts'
+import { runPlans } from './run-plan.ts'
 import { exportCache } from './transfer/cache-export.ts'
 import { ImportedCache } from './transfer/cache-import.ts'
 import type { Registries } from './transfer/cache-places.ts'
@@ -139,29 +141,34 @@ export class Builder implements ImageBuilder {
       using remote = new RemoteSources({ folder, request, options: this.#options, spool, cache: this.cache, signal })
       const contexts = new Contexts({ request, options: this.#options, spool, remote, vertices, signal })
       const main = await contexts.main()
-      const readPlan = (): StagePlan => planStages(main.dockerfile, { ...this.#planOptions(request), isContext: (name) => contexts.named(name) !== undefined })
-      if ((request.call ?? 'build') !== 'build') return { imageId: '', answer: await answerOf(request, main, { readPlan, images: this.#options.images }) }
-      const plan = readPlan()
-      contexts.expect(new PlannedPaths(plan, request))
+      const targets = this.#targetsOf(request)
+      const planFor = (platform: string): StagePlan => planStages(main.dockerfile, { ...this.#planOptions(request), targetPlatform: platform, isContext: (name) => contexts.named(name, platform) !== undefined })
+      if ((request.call ?? 'build') !== 'build') return { images: [], answer: await answerOf(request, main, { readPlan: () => planFor(targets[0].platform), images: this.#options.images }) }
+      const plan = planFor(targets[0].platform)
+      const plans = [plan, ...targets.slice(1).map(({ platform }) => planFor(platform))]
+      contexts.expect(new PlannedPaths(plans, request))
       if (plan.lintOptions.error) refuseFindings(plan, findings(plan, main, { request, stages: plan.needed, variables: await localVariables(plan, this.#options.images) }))
       const cacheSources = await this.#cacheSources(request.cacheFrom)
       const transfer = { registries: this.#options.registries, credentials: request.credentials, blobs: this.#options.blobs, vertices, signal }
       using imported = await ImportedCache.open({ ...transfer, sources: request.cacheFrom, processes: this.#options.processes })
-      const shared: BuildShared = {
-        id, folder, request, plan, spool, main, signal, cacheSources, imported, ended: new Map(), lease, roots, remote, contexts, vertices,
+      const common: Omit<BuildShared, 'target' | 'plan'> = {
+        id, folder, request, spool, main, signal, cacheSources, imported, ended: new Map(), lease, roots, remote, contexts, vertices,
         epochS: epochOf(request, plan), options: this.#options, cache: this.cache, cacheMounts: this.#cacheMounts, steps: this.#steps, keys: this.#keys,
+        once: { bases: new Once(), steps: new Once() },
       }
-      const state = await runPlan(shared, failed)
-      const cacheManifest = await exportCache({ ...transfer, targets: request.cacheTo ?? [], steps: [...shared.ended.values()], diffIds: state.diffIds, cache: this.cache })
+      const platforms = targets.map((target, index): BuildShared => ({ ...common, target, plan: plans[index] ?? plan }))
+      const states = await runPlans(platforms, failed)
+      const built = states.flatMap((state, index): BuiltState[] => (platforms[index] === undefined ? [] : [{ shared: platforms[index], state }]))
+      const cacheManifest = await exportCache({ ...transfer, targets: request.cacheTo ?? [], steps: [...common.ended.values()], diffIds: states.flatMap(({ diffIds }) => diffIds), cache: this.cache })
       const exported = cacheManifest === undefined ? {} : { cacheManifest }
       if (request.output !== undefined) {
-        await handOver(shared, state, request.output)
-        return { imageId: '', ...exported }
+        await handOver(built, request.output)
+        return { images: [], ...exported }
       }
-      const image = await vertices.during('exporting to image', (vertex) => exportImage(shared, state, vertex))
+      const images = await vertices.during('exporting to image', (vertex) => exportImages(built, vertex))
       // `docker build -q` prints the one line it gets.
-      if (asked.quiet) asked.onMessage({ kind: 'stream', text: `${image.id}\n` })
-      return { imageId: image.id, ...exported }
+      if (asked.quiet) for (const { imageId } of images) asked.onMessage({ kind: 'stream', text: `${imageId}\n` })
+      return { images, ...exported }
     } catch (error) {
       // Who asked for quiet is told after all what led to a failure.
       held.release(asked.onMessage)
@@ -192,13 +199,19 @@ export class Builder implements ImageBuilder {
     return this.#keeper.prune(options)
   }
 
-  #planOptions(request: BuildRequest): Parameters<typeof planStages>[1] {
+  #targetsOf({ platforms }: BuildRequest): readonly [BuildTarget, ...BuildTarget[]] {
+    const [first, ...more] = [...new Set(platforms.map((platform) => platformText(parsePlatform(platform))))]
+    if (first === undefined) return [{ index: 0, platform: this.#options.platform, isGiven: false, isOneOfSeveral: false }]
+    const target = (platform: string, index: number): BuildTarget => ({ index, platform, isGiven: true, isOneOfSeveral: more.length > 0 })
+    return [target(first, 0), ...more.map((platform, index) => target(platform, index + 1))]
+  }
+
+  #planOptions(request: BuildRequest): Omit<Parameters<typeof planStages>[1], 'targetPlatform'> {
     return {
       file: request.dockerfile,
       target: request.target,
       buildArgs: new Map(Object.entries(request.buildArgs)),
       buildPlatform: this.#options.platform,
-      ...(request.platform === undefined || request.platform === '' ? {} : { targetPlatform: request.platform }),
     }
   }
 }

@@ -73,16 +73,16 @@ export class Contexts {
     return (platform === undefined ? undefined : contexts?.get(`${key}::${platform}`)) ?? contexts?.get(key)
   }
 
-  /** The files of a named context that is no image, at least those that are named. */
-  tree(name: string, paths: readonly string[]): Promise<FileTree> {
-    const key = contextKey(name)
-    const known = this.#trees.get(key) ?? new LazyFolder((some) => this.#build.vertices.during(`[context ${name}] load from client`, (vertex) => this.#namedTree(name, vertex, some)), () => this.#planned?.of(name))
+  /** The files of a named context that is no image, at least those that are named. `platform`: as of `named`. */
+  tree(name: string, paths: readonly string[], platform: string): Promise<FileTree> {
+    const context = this.named(name, platform)
+    const key = context === this.named(name) ? contextKey(name) : `${contextKey(name)}::${platform}`
+    const known = this.#trees.get(key) ?? new LazyFolder((some) => this.#build.vertices.during(`[context ${name}] load from client`, (vertex) => this.#namedTree(name, context, vertex, some)), () => this.#planned?.of(name))
     this.#trees.set(key, known)
     return known.tree(paths)
   }
 
-  async #namedTree(name: string, vertex: Vertex, paths: Paths): Promise<FileTree> {
-    const context = this.named(name)
+  async #namedTree(name: string, context: NamedContext | undefined, vertex: Vertex, paths: Paths): Promise<FileTree> {
     switch (context?.kind) {
       case 'folder':
         return this.#folder(context.tar, paths)

@@ -3,7 +3,9 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { rfc3339Nano, rfc3339Seconds } from '#base/clock.ts'
 import { Fault } from '#base/fault.ts'
+import { parsePlatform } from '#oci/platform.ts'
 import type { ContainerDefaults, Image, ImageConfig } from '../contract/images.ts'
+import type { BuildResult } from '../contract/builds.ts'
 import type { BuildRequest, BuiltRoot } from '../http/backend.ts'
 import type { BuildShared } from './build-shared.ts'
 import { cacheKey } from './cache.ts'
@@ -14,8 +16,14 @@ import { inlineMember } from './transfer/cache-config.ts'
 import { inlineRecords } from './transfer/cache-export.ts'
 import type { Vertex } from './vertices.ts'
 
-/** Stores the image and names it. */
-export async function exportImage(shared: BuildShared, built: StageState, vertex: Vertex): Promise<Image> {
+/** Stores the images; the names go to the first of them, which stands for all where no index does. */
+export async function exportImages(built: readonly BuiltState[], vertex: Vertex): Promise<BuildResult['images']> {
+  const images: BuildResult['images'][number][] = []
+  for (const each of built) images.push({ platform: each.shared.target.platform, imageId: (await exportImage(each, vertex)).id })
+  return images
+}
+
+async function exportImage({ shared, state: built }: BuiltState, vertex: Vertex): Promise<Image> {
   const { onMessage, tags } = shared.request
   const state = await reproducible(shared, built)
   const image = await storeImage(shared, state)
@@ -30,26 +38,41 @@ export async function exportImage(shared: BuildShared, built: StageState, vertex
   return image
 }
 
-/** Hands the root file system over for as long as `output` takes. */
-export async function handOver(shared: BuildShared, built: StageState, output: (built: BuiltRoot) => Promise<void>): Promise<void> {
-  const { id, folder, spool, signal, options } = shared
+/** A platform's result. */
+export interface BuiltState {
+  readonly shared: BuildShared
+  readonly state: StageState
+}
+
+/** Hands the root file systems over for as long as `output` takes. */
+export async function handOver(built: readonly BuiltState[], output: (built: readonly BuiltRoot[]) => Promise<void>): Promise<void> {
+  await using roots = new AsyncDisposableStack()
+  const handed: BuiltRoot[] = []
+  for (const each of built) handed.push(roots.use(await openRoot(each)))
+  await output(handed)
+}
+
+async function openRoot({ shared, state }: BuiltState): Promise<BuiltRoot & AsyncDisposable> {
+  const { id, target, folder, spool, signal, options } = shared
   const { snapshots } = options
-  const { chainId } = await reproducible(shared, built)
-  const key = `build-${id}-output`
-  const root = join(folder, 'output')
+  const { chainId } = await reproducible(shared, state)
+  const key = `build-${id}-output-${target.index}`
+  const root = join(folder, `output-${target.index}`)
   await snapshots.prepare(key, chainId)
-  try {
-    const files: BuiltRoot['files'] = async () => {
+  return {
+    platform: target.platform,
+    tar: () => snapshots.exportRoot(key, { signal }),
+    files: async () => {
       await mkdir(root)
       await snapshots.mount(key, root, { readonly: true })
       const [selected] = await spool.addFromRoot(root, ['/'], { signal })
       const [, ...entries] = selected?.[0]?.entries ?? []
       return { entries, content: (entry) => spool.content(entry) }
-    }
-    await output({ tar: () => snapshots.exportRoot(key, { signal }), files })
-  } finally {
-    await snapshots.unmount(root)
-    await snapshots.remove(key)
+    },
+    [Symbol.asyncDispose]: async () => {
+      await snapshots.unmount(root)
+      await snapshots.remove(key)
+    },
   }
 }
 
@@ -85,12 +108,13 @@ export function storeFailed(shared: BuildShared, state: StageState): Promise<Ima
 }
 
 /** The same layers and configuration give the same image as before, its times included. */
-async function storeImage({ request, options, cache, epochS, ended }: BuildShared, state: StageState): Promise<Image> {
+async function storeImage({ request, options, cache, epochS, ended, target }: BuildShared, state: StageState): Promise<Image> {
+  const platform = target.isGiven ? givenPlatform(target.platform, state.platform) : state.platform
   const labels = { ...state.config.Labels, ...request.labels }
   const config = withoutEmpty({ ...state.config, ...(Object.keys(labels).length > 0 ? { Labels: labels } : {}) })
   // Rewritten layers are no step's: they would lead nobody to one.
   const inline = request.cacheTo?.some(({ kind }) => kind === 'inline') === true ? inlineRecords([...ended.values()], state.diffIds) : undefined
-  const key = cacheKey('image', config, state.diffIds, state.history, state.author, state.platform, inline ?? '')
+  const key = cacheKey('image', config, state.diffIds, state.history, state.author, platform, inline ?? '')
   const known = request.noCache === true ? undefined : cache.get(key, 'image')
   const created = epochS === undefined ? (known?.created ?? rfc3339Nano(options.clock.nowNs())) : rfc3339Seconds(epochS * 1000)
   if (known === undefined) await cache.put(key, { kind: 'image', created })
@@ -98,15 +122,23 @@ async function storeImage({ request, options, cache, epochS, ended }: BuildShare
   const image: ImageConfig = {
     created,
     ...(state.author === undefined ? {} : { author: state.author }),
-    architecture: state.platform.architecture,
-    ...(state.platform.variant === undefined ? {} : { variant: state.platform.variant }),
-    os: state.platform.os,
+    architecture: platform.architecture,
+    ...(platform.variant === undefined ? {} : { variant: platform.variant }),
+    os: platform.os,
     config,
     rootfs: { type: 'layers', diff_ids: state.diffIds },
     history: state.history.map((entry) => ({ ...entry, created: entry.created ?? created })),
     ...(inline === undefined ? {} : { [inlineMember]: inline }),
   }
   return options.images.put(image)
+}
+
+/** An image is for what it was built for, whatever its base says of itself; the base knows the variant better than a client that names none. */
+function givenPlatform(given: string, base: StageState['platform']): StageState['platform'] {
+  const { os, architecture, variant } = parsePlatform(given)
+  const isSame = os === base.os && architecture === base.architecture
+  const best = variant ?? (isSame ? base.variant : undefined)
+  return { os, architecture, ...(best === undefined ? {} : { variant: best }) }
 }
 
 /** The configuration as images carry it: what says nothing is left out. */

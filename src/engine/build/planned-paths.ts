@@ -16,15 +16,15 @@ const mainKey = ''
 
 export class PlannedPaths {
   readonly #needed = new Map<string, Set<string>>()
-  readonly #plan: StagePlan
   readonly #buildArgs: BuildRequest['buildArgs']
-  /** Variables at the end of each stage. */
-  readonly #scopes = new Map<number, ReadonlyMap<string, string>>()
 
-  constructor(plan: StagePlan, { buildArgs }: Pick<BuildRequest, 'buildArgs'>) {
-    this.#plan = plan
+  /** `plans`: of all platforms. */
+  constructor(plans: readonly StagePlan[], { buildArgs }: Pick<BuildRequest, 'buildArgs'>) {
     this.#buildArgs = buildArgs
-    for (const stage of plan.needed) this.#readStage(stage)
+    for (const plan of plans) {
+      const scopes = new Map<number, ReadonlyMap<string, string>>()
+      for (const stage of plan.needed) this.#readStage(stage, { plan, scopes })
+    }
   }
 
   /** Of the main context, or of a named one. */
@@ -34,15 +34,16 @@ export class PlannedPaths {
     return paths.filter((path) => !paths.some((other) => path.startsWith(`${other}/`)))
   }
 
-  #readStage(stage: Stage): void {
-    const scope = new Map(stage.base.kind === 'stage' ? this.#scopes.get(stage.base.index) : [])
-    this.#scopes.set(stage.index, scope)
+  /** `scopes`: variables at the end of each stage. */
+  #readStage(stage: Stage, { plan, scopes }: { readonly plan: StagePlan; readonly scopes: Map<number, ReadonlyMap<string, string>> }): void {
+    const scope = new Map(stage.base.kind === 'stage' ? scopes.get(stage.base.index) : [])
+    scopes.set(stage.index, scope)
     if (stage.base.kind === 'context') this.#need(contextKey(stage.base.name), '')
-    for (const instruction of stage.instructions) this.#readInstruction(instruction, { stage, scope })
+    for (const instruction of stage.instructions) this.#readInstruction(instruction, { stage, plan, scope })
   }
 
-  #readInstruction(instruction: Instruction, { stage, scope }: { readonly stage: Stage; readonly scope: Map<string, string> }): void {
-    const { escape, globalArgs } = this.#plan
+  #readInstruction(instruction: Instruction, { stage, plan, scope }: { readonly stage: Stage; readonly plan: StagePlan; readonly scope: Map<string, string> }): void {
+    const { escape, globalArgs } = plan
     /** Undefined: a variable is not known. */
     const expand = (word: string): string | undefined => {
       let isKnown = true
@@ -54,7 +55,7 @@ export class PlannedPaths {
     }
     const set = (name: string, value: string | undefined): unknown => (value === undefined ? scope.delete(name) : scope.set(name, value))
     const need = (from: string | undefined, word: string): void => {
-      const source = from === undefined ? undefined : contentSource(from, stage, this.#plan, instruction)
+      const source = from === undefined ? undefined : contentSource(from, stage, plan, instruction)
       if (source !== undefined && source.kind !== 'context') return
       this.#need(source === undefined ? mainKey : contextKey(source.name), cleanPath(expand(word) ?? ''))
     }

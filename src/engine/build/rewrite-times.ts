@@ -55,8 +55,8 @@ async function* withTimes(tar: Readable, latestNs: bigint): AsyncGenerator<Buffe
   yield tarEnd
 }
 
-/** With its holes as zeros. */
-async function* contentOf(item: TarItem): AsyncGenerator<Buffer> {
+/** A file's bytes, its holes as zeros. */
+export async function* contentOf(item: TarItem): AsyncGenerator<Buffer> {
   let position = 0
   for (const { offset, length } of item.segments ?? [{ offset: 0, length: item.entry.sizeBytes }]) {
     yield* zeros(offset - position)

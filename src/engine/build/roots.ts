@@ -2,6 +2,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join, posix } from 'node:path'
 import { Fault, isFault } from '#base/fault.ts'
+import { parsePlatform, platformFit } from '#oci/platform.ts'
 import type { ChainId, Image, TransferProgress } from '../contract/images.ts'
 import type { BuildRequest } from '../http/backend.ts'
 import type { BuilderOptions } from './builder.ts'
@@ -47,7 +48,8 @@ export class Roots implements AsyncDisposable {
     const { request, options, signal } = this.#build
     if (!request.pull) {
       try {
-        return await options.images.resolve(reference)
+        const known = await options.images.resolve(reference)
+        if (platform === undefined || platformFit(parsePlatform(platform), known.config) > 0) return known
       } catch (error) {
         if (!isFault(error, 'notFound')) throw error
       }

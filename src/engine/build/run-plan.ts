@@ -8,10 +8,39 @@ import { OrderedOutput } from './ordered-output.ts'
 import { StageRun } from './stage-run.ts'
 import { predefinedArgs, type StageState } from './stage-state.ts'
 
-/** Runs the needed stages; the first failure stops the others, and all have ended when it is told. Answers the target's state. */
-export async function runPlan(shared: BuildShared, failed: AbortController): Promise<StageState> {
-  const { plan, request } = shared
-  const output = new OrderedOutput(request.onMessage)
+/**
+ * Runs the needed stages of all platforms; the first failure stops the others, and all have ended when it is told. Answers the states of
+ * the platforms' targets.
+ */
+export async function runPlans(platforms: readonly BuildShared[], failed: AbortController): Promise<readonly StageState[]> {
+  const [first] = platforms
+  if (first === undefined) throw new Fault('internal', 'a build is for one platform at least')
+  const output = new OrderedOutput(first.request.onMessage)
+  const running = platforms.map((shared) => startPlan(shared, output))
+  let firstError: unknown
+  const settled = running.flatMap(({ results }) => [...results.values()]).map((result) =>
+    result.catch((error: unknown) => {
+      firstError ??= error
+      failed.abort(new Fault('canceled', 'another stage of the build failed'))
+    }),
+  )
+  await Promise.all(settled)
+  // What is odd about the file is odd for every platform.
+  tellFindings(first, running[0]?.variables ?? new Map())
+  if (firstError !== undefined) throw firstError
+  const states = await Promise.all(platforms.map(({ plan }, index) => running[index]?.results.get(plan.target.index) ?? Promise.reject(new Fault('internal', 'the target was not built'))))
+  warnUnusedArgs(first.request, first.plan)
+  return states
+}
+
+interface RunningPlan {
+  readonly results: ReadonlyMap<number, Promise<StageState>>
+  /** Of the stages whose base is known. */
+  readonly variables: ReadonlyMap<number, ReadonlySet<string>>
+}
+
+function startPlan(shared: BuildShared, output: OrderedOutput): RunningPlan {
+  const { plan } = shared
   const results = new Map<number, Promise<StageState>>()
   const variables = new Map<number, ReadonlySet<string>>()
   const start = (stage: Stage, firstStep: number): void => {
@@ -27,19 +56,7 @@ export async function runPlan(shared: BuildShared, failed: AbortController): Pro
     start(stage, step)
     return step + 1 + stage.instructions.length
   }, 1)
-  let firstError: unknown
-  const settled = [...results.values()].map((result) =>
-    result.catch((error: unknown) => {
-      firstError ??= error
-      failed.abort(new Fault('canceled', 'another stage of the build failed'))
-    }),
-  )
-  await Promise.all(settled)
-  tellFindings(shared, variables)
-  if (firstError !== undefined) throw firstError
-  const state = await (results.get(plan.target.index) ?? Promise.reject(new Fault('internal', 'the target was not built')))
-  warnUnusedArgs(request, plan)
-  return state
+  return { results, variables }
 }
 
 function countSteps(stages: readonly Stage[]): number {

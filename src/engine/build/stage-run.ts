@@ -1,15 +1,17 @@
 /** One stage of one build: its base, then its instructions one after another. */
 import { Fault, isFault } from '#base/fault.ts'
 import { canonicalReference, parseReference, withDefaultTag } from '#oci/reference.ts'
+import { isPlatform, parsePlatform, platformText } from '#oci/platform.ts'
 import type { Image, ImageId, TransferProgress } from '../contract/images.ts'
 import { lookUpIdentity } from '../containers/identity.ts'
 import type { BuildShared } from './build-shared.ts'
+import { cacheKey } from './cache.ts'
 import { copyStep } from './copy-step.ts'
 import { rulesOf } from './dialect.ts'
 import { syntaxFault, type Place } from './dockerfile/fault.ts'
 import { parseInstruction, type Instruction } from './dockerfile/instructions.ts'
 import { readLines } from './dockerfile/lines.ts'
-import { contentSource, stagesOf, type Stage } from './dockerfile/stages.ts'
+import { contentSource, platformOfStage, stagesOf, type Stage } from './dockerfile/stages.ts'
 import type { Channel } from './ordered-output.ts'
 import { makeFolder } from './run-command.ts'
 import { runStep } from './run-step.ts'
@@ -32,7 +34,7 @@ export interface StageRunOptions {
 
 type FileInstruction = Extract<Instruction, { kind: 'run' | 'copy' | 'add' }> | (ConfigInstruction & { readonly kind: 'workdir' })
 
-interface Based {
+export interface Based {
   readonly state: StageState
   readonly triggers: readonly Instruction[]
   readonly imageId?: ImageId
@@ -43,6 +45,8 @@ export class StageRun {
   readonly #stage: Stage
   readonly #run: StageRunOptions
   readonly #tools: StageTools
+  /** What its files are for. */
+  readonly #platform: string
   #vertices = 0
   /** Of the base's triggers those that touch files. */
   #triggers = 0
@@ -52,6 +56,7 @@ export class StageRun {
     this.#shared = run.shared
     this.#stage = run.stage
     const { plan, request, roots } = run.shared
+    this.#platform = platformOfStage(run.stage, plan)
     this.#tools = {
       shared: run.shared,
       stage: run.stage,
@@ -91,14 +96,18 @@ export class StageRun {
     this.#run.channel.text(id === undefined ? ' ---> \n' : ` ---> ${shortId(id)}\n`)
   }
 
-  /** Named as BuildKit names it: `[build 2/3] RUN make`; a FROM of an image and what touches files are counted. */
-  #vertex(original: string): Vertex {
-    const { plan, vertices } = this.#shared
+  /**
+   * A step as BuildKit names it: `[build 2/3] RUN make`, where there are several platforms `[linux/amd64->arm64 build 2/3] RUN make`. A FROM
+   * of an image and what touches files are counted.
+   */
+  #nextName(original: string, scope: StageState['scope'] = new Map()): string {
+    const { plan, target } = this.#shared
     const { base, instructions, name, index } = this.#stage
     this.#vertices += 1
     const total = (base.kind === 'image' || base.kind === 'context' ? 1 : 0) + instructions.filter(touchesFiles).length + this.#triggers
     const stage = name ?? (plan.stages.length > 1 ? `stage-${index}` : '')
-    return vertices.begin(`[${stage === '' ? '' : `${stage} `}${String(this.#vertices).padStart(String(total).length)}/${total}] ${original}`)
+    const platform = target.isOneOfSeveral ? `${platformText(parsePlatform(this.#platform))}${crossTarget(this.#platform, scope)} ` : ''
+    return `[${platform}${stage === '' ? '' : `${stage} `}${String(this.#vertices).padStart(String(total).length)}/${total}] ${original}`
   }
 
   // ---- FROM ----------------------------------------------------------------------------------------------------------
@@ -119,8 +128,13 @@ export class StageRun {
     }
   }
 
-  async #fromImage(reference: string): Promise<Based> {
-    const vertex = this.#vertex(`FROM ${fullName(reference)}`)
+  #fromImage(reference: string): Promise<Based> {
+    const name = this.#nextName(`FROM ${fullName(reference)}`)
+    return this.#shared.once.bases.of(cacheKey(name, this.#stage.index, reference, this.#platform), () => this.#fromImageAs(name, reference))
+  }
+
+  async #fromImageAs(name: string, reference: string): Promise<Based> {
+    const vertex = this.#shared.vertices.begin(name)
     try {
       const based = await this.#onImage(await this.#image(reference, { as: 'FROM', at: this.#stage, vertex }))
       vertex.end({ cached: true })
@@ -141,7 +155,7 @@ export class StageRun {
 
   #emptyState(): StageState {
     const { scratchWorkingDir } = rulesOf(this.#shared.request)
-    return { config: scratchWorkingDir === undefined ? {} : { WorkingDir: scratchWorkingDir }, author: undefined, platform: this.#platform(), scope: new Map(), args: new Map(), diffIds: [], chainId: undefined, history: [], hasOwnCommand: false, inherited: { layers: 0, history: 0 } }
+    return { config: scratchWorkingDir === undefined ? {} : { WorkingDir: scratchWorkingDir }, author: undefined, platform: parsePlatform(this.#platform), scope: new Map(), args: new Map(), diffIds: [], chainId: undefined, history: [], hasOwnCommand: false, inherited: { layers: 0, history: 0 } }
   }
 
   async #onImage({ id: imageId, config, topLayer }: Image): Promise<Based> {
@@ -180,18 +194,15 @@ export class StageRun {
     return { state: { ...base, config: { ...config, Env }, scope }, triggers }
   }
 
-  #platform(): StageState['platform'] {
-    const { globalArgs } = this.#shared.plan
-    const variant = globalArgs.get('TARGETVARIANT') ?? ''
-    return { os: globalArgs.get('TARGETOS') ?? 'linux', architecture: globalArgs.get('TARGETARCH') ?? 'amd64', ...(variant === '' ? {} : { variant }) }
-  }
-
   #image(reference: string, { as, at, vertex }: { readonly as: string; readonly at: Place; readonly vertex?: Vertex }): Promise<Image> {
     const onProgress = (progress: TransferProgress): void => {
       this.#run.channel.say({ kind: 'status', ...progress })
       vertex?.progress(progress.id ?? reference, progress.status, progress)
     }
-    return this.#shared.roots.image(reference, { platform: this.#stage.platform, as, at, onProgress })
+    const { target, roots } = this.#shared
+    // What nobody has named is whatever is here.
+    const platform = target.isGiven || this.#platform !== target.platform ? this.#platform : undefined
+    return roots.image(reference, { platform, as, at, onProgress })
   }
 
   // ---- steps ---------------------------------------------------------------------------------------------------------
@@ -202,8 +213,15 @@ export class StageRun {
     if (instruction.kind === 'from') throw syntaxFault(instruction, 'FROM cannot stand here')
     if (!touchesFiles(instruction)) return this.#configStep(state, instruction)
     // What waits for another stage has not begun.
-    await Promise.all(stagesOf(instruction, this.#stage, this.#shared.plan).map((index) => this.#run.stageResult(index)))
-    const report = new StepReport(this.#vertex(`${prefix}${shownIn(state, this.#tools.context, instruction)}`), this.#run.channel)
+    const others = await Promise.all(stagesOf(instruction, this.#stage, this.#shared.plan).map((index) => this.#run.stageResult(index)))
+    const name = this.#nextName(`${prefix}${shownIn(state, this.#tools.context, instruction)}`, state.scope)
+    const { scope, args, ...rest } = state
+    const identity = cacheKey(name, this.#stage.index, this.#platform, instruction, rest, [...scope], [...args], others.map(({ chainId }) => chainId ?? ''))
+    return this.#shared.once.steps.of(identity, () => this.#stepAs(name, state, instruction))
+  }
+
+  async #stepAs(name: string, state: StageState, instruction: FileInstruction): Promise<StageState> {
+    const report = new StepReport(this.#shared.vertices.begin(name), this.#run.channel)
     try {
       const next = await this.#fileStep(state, instruction, report)
       report.done(next.chainId)
@@ -257,7 +275,7 @@ export class StageRun {
         return { kind: 'layers', chainId: (await this.#image(source.reference, { as: '--from', at })).topLayer }
       case 'context': {
         const reference = this.#imageOf(source.name)
-        if (reference === undefined) return { kind: 'tree', tree: await this.#shared.contexts.tree(source.name, paths) }
+        if (reference === undefined) return { kind: 'tree', tree: await this.#shared.contexts.tree(source.name, paths, this.#platform) }
         return { kind: 'layers', chainId: (await this.#image(reference, { as: '--from', at })).topLayer }
       }
     }
@@ -265,10 +283,23 @@ export class StageRun {
 
   /** The image that a named context is; undefined: it is a tree. */
   #imageOf(name: string): string | undefined {
-    const context = this.#shared.contexts.named(name, this.#stage.platform)
+    const context = this.#shared.contexts.named(name, this.#platform)
     if (context?.kind === 'image') return context.reference
     return context?.kind === 'built' ? context.imageId : undefined
   }
+}
+
+/** `->arm64`: what a stage's variables say that it makes something for, where that is something else than its files are for. */
+function crossTarget(platform: string, scope: StageState['scope']): string {
+  const own = parsePlatform(platform)
+  const whole = scope.get('TARGETPLATFORM')
+  const [os = own.os, architecture = own.architecture] = [scope.get('TARGETOS'), scope.get('TARGETARCH')]
+  const text = whole ?? [os, architecture, scope.get('TARGETVARIANT')].filter((part) => part !== undefined && part !== '').join('/')
+  // Who gives these variables values of their own may mean anything by them.
+  if (!isPlatform(text)) return ''
+  const made = parsePlatform(text)
+  if (made.os !== own.os) return `->${platformText(made)}`
+  return made.architecture === own.architecture ? '' : `->${[made.architecture, made.variant].filter((part) => part !== undefined).join('/')}`
 }
 
 /** As BuildKit writes it. What is no name is shown as it stands: who resolves it says what is wrong. */

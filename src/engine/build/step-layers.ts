@@ -166,7 +166,7 @@ export class StepLayers {
 
   #snapshotKey(): string {
     this.#counter += 1
-    return `build-${this.#shared.id}-${this.#stage.index}-${this.#counter}`
+    return `build-${this.#shared.id}-${this.#shared.target.index}-${this.#stage.index}-${this.#counter}`
   }
 }
 

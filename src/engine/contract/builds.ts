@@ -85,8 +85,8 @@ export interface BuildAnswer {
 }
 
 export interface BuildResult {
-  /** Empty where the build became no image: with an output, or for a call. */
-  readonly imageId: string
+  /** One for each platform, in their order; none with an output, or for a call. */
+  readonly images: readonly { readonly platform: string; readonly imageId: string }[]
   readonly answer?: BuildAnswer
   /** What `CacheExport` of kind `local` has written last; the client's index names it. */
   readonly cacheManifest?: { readonly mediaType: string; readonly digest: string; readonly sizeBytes: number }

@@ -5,7 +5,8 @@
 import { Fault } from '#base/fault.ts'
 import { JsonInput } from '../http/json-input.ts'
 import { parseJson } from '#base/json.ts'
-import { parsePlatform } from '#oci/platform.ts'
+import { parsePlatform, platformText } from '#oci/platform.ts'
+import { isTrue } from './options.ts'
 import type { BuildCall } from '../contract/builds.ts'
 import type { BuildRequest } from '../http/backend.ts'
 
@@ -14,7 +15,7 @@ export type Attributes = ReadonlyMap<string, string>
 /** What the attributes alone decide of a request. */
 export type AskedBuild = Pick<
   BuildRequest,
-  'call' | 'dockerfile' | 'buildArgs' | 'labels' | 'target' | 'noCache' | 'pull' | 'platform' | 'networkMode' | 'extraHosts' | 'shmSizeBytes' | 'memoryBytes' | 'cpuShares' | 'cpuQuotaUs' | 'cpuPeriodUs' | 'cpusetCpus' | 'ulimits'
+  'call' | 'dockerfile' | 'buildArgs' | 'labels' | 'target' | 'noCache' | 'pull' | 'platforms' | 'networkMode' | 'extraHosts' | 'shmSizeBytes' | 'memoryBytes' | 'cpuShares' | 'cpuQuotaUs' | 'cpuPeriodUs' | 'cpusetCpus' | 'ulimits'
 >
 
 const buildArgPrefix = 'build-arg:'
@@ -33,7 +34,7 @@ export function parseAttributes(attributes: Attributes): AskedBuild {
     target: given('target') ?? '',
     noCache: noCacheOf(attributes.get('no-cache')),
     pull: given('image-resolve-mode') === 'pull',
-    platform: platformOf(attributes),
+    platforms: csv(given('platform')).map((platform) => platformText(parsePlatform(platform))),
     networkMode: networkOf(given('force-network-mode')),
     extraHosts: csv(given('add-hosts')).map(hostOf),
     shmSizeBytes: count(attributes, 'shm-size'),
@@ -75,11 +76,14 @@ function noCacheOf(value: string | undefined): boolean | readonly string[] {
   return value === '' ? true : value.split(',').map((stage) => stage.trim())
 }
 
-function platformOf(attributes: Attributes): string | undefined {
-  const [platform, ...more] = csv(attributes.get('platform'))
-  if (more.length > 0) throw new Fault('unimplemented', 'one build makes an image of one platform here: build the platforms one after another')
-  if (platform !== undefined) parsePlatform(platform)
-  return platform
+/** Whether the result is one for each platform by itself, as it is for several. */
+export function isMultiPlatform(attributes: Attributes): boolean {
+  const isSeveral = csv(attributes.get('platform')).length > 1
+  const name = attributes.get('build-arg:BUILDKIT_MULTI_PLATFORM') ? 'build-arg:BUILDKIT_MULTI_PLATFORM' : 'multi-platform'
+  if (!attributes.get(name)) return isSeveral
+  const isAsked = isTrue(attributes, name)
+  if (!isAsked && isSeveral) throw new Fault('invalidArgument', 'conflicting config: returning multiple target platforms is not allowed')
+  return isAsked
 }
 
 function networkOf(mode: string | undefined): string {

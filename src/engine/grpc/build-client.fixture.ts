@@ -135,3 +135,54 @@ async function sendFolder(exchange: GrpcExchange, files: readonly (readonly [pat
 function statOf(path: string, content: string | undefined): FileStat {
   return { path, type: content === undefined ? 'directory' : 'file', mode: content === undefined ? 0o755 : 0o644, uid: 0, gid: 0, sizeBytes: Buffer.byteLength(content ?? ''), modifiedNs: 0n, linkName: '', major: 0, minor: 0, xattrs: [] }
 }
+
+export interface AskedBuild {
+  readonly ref: string
+  readonly dockerfile: string
+  readonly context?: Folder
+  readonly attributes?: Readonly<Record<string, string>>
+  readonly name?: string
+  /** Of the exporter, beside the name; `type` is another than the image store. */
+  readonly exporter?: Readonly<Record<string, string>>
+  /** Sees the frontend's result before it is chosen. */
+  readonly look?: (result: ProtoMessage) => Promise<void>
+}
+
+/** As buildx builds: a Solve that waits, beside it the client's own frontend. */
+export async function buildAsBuildx(client: BuildClient, socketPath: string, { ref, dockerfile, context = {}, attributes = {}, name = '', exporter: { type = 'moby', ...more } = {}, look }: AskedBuild): Promise<{ readonly facts: ReadonlyMap<string, string>; readonly transfers: readonly Transfer[] }> {
+  using session = await openSession(socketPath, `s-${ref}`, { dockerfile: { Dockerfile: dockerfile }, context })
+  const solving = client.control('Solve', (solve) => {
+    solve.string(1, ref)
+    solve.string(5, `s-${ref}`)
+    solve.message(13, (exporter) => {
+      exporter.string(1, type)
+      writeMap(exporter, 2, { name, ...more })
+    })
+  })
+  const frontend = async (): Promise<void> => {
+    await client.bridge(ref, 'Ping')
+    let failure: unknown
+    let result: Buffer = Buffer.alloc(0)
+    try {
+      const solved = await client.bridge(ref, 'Solve', (solve) => {
+        solve.string(2, 'dockerfile.v0')
+        writeMap(solve, 3, { filename: 'Dockerfile', ...attributes })
+      })
+      result = new ProtoMessage(solved).bytes(3)
+      await look?.(new ProtoMessage(result))
+    } catch (error) {
+      failure = error
+    }
+    await client.bridge(ref, 'Return', (returned) => {
+      if (failure === undefined) returned.bytes(1, result)
+      else {
+        returned.message(2, (status) => {
+          status.varint(1, 2)
+          status.string(2, failure instanceof Error ? failure.message : '')
+        })
+      }
+    })
+  }
+  const [answer] = await Promise.all([solving, frontend()])
+  return { facts: new ProtoMessage(answer).stringMap(1), transfers: session.transfers }
+}

@@ -28,6 +28,24 @@ export function heldResult({ results }: BuildService, id: string): FrontendResul
   return result
 }
 
+/** What clients name: a result, or what it is for one platform. */
+export function heldRef(service: BuildService, ref: string): { readonly result: FrontendResult; readonly index: number } {
+  const [id = '', index = '0'] = ref.split('.')
+  return { result: heldResult(service, id), index: Number(index) }
+}
+
+/** The names that clients are given for the platforms of a result. */
+export function refsOf({ id, platforms }: FrontendResult): readonly { readonly ref: string; readonly platform: string }[] {
+  return platforms.map((platform, index) => ({ ref: `${id}.${index}`, platform }))
+}
+
+async function imageOf(service: BuildService, ref: string): Promise<string> {
+  const { result, index } = heldRef(service, ref)
+  const image = (await result.image()).images[index]
+  if (image === undefined) throw new Fault('notFound', `no such ref: ${ref}`)
+  return image.imageId
+}
+
 const owners = new WeakMap<Job, FrontendResult[]>()
 
 /** What the job's requests make and hold from here on is let go of with the answer. */
@@ -51,13 +69,13 @@ export async function solveFor(service: BuildService, job: Job, { frontend, attr
   if (owned.length >= maxResults) throw new Fault('resourceExhausted', `a build makes at most ${maxResults} results`)
   // Those of other builds stay until this one is over.
   for (const input of inputs.values()) {
-    const result = heldResult(service, resultIdOf(input))
+    const { result } = heldRef(service, resultIdOf(input))
     result.hold()
     owned.push(result)
   }
   const id = randomHex(systemRandom, 25)
   const engine = { images: backend.images, builder }
-  const solved = definition !== undefined && frontend === '' ? fetchedResult(job, sourceUrlOf(definition), { id, backend: engine }) : await solveFrontend(job, frontend, { id, backend: engine, attributes, inputs, imageOf: async (resultId) => (await heldResult(service, resultId).image()).imageId })
+  const solved = definition !== undefined && frontend === '' ? fetchedResult(job, sourceUrlOf(definition), { id, backend: engine }) : await solveFrontend(job, frontend, { id, backend: engine, attributes, inputs, imageOf: (ref) => imageOf(service, ref) })
   if (!(solved instanceof FrontendResult)) return solved
   results.set(id, solved)
   owned.push(solved)

@@ -3,7 +3,7 @@ import { Fault } from '#base/fault.ts'
 import type { BuildAnswer, CacheExport, CacheImport } from '../contract/builds.ts'
 import type { BuildRequest, EngineBackend } from '../http/backend.ts'
 import { checkedDefinition, lentBy, type LoadedDefinition } from '../http/session-build.ts'
-import { cacheImportsOf, parseAttributes, type Attributes } from './attributes.ts'
+import { cacheImportsOf, isMultiPlatform, parseAttributes, type Attributes } from './attributes.ts'
 import { contextOf, loadDefinition, namedContextsOf, type ContextSources } from './contexts.ts'
 import { located } from './failure.ts'
 import type { Job } from './job.ts'
@@ -49,7 +49,8 @@ export async function solveFrontend(job: Job, frontend: string, options: Fronten
     signal,
   })
   const { call = 'build' } = asked
-  if (call === 'build') return new FrontendResult({ id: options.id, builder: backend.builder, images: backend.images, request, explain })
+  const platforms = isMultiPlatform(attributes) ? asked.platforms : []
+  if (call === 'build') return new FrontendResult({ id: options.id, platforms, builder: backend.builder, images: backend.images, request, explain })
   try {
     const { answer } = await backend.builder.build(await request())
     if (answer === undefined) throw new Fault('unimplemented', `the builder has no answer to the call '${call}'`)
@@ -77,7 +78,7 @@ export function fetchedResult(job: Job, url: string, { id, backend }: Pick<Front
     onMessage: job.tell,
     signal,
   })
-  return new FrontendResult({ id, builder: backend.builder, images: backend.images, request, explain: (error) => error })
+  return new FrontendResult({ id, platforms: [], builder: backend.builder, images: backend.images, request, explain: (error) => error })
 }
 
 function readDefinition(job: Job, sources: ContextSources, file: string): Promise<LoadedDefinition | undefined> {

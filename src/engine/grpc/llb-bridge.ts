@@ -9,8 +9,9 @@ import { statOf } from '../session/send-files.ts'
 import { empty, workerFacts } from './control.ts'
 import { definitionOf } from './definitions.ts'
 import { decodeStatus, ReturnedFailure } from './failure.ts'
-import { heldResult, solveFor } from './frontend-solve.ts'
+import { heldRef, refsOf, solveFor } from './frontend-solve.ts'
 import type { Job } from './job.ts'
+import { parsePlatform, writePlatform } from '#oci/platform.ts'
 import { encodePong, writeEntry } from './records.ts'
 import { FrontendResult } from './result.ts'
 import type { BuildService } from './service.ts'
@@ -25,7 +26,7 @@ export function bridgeMethods(service: BuildService): [string, GrpcMethod][] {
     method('Ping', async () => encodePong(await workerFacts(service))),
     method('Solve', (job, request) => solve(service, job, request)),
     method('Evaluate', async (_job, request) => {
-      await heldResult(service, request.string(1)).evaluate()
+      await heldRef(service, request.string(1)).result.evaluate()
       return empty()
     }),
     method('StatFile', async (_job, request) => oneField(encodeStat(statOf((await entryOf(service, { ref: request.string(1), path: request.string(2) })).entry)))),
@@ -48,14 +49,27 @@ async function solve(service: BuildService, job: Job, request: ProtoMessage): Pr
   const answer = new ProtoWriter()
   if (solved instanceof FrontendResult) {
     if (request.boolean(14)) await solved.evaluate()
-    answer.message(3, (result) =>
-      result.message(3, (ref) => {
-        ref.string(1, solved.id)
-        ref.bytes(2, definitionOf(solved.id))
-      }),
-    )
+    answer.message(3, (result) => writeResult(result, solved))
   } else answer.message(3, (result) => writeAnswer(result, solved))
   return answer.finish()
+}
+
+/** One ref, or one for each platform. */
+function writeResult(result: ProtoWriter, solved: FrontendResult): void {
+  const writeRef = (id: string) => (ref: ProtoWriter): void => {
+    ref.string(1, id)
+    ref.bytes(2, definitionOf(id))
+  }
+  if (solved.platforms.length === 0) return result.message(3, writeRef(solved.id))
+  result.message(4, (refs) => {
+    for (const { ref, platform } of refsOf(solved)) {
+      refs.message(1, (entry) => {
+        entry.string(1, platform)
+        entry.message(2, writeRef(ref))
+      })
+    }
+  })
+  writeEntry(result, 10, ['refs.platforms', JSON.stringify({ Platforms: solved.platforms.map((platform) => ({ ID: platform, Platform: writePlatform(parsePlatform(platform)) })) })])
 }
 
 /** A message of one field, the first. */
@@ -73,8 +87,10 @@ async function entryOf(service: BuildService, at: { readonly ref: string; readon
   let found: TreeEntry | undefined
   let content: Buffer = Buffer.alloc(0)
   const path = at.path.split('/').filter((part) => part !== '' && part !== '.').join('/')
-  await heldResult(service, at.ref).handOver(async (built) => {
-    const files = await built.files()
+  const { result, index } = heldRef(service, at.ref)
+  await result.handOver(async (built) => {
+    const files = await built[index]?.files()
+    if (files === undefined) throw new Fault('notFound', `no such ref: ${at.ref}`)
     for (const entry of files.entries) if (fromBytePath(entry.path) === path) found = entry
     if (range === undefined || found?.type !== 'file' || found.sizeBytes === 0) return
     if (found.sizeBytes > maxFileBytes) throw new Fault('tooLarge', `${at.path} has ${found.sizeBytes} bytes; at most ${maxFileBytes} are read`)
@@ -97,8 +113,10 @@ function returned(job: Job, request: ProtoMessage): Promise<Buffer> {
   if (failure.code !== 0) job.fail(new ReturnedFailure(failure))
   else {
     const result = request.message(1)
-    if (result.has(2) || result.has(4)) throw new Fault('unimplemented', 'a build has one result here, of one platform')
-    job.return(result.message(3).string(1) || result.string(1) || undefined)
+    const refs = [...result.message(4).messageMap(1).values()].map((ref) => ref.string(1))
+    const ids = new Set([...refs, result.message(3).string(1) || result.string(1)].filter((ref) => ref !== '').map((ref) => ref.split('.', 1)[0]))
+    if (result.has(2) || ids.size > 1) throw new Fault('unimplemented', 'a build has one result here: what one frontend has made, for all platforms')
+    job.return([...ids][0])
   }
   return empty()
 }

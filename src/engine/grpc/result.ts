@@ -9,6 +9,8 @@ import type { BuildRequest, BuiltRoot, ImageBuilder } from '../http/backend.ts'
 
 export interface ResultOptions {
   readonly id: string
+  /** What it is for where clients are given one thing for each platform; empty: there is one. */
+  readonly platforms: readonly string[]
   readonly builder: ImageBuilder
   readonly images: Pick<Images, 'list' | 'remove' | 'tag'>
   /** A request of its own for each time that something is made of the result: contexts are read once. */
@@ -19,6 +21,7 @@ export interface ResultOptions {
 
 export class FrontendResult {
   readonly id: string
+  readonly platforms: readonly string[]
   readonly #options: ResultOptions
   #image: Promise<BuildResult> | undefined
   #holders = 1
@@ -27,11 +30,12 @@ export class FrontendResult {
   /** All steps are done, and known by now. */
   #isBuilt = false
   #cacheManifest: BuildResult['cacheManifest']
-  /** Whether the image goes with the result. */
-  #isTransient = false
+  /** Images that go with the result. */
+  #isTransient: ReadonlySet<string> = new Set()
 
   constructor(options: ResultOptions) {
     this.id = options.id
+    this.platforms = options.platforms
     this.#options = options
   }
 
@@ -51,12 +55,15 @@ export class FrontendResult {
 
   async #forgetImage(image: Promise<BuildResult>): Promise<void> {
     const [built] = await Promise.allSettled([image])
-    if (built.status === 'rejected' || !this.#isTransient) return
-    try {
-      await this.#options.images.remove(built.value.imageId)
-    } catch (error) {
-      // It has got a name, a container or a child meanwhile.
-      if (!isFault(error)) throw error
+    if (built.status === 'rejected') return
+    for (const { imageId } of built.value.images) {
+      if (!this.#isTransient.has(imageId)) continue
+      try {
+        await this.#options.images.remove(imageId)
+      } catch (error) {
+        // It has got a name, a container or a child meanwhile.
+        if (!isFault(error)) throw error
+      }
     }
   }
 
@@ -75,25 +82,25 @@ export class FrontendResult {
     return this.#isLinked
   }
 
-  /** The image, made at most once. Without `keep` it goes with the result, unless it was there before. */
+  /** The images, made at most once. Without `keep` they go with the result, but for those that were there before. */
   async image({ tags = [], keep = false }: { readonly tags?: readonly string[]; readonly keep?: boolean } = {}): Promise<BuildResult> {
     const { images } = this.#options
-    if (keep) this.#isTransient = false
+    if (keep) this.#isTransient = new Set()
     if (this.#image !== undefined) {
       const result = await this.#image
-      for (const tag of tags) await images.tag(result.imageId, tag)
+      for (const tag of tags) await images.tag(result.images[0]?.imageId ?? '', tag)
       return result
     }
     const before = keep ? undefined : new Set((await images.list({ all: true })).map(({ id }) => id))
     this.#image ??= this.#run({ tags }).then((result) => {
-      this.#isTransient = before !== undefined && !before.has(result.imageId)
+      if (before !== undefined) this.#isTransient = new Set(result.images.map(({ imageId }) => imageId).filter((id) => !before.has(id)))
       return result
     })
     return this.#image
   }
 
-  /** Hands the root file system over. */
-  async handOver(output: (built: BuiltRoot) => Promise<void>): Promise<void> {
+  /** Hands the root file systems over, one for each platform. */
+  async handOver(output: (built: readonly BuiltRoot[]) => Promise<void>): Promise<void> {
     await this.#run({ output })
   }
 

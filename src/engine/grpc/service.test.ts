@@ -7,7 +7,7 @@ import { isFault } from '#base/fault.ts'
 import { ProtoMessage, type ProtoWriter } from '#base/proto-wire.ts'
 import { openKernel } from '#linux/real/kernel.ts'
 import { busyboxMissing, openRealEngine, type RealEngine } from '../real-engine.fixture.ts'
-import { BuildClient, hijacked, openSession, writeMap, type Folder } from './build-client.fixture.ts'
+import { buildAsBuildx, BuildClient, hijacked, openSession, writeMap, type AskedBuild } from './build-client.fixture.ts'
 
 suite('build services', { skip: busyboxMissing }, () => {
   let real: RealEngine
@@ -18,51 +18,7 @@ suite('build services', { skip: busyboxMissing }, () => {
   })
   after(() => real[Symbol.asyncDispose]())
 
-  interface Build {
-    readonly ref: string
-    readonly dockerfile: string
-    readonly context?: Folder
-    readonly attributes?: Readonly<Record<string, string>>
-    readonly name?: string
-  }
-
-  /** As buildx builds: a Solve that waits, beside it the client's own frontend. */
-  const build = async (client: BuildClient, { ref, dockerfile, context = {}, attributes = {}, name = '' }: Build): Promise<{ readonly facts: ReadonlyMap<string, string>; readonly transfers: Awaited<ReturnType<typeof openSession>>['transfers'] }> => {
-    using session = await openSession(socketPath, `s-${ref}`, { dockerfile: { Dockerfile: dockerfile }, context })
-    const solving = client.control('Solve', (solve) => {
-      solve.string(1, ref)
-      solve.string(5, `s-${ref}`)
-      solve.message(13, (exporter) => {
-        exporter.string(1, 'moby')
-        writeMap(exporter, 2, { name })
-      })
-    })
-    const frontend = async (): Promise<void> => {
-      await client.bridge(ref, 'Ping')
-      let failure: unknown
-      let result = ''
-      try {
-        const solved = await client.bridge(ref, 'Solve', (solve) => {
-          solve.string(2, 'dockerfile.v0')
-          writeMap(solve, 3, { filename: 'Dockerfile', ...attributes })
-        })
-        result = new ProtoMessage(solved).message(3).message(3).string(1)
-      } catch (error) {
-        failure = error
-      }
-      await client.bridge(ref, 'Return', (returned) => {
-        if (failure === undefined) returned.message(1, (given) => given.message(3, (chosen) => chosen.string(1, result)))
-        else {
-          returned.message(2, (status) => {
-            status.varint(1, 2)
-            status.string(2, failure instanceof Error ? failure.message : '')
-          })
-        }
-      })
-    }
-    const [answer] = await Promise.all([solving, frontend()])
-    return { facts: new ProtoMessage(answer).stringMap(1), transfers: session.transfers }
-  }
+  const build = (client: BuildClient, asked: AskedBuild): ReturnType<typeof buildAsBuildx> => buildAsBuildx(client, socketPath, asked)
 
   test('the engine tells its worker, its version and its cache', async () => {
     using client = await BuildClient.open(socketPath)
@@ -159,7 +115,7 @@ suite('build services', { skip: busyboxMissing }, () => {
     using client = await BuildClient.open(socketPath)
     await assert.rejects(build(client, { ref: 'bad', dockerfile: 'FROM bb:1\nRUM x\n' }), /unknown instruction: RUM/)
     await assert.rejects(build(client, { ref: 'failing', dockerfile: 'FROM bb:1\nRUN exit 9\n' }), /process "\/bin\/sh -c exit 9" did not complete successfully: exit code: 9/)
-    await assert.rejects(build(client, { ref: 'platforms', dockerfile: 'FROM bb:1\n', attributes: { platform: 'linux/amd64,linux/arm64' } }), /one platform/)
+    await assert.rejects(build(client, { ref: 'platforms', dockerfile: 'FROM bb:1\n', attributes: { platform: 'linux/amd64,linux/arm64', 'multi-platform': '0' } }), /returning multiple target platforms is not allowed/)
     await assert.rejects(build(client, { ref: 'request', dockerfile: 'FROM bb:1\n', attributes: { requestid: 'frontend.odd' } }), /unsupported request frontend.odd/)
   })
 

@@ -147,7 +147,8 @@ export interface BuildRequest {
   /** Removes intermediate containers (always, with `forceRemove` also after a failure). */
   readonly remove: boolean
   readonly forceRemove: boolean
-  readonly platform: string | undefined
+  /** What is built for, as `linux/arm64/v8`; each comes to a result of its own. Empty: the machine's. */
+  readonly platforms: readonly string[]
   /** `default`, `none`, `host`, `container:ID`, a network's name. */
   readonly networkMode: string
   readonly extraHosts: readonly string[]
@@ -171,16 +172,17 @@ export interface BuildRequest {
   readonly cpuPeriodUs: number | undefined
   readonly cpusetCpus: string | undefined
   readonly ulimits: readonly { readonly name: string; readonly soft: number; readonly hard: number }[]
-  /** Takes what was built, which becomes no image then; undefined: it becomes one. */
-  readonly output?: (built: BuiltRoot) => Promise<void>
+  /** Takes what was built, in the order of the platforms; it becomes no image then. Undefined: it becomes one. */
+  readonly output?: (built: readonly BuiltRoot[]) => Promise<void>
   /** For FROM. `host` is a registry's, or `https://index.docker.io/v1/`. */
   readonly credentials: (host: string) => Promise<RegistryAuth | undefined>
   readonly onMessage: (message: BuildMessage) => void
   readonly signal: AbortSignal
 }
 
-/** The root file system of the target stage, for as long as the output takes. */
+/** The root file system of the target stage for one platform, for as long as the output takes. */
 export interface BuiltRoot {
+  readonly platform: string
   tar(): Promise<Readable>
   /** Parents first, in the order of their paths; the root itself is not among them. */
   files(): Promise<{ readonly entries: Iterable<TreeEntry>; readonly content: (entry: TreeEntry) => Readable }>

@@ -89,7 +89,10 @@ export function outputTo(session: Session | undefined, outputs: readonly JsonInp
   if (type === 'image' || type === 'docker' || type === 'moby') return undefined
   if (type !== 'local' && type !== 'tar') throw new Fault('invalidArgument', `output of type '${type}' is not supported; expected local or tar`)
   if (session === undefined) throw new Fault('invalidArgument', `output of type '${type}' needs the client's session`)
-  return async (built) => (type === 'local' ? session.sendFiles(built, signal) : session.sendArchive(await built.tar(), signal))
+  return async ([built]) => {
+    if (built === undefined) throw new Fault('internal', 'nothing was built')
+    await (type === 'local' ? session.sendFiles(await built.files(), signal) : session.sendArchive(await built.tar(), signal))
+  }
 }
 
 /** Small files of a tar by their path. */

@@ -85,8 +85,8 @@ export class Session {
   }
 
   /** What was built, into the client's folder. */
-  async sendFiles(built: BuiltRoot, signal: AbortSignal, target: OutputTarget = {}): Promise<void> {
-    await sendFiles(this.#call(fileSend, { signal, metadata: targetMetadata(target) }), await built.files())
+  async sendFiles(files: Awaited<ReturnType<BuiltRoot['files']>>, signal: AbortSignal, target: OutputTarget = {}): Promise<void> {
+    await sendFiles(this.#call(fileSend, { signal, metadata: targetMetadata(target) }), files)
   }
 
   /** An archive into the client's file. */

@@ -41,6 +41,8 @@ export interface StagePlan {
   readonly platformArgs: ReadonlyMap<string, string>
   /** The ARGs before the first FROM. */
   readonly preamble: readonly Instruction[]
+  /** What the result is for. */
+  readonly targetPlatform: string
   readonly isContext: (name: string) => boolean
   readonly lintOptions: LintOptions
   readonly emptyContinuations: DockerfileSource['emptyContinuations']
@@ -79,7 +81,7 @@ export function planStages(text: string, options: PlanOptions): StagePlan {
     for (const index of stageDependencies(stage, stages, isContext)) visit(stages[index] ?? stage)
   }
   visit(target)
-  return { escape: source.escape, stages, target, needed: stages.filter(({ index }) => needed.has(index)), globalArgs, platformArgs: defined, preamble, isContext, lintOptions, emptyContinuations: source.emptyContinuations }
+  return { escape: source.escape, stages, target, needed: stages.filter(({ index }) => needed.has(index)), globalArgs, platformArgs: defined, preamble, targetPlatform: options.targetPlatform ?? options.buildPlatform, isContext, lintOptions, emptyContinuations: source.emptyContinuations }
 }
 
 function lintOptionsOf({ check }: DockerfileSource, file: string): LintOptions {
@@ -116,7 +118,14 @@ function platformArgs(options: PlanOptions): [string, string][] {
     const [os = '', arch = '', variant = ''] = platform.split('/')
     return [[`${prefix}PLATFORM`, platform], [`${prefix}OS`, os], [`${prefix}ARCH`, arch], [`${prefix}VARIANT`, variant]]
   }
-  return [...parts('BUILD', options.buildPlatform), ...parts('TARGET', options.targetPlatform ?? options.buildPlatform)]
+  const defaults: [string, string][] = [...parts('BUILD', options.buildPlatform), ...parts('TARGET', options.targetPlatform ?? options.buildPlatform), ['TARGETSTAGE', options.target || 'default']]
+  return defaults.map(([name, value]) => [name, options.buildArgs?.get(name) ?? value])
+}
+
+/** What a stage's files are for: its own word, or its base's, or what the whole result is for. */
+export function platformOfStage({ base, platform }: Stage, plan: Pick<StagePlan, 'stages' | 'targetPlatform'>): string {
+  const below = base.kind === 'stage' ? plan.stages[base.index] : undefined
+  return below === undefined ? (platform ?? plan.targetPlatform) : platformOfStage(below, plan)
 }
 
 interface SplitOptions {

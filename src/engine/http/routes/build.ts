@@ -90,7 +90,7 @@ async function requestOf(exchange: Exchange, session: Session | undefined, signa
     squash: queryBoolean(query, 'squash'),
     remove: queryBoolean(query, 'rm', true),
     forceRemove: queryBoolean(query, 'forcerm'),
-    platform,
+    platforms: platform === undefined ? [] : [platform],
     networkMode: query.get('networkmode') || 'default',
     extraHosts: listParameter(query, 'extrahosts'),
     cacheFrom: listParameter(query, 'cachefrom').map((reference): CacheImport => (isBuildKits(query) ? cacheImport(reference) : { kind: 'image', reference })),
