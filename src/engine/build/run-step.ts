@@ -3,6 +3,7 @@ import { mkdir } from 'node:fs/promises'
 import { join, posix } from 'node:path'
 import { Fault } from '#base/fault.ts'
 import { randomHex } from '#base/random.ts'
+import { hostPlatform, platformFit, platformText } from '#oci/platform.ts'
 import type { BuildRequest } from '../http/backend.ts'
 import { rulesOf } from './dialect.ts'
 import { syntaxFault } from './dockerfile/fault.ts'
@@ -89,7 +90,7 @@ async function execute(rootfs: string, { state, instruction, command, mounts: wa
   })
   const rest = tail.end()
   if (rest !== '') channel.text(rest)
-  if (exitCode !== 0) throw failedCommand(instruction, command.argv, exitCode, tail.lines())
+  if (exitCode !== 0) throw isForeign(state, tail.lines()) ? foreignCommand(instruction, command.argv, state) : failedCommand(instruction, command.argv, exitCode, tail.lines())
   if (request.remove) channel.text(` ---> Removed intermediate container ${shortId(id)}\n`)
 }
 
@@ -129,6 +130,17 @@ function failedCommand(at: Instruction, argv: readonly string[], exitCode: numbe
   return new Fault('unprocessable', `${at.file}:${at.line}: The command '${argv.join(' ')}' returned a non-zero code: ${exitCode}${output}`, {
     details: { exitCode, line: at.line, words: `process ${JSON.stringify(argv.join(' '))} did not complete successfully: exit code: ${exitCode}` },
   })
+}
+
+/** The kernel took the command for no program of this machine, and it is none: the runtime says so before it ends. */
+function isForeign({ platform }: StageState, lastLines: readonly string[]): boolean {
+  return platformFit(hostPlatform, platform) === 0 && lastLines.some((line) => /exec format error/i.test(line))
+}
+
+function foreignCommand(at: Instruction, argv: readonly string[], { platform }: StageState): Fault {
+  const wanted = platformText(platform)
+  const words = `process ${JSON.stringify(argv.join(' '))} is for ${wanted}, and this machine executes ${platformText(hostPlatform)} (exec format error): register an emulator with binfmt_misc (qemu-user-static, or a privileged tonistiigi/binfmt --install ${platform.architecture}), or run the command in a stage of --platform=$BUILDPLATFORM`
+  return new Fault('unprocessable', `${at.file}:${at.line}: ${words}`, { details: { line: at.line, words: `${at.file}:${at.line}: ${words}` } })
 }
 
 function limitsOf(request: BuildRequest): Parameters<typeof runCommand>[1]['limits'] {

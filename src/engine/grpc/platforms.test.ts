@@ -77,4 +77,13 @@ suite('builds for several platforms', { skip: busyboxMissing }, () => {
     const { config } = await real.engine.images.resolve('several:1')
     assert.deepEqual([config.architecture, config.config?.Labels], ['amd64', { made: 'for-amd64' }], 'its name means what runs here')
   })
+  test('a command for a platform that this machine does not run says so, and what would help', async () => {
+    using client = await BuildClient.open(socketPath)
+    // The head of a program for IBM's machines; without a handler of binfmt_misc the kernel takes it for no program.
+    const program = `\x7fELF\x02\x02\x01${'\0'.repeat(9)}\0\x02\0\x16${'\0'.repeat(44)}`
+    await assert.rejects(
+      buildAsBuildx(client, socketPath, { ref: 'foreign', dockerfile: 'FROM scratch\nCOPY --chmod=755 sh /bin/sh\nRUN true\n', context: { sh: program }, attributes: { platform: 'linux/s390x' } }),
+      /Dockerfile:3: .*linux\/s390x.*binfmt_misc.*qemu/,
+    )
+  })
 })
