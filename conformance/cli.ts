@@ -15,6 +15,7 @@ import { allCases } from './cli/cases/index.ts'
 import { differences, type Difference } from './cli/differences.ts'
 import { exclusions } from './cli/exclusions.ts'
 import { readCommandTree, unused, useCall, type Usage } from './cli/help.ts'
+import { openKernel } from '../src/linux/real/kernel.ts'
 import { runLanes, type LaneOptions } from './cli/lane.ts'
 import { readResult, resultsFolder, writeResult, type Verdict } from './record.ts'
 
@@ -43,7 +44,14 @@ export async function run(): Promise<void> {
     if (failed) process.exitCode = 1
   } finally {
     rmSync(folder, { recursive: true })
+    await removeNamedCgroups()
   }
+}
+
+/** Both engines leave the groups that a case names as parents (`--cgroup-parent`): they belong to whoever named them. */
+async function removeNamedCgroups(): Promise<void> {
+  await using kernel = await openKernel()
+  for (const name of ['berth-cli-parent', 'berth-cli-build']) await kernel.cgroups.remove(name)
 }
 
 type Judged = { readonly name: string; readonly verdict: Verdict }
