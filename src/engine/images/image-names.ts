@@ -62,6 +62,14 @@ export class ImageNames {
     return { tags: names.filter((name) => !name.includes('@')), digests: names.filter((name) => name.includes('@')) }
   }
 
+  /** What this registry has been seen to hold: of each name with a digest its repository, digest and image. */
+  inRegistry(registry: string): readonly { readonly repository: string; readonly digest: Digest; readonly id: Digest }[] {
+    return [...this.#names].flatMap(([name, { id }]) => {
+      const { registry: own, repository, digest } = parseReference(name)
+      return own === registry && digest !== undefined ? [{ repository, digest, id }] : []
+    })
+  }
+
   /** What names stand for, each target once. */
   targets(): readonly ImageTarget[] {
     return [...new Map([...this.#names.values()].flatMap(({ target }) => (target === undefined ? [] : [[target.digest, target]]))).values()]

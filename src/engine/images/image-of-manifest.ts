@@ -6,7 +6,7 @@ import { parseDigest } from '#oci/digest.ts'
 import type { Digest } from '#oci/digest.ts'
 import { maxConfigBytes, parseImageConfig } from '#oci/image-config.ts'
 import type { ImageManifest } from '#oci/manifest.ts'
-import { platformFit } from '#oci/platform.ts'
+import { platformFit, platformText } from '#oci/platform.ts'
 import type { Platform } from '#oci/platform.ts'
 import type { ImageTarget } from '../contract/images.ts'
 import type { StoredLayer } from './image-records.ts'
@@ -65,6 +65,13 @@ export function bestFit<T extends { readonly platform: Platform }>(wanted: Platf
     .map((image) => ({ image, fit: platformFit(wanted, image.platform) }))
     .filter(({ fit }) => fit > 0)
     .sort((a, b) => b.fit - a.fit)[0]?.image
+}
+
+/** The one that fits a platform that was asked for; `notFound` in Docker's words. `name`: as it was asked for. */
+export function requirePlatform<T extends { readonly platform: Platform }>(images: readonly T[], wanted: Platform, name: string): T {
+  const image = bestFit(wanted, images)
+  if (image === undefined) throw new Fault('notFound', `image with reference ${name} was found but does not provide the specified platform (${platformText(wanted)})`)
+  return image
 }
 
 /** The image of a target that its names mean here: the machine's, or the first one if it has none. Undefined if no image of it is here. */

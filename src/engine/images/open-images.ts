@@ -25,7 +25,7 @@ import { importUrl } from './import-url.ts'
 import { loadArchive } from './load.ts'
 import { pullImage } from './pull.ts'
 import { lookupRemote, searchRemote, searchTarget } from './remote.ts'
-import { pushImage } from './push.ts'
+import { pushName } from './push.ts'
 import { saveArchive } from './save.ts'
 
 export interface OpenImagesOptions {
@@ -112,17 +112,20 @@ export async function openImages(options: OpenImagesOptions): Promise<OpenedImag
     async push(name, transfer) {
       const reference = withDefaultTag(parseReference(name))
       if (reference.digest !== undefined) throw new Fault('invalidArgument', 'cannot push a digest reference')
-      const id = records.names.get(canonicalReference(reference))?.id
-      const known = id === undefined ? undefined : records.get(id)
+      const named = records.names.get(canonicalReference(reference))
+      const known = named === undefined ? undefined : records.get(named.id)
       // Told before it is known whether there is anything to push: clients find that failure in the stream.
       transfer.onProgress?.({ status: `The push refers to repository [${reference.registry}/${reference.repository}]` })
-      if (known === undefined) throw new Fault('notFound', records.names.hasRepository(reference) ? `tag does not exist: ${familiarReference(reference)}` : `An image does not exist locally with the tag: ${familiarName(reference)}`)
+      if (known === undefined && transfer.target === undefined) throw new Fault('notFound', records.names.hasRepository(reference) ? `tag does not exist: ${familiarReference(reference)}` : `An image does not exist locally with the tag: ${familiarName(reference)}`)
       using client = await connect(reference.registry, transfer.auth)
-      return await pushImage({ store, client: client.own, gate, isLocal: isLocal(reference.registry) }, {
+      return await pushName({ store, client: client.own, gate, isLocal: isLocal(reference.registry) }, {
         reference,
         onProgress: transfer.onProgress ?? (() => {}),
         signal: transfer.signal ?? new AbortController().signal,
-      }, known)
+      }, {
+        ...(transfer.target === undefined ? { known, target: named?.target } : { known: undefined, target: transfer.target }),
+        platform: transfer.platform === undefined ? undefined : parsePlatform(transfer.platform),
+      })
     },
     async lookup(name, ask = {}) {
       const reference = withDefaultTag(parseReference(name))

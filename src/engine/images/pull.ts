@@ -1,5 +1,5 @@
 /**
- * Pulling: manifest, then configuration, then the missing layers side by side, each unpacked while it arrives. An interrupted
+ * Pulling: manifest (of an index the one of a platform, with its attestations), then configuration, then the missing layers side by side, each unpacked while it arrives. An interrupted
  * download stays as an ingest and is taken up by the next pull. Every digest is checked before anything gets a name.
  */
 import { readBody } from '#base/http.ts'
@@ -24,6 +24,7 @@ import type { StoredLayer } from './image-records.ts'
 import { digestName } from './image-names.ts'
 import { bestFit } from './image-of-manifest.ts'
 import type { ImageStore } from './image-store.ts'
+import { fetchAttestations } from './pull-attestations.ts'
 import { storeAndUnpack } from './store-and-unpack.ts'
 import { storeBytes } from './store-bytes.ts'
 
@@ -54,6 +55,8 @@ export async function pullImage(parts: PullParts, options: PullOptions): Promise
   onProgress({ id: asked, status: `Pulling from ${reference.repository}` })
   const { fetched, manifest, indexes } = await choose(parts, options, top)
   for (const { bytes, digest } of [...indexes, fetched]) held.use(store.parts.leases.hold(await storeBytes(store.parts.blobs, bytes, digest)))
+  const index = indexes.at(-1)?.index
+  if (index !== undefined) await fetchAttestations(parts, options, { index, digest: fetched.digest, held })
   const configBytes = await fetchConfig(parts, options, manifest.config)
   const isKnown = store.parts.records.get(manifest.config.digest) !== undefined
   const layers = await fetchLayers(parts, options, { manifest, diffIds: parseImageConfig(configBytes).rootfs.diff_ids, held, isKnown })
@@ -86,8 +89,6 @@ async function fetchManifest(parts: PullParts, options: PullOptions, asked: stri
 interface Chosen {
   readonly fetched: FetchedManifest
   readonly manifest: ImageManifest
-  /** As its index lists it; undefined for a manifest that was asked for itself. */
-  readonly descriptor?: Descriptor
   /** On the way to it, the first one is what was asked for. */
   readonly indexes: readonly FetchedIndex[]
 }
@@ -100,24 +101,23 @@ interface FetchedIndex extends FetchedManifest {
 async function choose(parts: PullParts, options: PullOptions, top: FetchedManifest): Promise<Chosen> {
   const indexes: FetchedIndex[] = []
   let fetched = top
-  let descriptor: Descriptor | undefined
   for (let depth = 0; depth < 4; depth += 1) {
     const manifest = parseManifest(fetched.bytes, fetched.mediaType)
-    if (manifest.kind === 'image') return { fetched, manifest, indexes, ...(descriptor === undefined ? {} : { descriptor }) }
+    if (manifest.kind === 'image') return { fetched, manifest, indexes }
     indexes.push({ ...fetched, index: manifest })
-    descriptor = bestFit(options.platform, manifest.manifests.flatMap((candidate) => (candidate.platform === undefined ? [] : [{ ...candidate, platform: candidate.platform }])))
-    if (descriptor === undefined) {
+    const best = bestFit(options.platform, manifest.manifests.flatMap((candidate) => (candidate.platform === undefined ? [] : [{ ...candidate, platform: candidate.platform }])))
+    if (best === undefined) {
       const offered = manifest.manifests.flatMap(({ platform }) => (platform === undefined ? [] : [platformText(platform)])).join(', ')
       throw new Fault('notFound', `no matching manifest for ${platformText(options.platform)} in the manifest list entries (it has ${offered.slice(0, 500) || 'none with a platform'})`)
     }
-    fetched = await parts.client.manifest(options.reference.repository, descriptor.digest, options.signal)
+    fetched = await parts.client.manifest(options.reference.repository, best.digest, options.signal)
   }
   throw new Fault('invalidArgument', `the index of ${familiarReference(options.reference)} is nested too deeply`)
 }
 
 async function fetchConfig(parts: PullParts, options: PullOptions, config: Descriptor): Promise<Buffer> {
   if (!/(container\.image|image\.config)\.v1\+json$/.test(config.mediaType)) {
-    throw new Fault('invalidArgument', `${familiarReference(options.reference)} is no container image but holds '${config.mediaType}'`)
+    throw new Fault('invalidArgument', `unsupported media type ${config.mediaType}: ${familiarReference(options.reference)} is no container image`)
   }
   const { blobs } = parts.store.parts
   if ((await blobs.stat(config.digest)) !== undefined) return await blobs.read(config.digest, { maxBytes: maxConfigBytes })

@@ -5,6 +5,7 @@
  */
 import { isFault } from '#base/fault.ts'
 import type { BlobReader } from '#oci/blobs/contract.ts'
+import { layerCompression, mediaTypes } from '#oci/descriptor.ts'
 import type { Descriptor } from '#oci/descriptor.ts'
 import type { Digest } from '#oci/digest.ts'
 import { manifestMediaTypes, maxManifestBytes, parseManifest, referencedDescriptors } from '#oci/manifest.ts'
@@ -81,9 +82,13 @@ export function isManifestType(mediaType: string): boolean {
   return manifestMediaTypes.includes(mediaType)
 }
 
-/** Whether a container can be made of it: its configuration is that of an image (an artifact says otherwise). */
-export function isImage({ config }: ImageManifest): boolean {
-  return /(container\.image|image\.config)\.v1\+json$/.test(config.mediaType)
+export function isIndexType(mediaType: string): boolean {
+  return mediaType === mediaTypes.ociIndex || mediaType === mediaTypes.dockerManifestList
+}
+
+/** Whether a container can be made of it: its configuration is that of an image, and so are its layers (an artifact's are not). */
+export function isImage({ config, layers }: ImageManifest): boolean {
+  return /(container\.image|image\.config)\.v1\+json$/.test(config.mediaType) && (layers.length === 0 || layers.some(({ mediaType }) => layerCompression(mediaType) !== undefined))
 }
 
 /** Of an attestation's entry in an index the manifest that it is about (buildkit `docs/attestations/attestation-storage.md`). */

@@ -1,7 +1,7 @@
 /** Pull and push against a registry that the test serves: shared and foreign blobs, broken networks, lying servers; imports from an address. */
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -11,20 +11,14 @@ import { after, before, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { present } from '#base/assert.ts'
 import { isFault } from '#base/fault.ts'
-import { silentLogger } from '#base/log.ts'
 import type { Kernel } from '#linux/contract/kernel.ts'
 import { openKernel } from '#linux/real/kernel.ts'
-import type { Blobs } from '#oci/blobs/contract.ts'
-import { openFileBlobs } from '#oci/blobs/file-system.ts'
-import { mediaTypes } from '#oci/descriptor.ts'
 import { digestOf, shortDigest } from '#oci/digest.ts'
 import type { Digest } from '#oci/digest.ts'
 import { sampleTar } from '#oci/layer/archive-samples.ts'
 import type { TransferProgress } from '../contract/images.ts'
-import { openOverlaySnapshots } from '../snapshots/overlay-snapshots.ts'
-import type { OverlaySnapshots } from '../snapshots/overlay-snapshots.ts'
-import { openImages } from './open-images.ts'
-import type { OpenedImages, OpenImagesOptions } from './open-images.ts'
+import { machine, publish, serve } from './transfer.fixture.ts'
+import type { Served } from './transfer.fixture.ts'
 
 let kernel: Kernel & AsyncDisposable
 
@@ -32,91 +26,6 @@ before(async () => {
   kernel = await openKernel()
 })
 after(() => kernel[Symbol.asyncDispose]())
-
-interface Machine extends AsyncDisposable {
-  readonly root: string
-  readonly blobs: Blobs
-  readonly snapshots: OverlaySnapshots
-  readonly images: OpenedImages
-}
-
-async function machine(options: Partial<OpenImagesOptions> = {}): Promise<Machine> {
-  const root = mkdtempSync(join(present(process.env['BERTH_TEST_ROOT'], 'BERTH_TEST_ROOT'), 'tr-'))
-  const blobs = await openFileBlobs(join(root, 'b'))
-  const snapshots = await openOverlaySnapshots({ root: join(root, 's'), mounts: kernel.mounts, confined: kernel.confined, blobs, logger: silentLogger })
-  return {
-    root, blobs, snapshots,
-    images: await openImages({ root: join(root, 'i'), blobs, snapshots, logger: silentLogger, ...options }),
-    async [Symbol.asyncDispose]() {
-      await snapshots[Symbol.asyncDispose]()
-      rmSync(root, { recursive: true })
-    },
-  }
-}
-
-/** A registry in memory, just enough of one, that can be made to misbehave. */
-interface Served extends AsyncDisposable {
-  readonly host: string
-  readonly blobs: Map<Digest, Buffer>
-  readonly manifests: Map<string, { readonly bytes: Buffer; readonly mediaType: string }>
-  readonly requests: string[]
-  misbehave: ((req: IncomingMessage, res: ServerResponse) => boolean) | undefined
-}
-
-async function serve(): Promise<Served> {
-  const server = createServer((req, res) => void answer(self, req, res))
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  const self: Served = {
-    host: `127.0.0.1:${port}`, blobs: new Map(), manifests: new Map(), requests: [], misbehave: undefined,
-    async [Symbol.asyncDispose]() {
-      server.closeAllConnections()
-      await new Promise((resolve) => server.close(resolve))
-    },
-  }
-  return self
-}
-
-async function answer(self: Served, req: IncomingMessage, res: ServerResponse): Promise<void> {
-  const url = new URL(req.url ?? '/', 'http://x')
-  const last = url.pathname.split('/').at(-1) ?? ''
-  self.requests.push(`${req.method} ${url.pathname}`)
-  if (self.misbehave?.(req, res) === true) return
-  const body: Buffer[] = []
-  for await (const chunk of req) body.push(chunk)
-  if (url.pathname === '/v2/') return void res.end('{}')
-  if (req.method === 'POST') return void res.writeHead(202, { Location: `${url.pathname}1` }).end()
-  if (req.method === 'PUT' && url.pathname.includes('/uploads/')) {
-    self.blobs.set(url.searchParams.get('digest') as Digest, Buffer.concat(body))
-    return void res.writeHead(201).end()
-  }
-  if (req.method === 'PUT') {
-    const bytes = Buffer.concat(body)
-    for (const name of [last, digestOf(bytes)]) self.manifests.set(name, { bytes, mediaType: req.headers['content-type'] ?? '' })
-    return void res.writeHead(201, { 'Docker-Content-Digest': digestOf(bytes) }).end()
-  }
-  const manifest = url.pathname.includes('/manifests/') ? self.manifests.get(last) : undefined
-  const bytes = manifest?.bytes ?? self.blobs.get(last as Digest)
-  if (bytes === undefined) return void res.writeHead(404, { 'Content-Type': 'application/json' }).end('{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}')
-  const start = Number(/^bytes=([0-9]+)-$/.exec(req.headers.range ?? '')?.[1] ?? 0)
-  const headers = { 'Content-Length': bytes.length - start, ...(manifest === undefined ? {} : { 'Content-Type': manifest.mediaType }) }
-  res.writeHead(start > 0 ? 206 : 200, headers)
-  res.end(req.method === 'HEAD' ? undefined : bytes.subarray(start))
-}
-
-/** Puts an image with these layers into the registry, gzip-compressed. */
-function publish(registry: Served, layers: readonly Buffer[]): { readonly digest: Digest; readonly layers: readonly Digest[] } {
-  const config = Buffer.from(JSON.stringify({ architecture: 'amd64', os: 'linux', rootfs: { type: 'layers', diff_ids: layers.map((layer) => digestOf(layer)) } }))
-  const packed = layers.map((layer) => gzipSync(layer))
-  for (const blob of [config, ...packed]) registry.blobs.set(digestOf(blob), blob)
-  const bytes = Buffer.from(JSON.stringify({
-    schemaVersion: 2, mediaType: mediaTypes.dockerManifest,
-    config: { mediaType: mediaTypes.dockerConfig, digest: digestOf(config), size: config.length },
-    layers: packed.map((blob) => ({ mediaType: mediaTypes.dockerLayerGzip, digest: digestOf(blob), size: blob.length })),
-  }))
-  for (const name of ['latest', digestOf(bytes)]) registry.manifests.set(name, { bytes, mediaType: mediaTypes.dockerManifest })
-  return { digest: digestOf(bytes), layers: packed.map((blob) => digestOf(blob)) }
-}
 
 const noise = sampleTar([{ path: 'noise', content: randomBytes(3_000_000) }])
 const small = sampleTar([{ path: 'hello', content: 'world' }])
@@ -127,8 +36,8 @@ function requestsFor(registry: Served, digest: Digest): number {
 
 test('an image is pulled, its layers unpacked, and a second pull fetches nothing but the manifest', async () => {
   await using registry = await serve()
-  await using here = await machine()
-  const published = publish(registry, [small, noise])
+  await using here = await machine(kernel)
+  const published = publish(registry.repository('app'), [small, noise])
   const progress: TransferProgress[] = []
   const image = await here.images.pull(`${registry.host}/app`, { onProgress: (step) => progress.push(step) })
   assert.deepEqual(image.repoTags, [`${registry.host}/app:latest`])
@@ -151,10 +60,10 @@ test('an image is pulled, its layers unpacked, and a second pull fetches nothing
 
 test('a pull tells which layers of a new image are here already', async () => {
   await using registry = await serve()
-  await using here = await machine()
-  publish(registry, [small])
+  await using here = await machine(kernel)
+  publish(registry.repository('app'), [small])
   await here.images.pull(`${registry.host}/app`, {})
-  const { layers } = publish(registry, [small, noise])
+  const { layers } = publish(registry.repository('app'), [small, noise])
   const progress: TransferProgress[] = []
   await here.images.pull(`${registry.host}/app`, { onProgress: (step) => progress.push(step) })
   const told = layers.map((layer) => progress.flatMap(({ id, status }) => (id === shortDigest(layer) ? [status] : [])))
@@ -165,8 +74,8 @@ test('a pull tells which layers of a new image are here already', async () => {
 
 test('a push of what is not here fails after it was announced, in words that tell an unknown repository from an unknown tag', async () => {
   await using registry = await serve()
-  await using here = await machine()
-  publish(registry, [small])
+  await using here = await machine(kernel)
+  publish(registry.repository('app'), [small])
   await here.images.pull(`${registry.host}/app`, {})
   for (const [name, message] of [['other', `An image does not exist locally with the tag: ${registry.host}/other`], ['app:nope', `tag does not exist: ${registry.host}/app:nope`]] as const) {
     const progress: TransferProgress[] = []
@@ -177,10 +86,10 @@ test('a push of what is not here fails after it was announced, in words that tel
 
 test('a download that breaks off goes on where it ended, within a pull and in the next one', async () => {
   await using registry = await serve()
-  await using here = await machine()
-  const { layers: [layer] } = publish(registry, [noise])
+  await using here = await machine(kernel)
+  const { layers: [layer] } = publish(registry.repository('app'), [noise])
   const digest = present(layer, 'layer')
-  const bytes = present(registry.blobs.get(digest), 'blob')
+  const bytes = present(registry.repository('app').blobs.get(digest), 'blob')
   const starts: number[] = []
   const cut = (upTo: (start: number) => number) => (req: IncomingMessage, res: ServerResponse): boolean => {
     if (!req.url?.endsWith(digest)) return false
@@ -210,30 +119,30 @@ test('a download that breaks off goes on where it ended, within a pull and in th
 
 test('what a lying server sends is refused and leaves nothing', async () => {
   await using registry = await serve()
-  await using here = await machine()
-  const { layers: [layer] } = publish(registry, [noise])
+  await using here = await machine(kernel)
+  const { layers: [layer] } = publish(registry.repository('app'), [noise])
   const digest = present(layer, 'layer')
-  const good = present(registry.blobs.get(digest), 'blob')
+  const good = present(registry.repository('app').blobs.get(digest), 'blob')
   for (const [lie, message] of [
     [gzipSync(small), /unpacks to|ended the download|digest/],
     [Buffer.concat([good, Buffer.from('x')]), /more than/],
     [Buffer.concat([good.subarray(0, good.length - 9), Buffer.alloc(9, 7)]), /damaged|digest|unpacks to/],
   ] as const) {
-    registry.blobs.set(digest, lie)
-    if (lie.length < good.length) registry.blobs.set(digest, Buffer.concat([lie, Buffer.alloc(good.length - lie.length)]))
+    registry.repository('app').blobs.set(digest, lie)
+    if (lie.length < good.length) registry.repository('app').blobs.set(digest, Buffer.concat([lie, Buffer.alloc(good.length - lie.length)]))
     await assert.rejects(here.images.pull(`${registry.host}/app`, {}), (error) => error instanceof Error && message.test(error.message))
     assert.deepEqual(await here.images.list(), [])
     assert.equal(here.snapshots.hasLayer(digestOf(noise)), false)
     assert.deepEqual(await Array.fromAsync(here.blobs.abandoned()), [])
   }
-  const manifest = present(registry.manifests.get('latest'), 'manifest')
-  registry.manifests.set(digestOf('promised'), manifest)
+  const manifest = present(registry.repository('app').manifests.get('latest'), 'manifest')
+  registry.repository('app').manifests.set(digestOf('promised'), manifest)
   await assert.rejects(here.images.pull(`${registry.host}/app@${digestOf('promised')}`, {}), (error) => isFault(error, 'dataLoss') && /has the digest/.test(error.message))
 })
 
 test('unknown images and refused logins say what Docker says', async () => {
   await using registry = await serve()
-  await using here = await machine()
+  await using here = await machine(kernel)
   await assert.rejects(here.images.pull(`${registry.host}/app:gone`, {}), (error) => isFault(error, 'notFound') && /^manifest for .*app:gone not found: .*manifest unknown/.test(error.message))
   registry.misbehave = (req, res) => {
     if (req.url === '/v2/') return false
@@ -246,7 +155,7 @@ test('unknown images and refused logins say what Docker says', async () => {
 
 test('a push to a foreign registry compresses once; what was pushed is pulled as the same image', async () => {
   await using registry = await serve()
-  await using here = await machine()
+  await using here = await machine(kernel)
   const built = await here.images.importRoot(Readable.from([small]), { name: `${registry.host}/app:1` })
   const progress: string[] = []
   const pushed = await here.images.push(`${registry.host}/app:1`, { onProgress: ({ status }) => progress.push(status) })
@@ -256,7 +165,7 @@ test('a push to a foreign registry compresses once; what was pushed is pulled as
   const again = await here.images.push(`${registry.host}/app:1`, { onProgress: ({ status }) => progress.push(status) })
   assert.equal(again.digest, pushed.digest)
   assert.ok(progress.includes('Layer already exists'))
-  await using other = await machine()
+  await using other = await machine(kernel)
   assert.equal((await other.images.pull(`${registry.host}/app:1`, {})).id, built.id)
   await other.images.tag(built.id, `${registry.host}/app:2`)
   assert.equal((await other.images.push(`${registry.host}/app:2`, {})).digest, pushed.digest)
@@ -264,7 +173,7 @@ test('a push to a foreign registry compresses once; what was pushed is pulled as
 })
 
 test('a root file system is imported from an address: over redirects, compressed or not, and its password is shown to its own host alone', async () => {
-  await using here = await machine()
+  await using here = await machine(kernel)
   const tar = sampleTar([{ path: 'hello', content: 'world' }])
   const seen: string[] = []
   const server = createServer((req, res) => {

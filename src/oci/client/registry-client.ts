@@ -80,6 +80,8 @@ export type UploadOutcome = 'mounted' | 'exists' | 'uploaded'
 interface Access {
   readonly repository: string
   readonly actions: 'pull' | 'pull,push'
+  /** Another repository, which is read: a blob is mounted from it. */
+  readonly from?: string
 }
 
 interface Ask {
@@ -185,13 +187,8 @@ export class RegistryClient implements BlobSource, Disposable {
   async upload(repository: string, blob: BlobUpload): Promise<UploadOutcome> {
     if (await this.hasBlob(repository, blob.digest, blob.signal)) return 'exists'
     const access: Access = { repository, actions: 'pull,push' }
-    const mount = `mount=${encodeURIComponent(blob.digest)}${blob.from === undefined ? '' : `&from=${encodeURIComponent(blob.from)}`}`
-    const begun = await this.#ask({ method: 'POST', path: `/v2/${repository}/blobs/uploads/?${mount}`, access, headers: { 'Content-Length': 0 }, signal: blob.signal })
-    begun.body.resume()
-    if (begun.status === 201) return 'mounted'
-    const location = begun.headers.location
-    if (begun.status !== 202 || location === undefined) throw await refusal(begun, `an upload to ${this.registry}/${repository}`)
-    const target = new URL(location, begun.url)
+    const target = await this.#beginUpload(repository, blob)
+    if (target === undefined) return 'mounted'
     target.searchParams.set('digest', blob.digest)
     const done = await this.#ask({
       method: 'PUT', path: target, access, body: await blob.open(), signal: blob.signal,
@@ -200,6 +197,43 @@ export class RegistryClient implements BlobSource, Disposable {
     if (done.status !== 201 && done.status !== 204) throw await refusal(done, `the upload of ${blob.digest} to ${this.registry}/${repository}`)
     done.body.resume()
     return 'uploaded'
+  }
+
+  /** Brings a blob that is not at hand into a repository: false if it is neither there nor can be mounted from `from`. */
+  async mount(repository: string, blob: { readonly digest: Digest; readonly from: string; readonly signal?: AbortSignal }): Promise<boolean> {
+    if (await this.hasBlob(repository, blob.digest, blob.signal)) return true
+    const begun = await this.#beginUpload(repository, blob)
+    if (begun === undefined) return true
+    // The registry has begun an upload instead, which nobody will go on with.
+    const ended = await this.#ask({ method: 'DELETE', path: begun, access: { repository, actions: 'pull,push' }, signal: blob.signal })
+    ended.body.resume()
+    return false
+  }
+
+  /** Mounts a blob (undefined), or answers where it is to be sent. */
+  async #beginUpload(repository: string, { digest, from, signal }: Pick<BlobUpload, 'digest' | 'from' | 'signal'>): Promise<URL | undefined> {
+    const begin = (source: string | undefined): Promise<Answer> =>
+      this.#ask({
+        method: 'POST', headers: { 'Content-Length': 0 }, signal,
+        path: `/v2/${repository}/blobs/uploads/?mount=${encodeURIComponent(digest)}${source === undefined ? '' : `&from=${encodeURIComponent(source)}`}`,
+        access: { repository, actions: 'pull,push', ...(source === undefined ? {} : { from: source }) },
+      })
+    let begun = await begin(from)
+    // Who may not read the other repository may still send the blob.
+    if (from !== undefined && [401, 403, 404].includes(begun.status)) {
+      begun.body.resume()
+      begun = await begin(undefined)
+    }
+    const { location } = begun.headers
+    if (begun.status !== 201 && (begun.status !== 202 || location === undefined)) throw await refusal(begun, `an upload to ${this.registry}/${repository}`)
+    begun.body.resume()
+    return begun.status === 201 || location === undefined ? undefined : new URL(location, begun.url)
+  }
+
+  async hasManifest(repository: string, digest: Digest, signal?: AbortSignal): Promise<boolean> {
+    const answer = await this.#ask({ method: 'HEAD', path: `/v2/${repository}/manifests/${digest}`, access: { repository, actions: 'pull,push' }, headers: { Accept: manifestMediaTypes.join(', ') }, signal })
+    answer.body.resume()
+    return answer.status === 200
   }
 
   /** `reference` is a tag or the manifest's digest. */
@@ -215,7 +249,7 @@ export class RegistryClient implements BlobSource, Disposable {
 
   async #ask(ask: Ask): Promise<Answer> {
     const url = ask.path instanceof URL ? ask.path : this.#addressOf(ask.path, await this.#baseUrl(ask.signal))
-    const key = ask.access === undefined ? '' : `${ask.access.repository} ${ask.access.actions}`
+    const key = ask.access === undefined ? '' : scopesOf(ask.access).join(' ')
     const send = (authorization: string | undefined): Promise<Answer> =>
       this.#transport.exchange({ ...ask, url, headers: { ...this.#options.headers, ...ask.headers, ...(authorization === undefined ? {} : { Authorization: authorization }) }, ...(ask.signal === undefined ? {} : { signal: ask.signal }) } as const)
     const answer = await send(this.#authorizations.get(key))
@@ -251,10 +285,11 @@ export class RegistryClient implements BlobSource, Disposable {
     if (!URL.canParse(realmText)) throw new Fault('unavailable', `${this.registry} names no valid token service: '${realmText}'`)
     const realm = new URL(realmText)
     if (realm.protocol !== 'https:' && !this.#mayBePlain) throw new Fault('permissionDenied', `${this.registry} asks for credentials over plain HTTP at ${realm.host}: refused`)
-    const scope = ask.access === undefined ? challenge.parameters.get('scope') : `repository:${ask.access.repository}:${ask.access.actions}`
+    const told = challenge.parameters.get('scope')
+    const scopes = ask.access === undefined ? (told === undefined ? [] : [told]) : scopesOf(ask.access)
     const service = challenge.parameters.get('service')
     const { credentials = {} } = this.#options
-    const answer = credentials.identityToken === undefined ? await this.#getToken(realm, { scope, service, credentials, isLogin: ask.isLogin === true, signal: ask.signal }) : await this.#refreshToken(realm, { scope, service, refresh: credentials.identityToken, signal: ask.signal })
+    const answer = credentials.identityToken === undefined ? await this.#getToken(realm, { scopes, service, credentials, isLogin: ask.isLogin === true, signal: ask.signal }) : await this.#refreshToken(realm, { scopes, service, refresh: credentials.identityToken, signal: ask.signal })
     if (answer.status !== 200) throw await refusal(answer, `the token service of ${this.registry} refused the login`)
     const node = asObject(parseJson(await readBody(answer.body, { maxBytes: maxAnswerBytes }), 'token answer'), 'token')
     const token = optionalString(node, 'token') ?? optionalString(node, 'access_token')
@@ -263,16 +298,16 @@ export class RegistryClient implements BlobSource, Disposable {
     return token
   }
 
-  #getToken(realm: URL, wish: { readonly scope: string | undefined; readonly service: string | undefined; readonly credentials: RegistryCredentials; readonly isLogin: boolean; readonly signal: AbortSignal | undefined }): Promise<Answer> {
+  #getToken(realm: URL, wish: { readonly scopes: readonly string[]; readonly service: string | undefined; readonly credentials: RegistryCredentials; readonly isLogin: boolean; readonly signal: AbortSignal | undefined }): Promise<Answer> {
     if (wish.service !== undefined) realm.searchParams.set('service', wish.service)
-    if (wish.scope !== undefined) realm.searchParams.set('scope', wish.scope)
+    for (const scope of wish.scopes) realm.searchParams.append('scope', scope)
     if (wish.isLogin) for (const [name, value] of [['client_id', 'berth'], ['offline_token', 'true']] as const) realm.searchParams.set(name, value)
     const headers = wish.credentials.username === undefined ? {} : { Authorization: basicHeader(wish.credentials) }
     return this.#transport.exchange({ method: 'GET', url: realm, headers, ...(wish.signal === undefined ? {} : { signal: wish.signal }) })
   }
 
-  #refreshToken(realm: URL, wish: { readonly scope: string | undefined; readonly service: string | undefined; readonly refresh: string; readonly signal: AbortSignal | undefined }): Promise<Answer> {
-    const form = new URLSearchParams({ grant_type: 'refresh_token', refresh_token: wish.refresh, client_id: 'berth', service: wish.service ?? '', scope: wish.scope ?? '' })
+  #refreshToken(realm: URL, wish: { readonly scopes: readonly string[]; readonly service: string | undefined; readonly refresh: string; readonly signal: AbortSignal | undefined }): Promise<Answer> {
+    const form = new URLSearchParams({ grant_type: 'refresh_token', refresh_token: wish.refresh, client_id: 'berth', service: wish.service ?? '', scope: wish.scopes.join(' ') })
     const body = Buffer.from(form.toString())
     return this.#transport.exchange({ method: 'POST', url: realm, body, headers: { 'Content-Type': 'application/x-www-form-urlencoded', 'Content-Length': body.length }, ...(wish.signal === undefined ? {} : { signal: wish.signal }) })
   }
@@ -306,6 +341,11 @@ export class RegistryClient implements BlobSource, Disposable {
   [Symbol.dispose](): void {
     this.#transport[Symbol.dispose]()
   }
+}
+
+/** Distribution "Token Scope". */
+function scopesOf({ repository, actions, from }: Access): readonly string[] {
+  return [`repository:${repository}:${actions}`, ...(from === undefined ? [] : [`repository:${from}:pull`])]
 }
 
 function isStream(body: Ask['body']): boolean {

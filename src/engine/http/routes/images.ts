@@ -3,6 +3,7 @@ import { pipeline } from 'node:stream/promises'
 import { Fault } from '#base/fault.ts'
 import { sendEmpty, sendJson } from '#base/http.ts'
 import { parseJson } from '#base/json.ts'
+import { writeDescriptor } from '#oci/descriptor.ts'
 import { familiarReference, parseReference } from '#oci/reference.ts'
 import { platformFit, platformText, type Platform } from '#oci/platform.ts'
 import type { ContainerDefaults, Image, ImageRemoval, ImageUser, ImportRootOptions, TransferProgress } from '../../contract/images.ts'
@@ -244,11 +245,11 @@ async function push(exchange: Exchange): Promise<void> {
   const out = new ProgressStream(res)
   const names = query.get('tag') ? [named(param(exchange, 'name'), query.get('tag'))] : await withAllTags(backend, param(exchange, 'name'))
   const platform = minorVersion >= 46 ? platformOf(query) : undefined
-  if (platform !== undefined) for (const name of names) await resolved(backend, name, platform)
   try {
     const auth = authHeader(req.headers['x-registry-auth'])
     for (const name of names) {
-      const { tag: pushed, digest, sizeBytes } = await backend.images.push(name, { signal, onProgress: (progress) => out.progress(progress), ...(auth === undefined ? {} : { auth }) })
+      const { tag: pushed, digest, sizeBytes, insteadOf } = await backend.images.push(name, { signal, onProgress: (progress) => out.progress(progress), ...(auth === undefined ? {} : { auth }), ...(platform === undefined ? {} : { platform: platformText(platform) }) })
+      if (insteadOf !== undefined) out.line({ progressDetail: {}, aux: { manifestPushedInsteadOfIndex: true, originalIndex: writeDescriptor(insteadOf.index), selectedManifest: writeDescriptor(insteadOf.selected) } })
       out.line({ status: `${pushed}: digest: ${digest} size: ${sizeBytes}` })
       out.line({ progressDetail: {}, aux: { Tag: pushed, Digest: digest, Size: sizeBytes } })
       publish(backend, 'push', name, name.replace(/:[^/:]*$/, ''), await backend.images.resolve(name))
