@@ -2,6 +2,7 @@
  * A real engine (kernel, conmon, crun or runc, overlayfs) behind the Engine API on a socket of its own, with one busybox image: for tests
  * and comparisons that look at a limit from inside the container.
  */
+import assert from 'node:assert/strict'
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { createServer, request as httpRequest } from '#base/http-module.ts'
 import { tmpdir } from 'node:os'
@@ -68,6 +69,13 @@ export class ApiClient {
     request.on('error', reject)
     request.end(body === undefined || Buffer.isBuffer(body) ? body : JSON.stringify(body))
     return promise
+  }
+
+  /** What a script printed that nothing refused to run. */
+  async seen(script: string, hostConfig: object = {}, config: object = {}): Promise<string> {
+    const run = await this.run(script, hostConfig, config)
+    assert.equal(run.refusal, '')
+    return run.output.trim()
   }
 
   /** Creates, starts, waits, reads what it printed and removes. `script` is for the container's sh. */

@@ -1,13 +1,11 @@
 /** The HTTP client against a TLS server that answers as scripted: what goes over the wire, faults, retries, watches. */
-import 'reflect-metadata'
 import assert from 'node:assert/strict'
-import { webcrypto } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer } from 'node:https'
 import { test } from 'node:test'
-import * as x509 from '@peculiar/x509'
 import { systemClock } from '#base/clock.ts'
 import { isFault } from '#base/fault.ts'
+import { selfSigned } from '#base/self-signed.fixture.ts'
 import type { Stored } from '#schema/kind.ts'
 import { defineKind } from '#schema/kind.ts'
 import { int32, object } from '#schema/vocabulary.ts'
@@ -15,22 +13,6 @@ import type { HttpClient } from './http.ts'
 import { createHttpClient } from './http.ts'
 
 const Thing = defineKind({ group: 'test.io', version: 'v1', kind: 'Thing', plural: 'things', namespaced: true, fields: { spec: object('test.v1.ThingSpec', { size: int32().omitEmpty() }).omitEmpty() } })
-
-async function selfSigned(): Promise<{ cert: string; key: string }> {
-  x509.cryptoProvider.set(webcrypto)
-  const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' }
-  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])
-  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
-    name: 'CN=127.0.0.1',
-    notBefore: new Date('2020-01-01'),
-    notAfter: new Date('2120-01-01'),
-    keys,
-    signingAlgorithm: algorithm,
-    extensions: [new x509.SubjectAlternativeNameExtension([{ type: 'ip', value: '127.0.0.1' }])],
-  })
-  const pkcs8 = await webcrypto.subtle.exportKey('pkcs8', keys.privateKey)
-  return { cert: certificate.toString('pem'), key: x509.PemConverter.encode(pkcs8, 'PRIVATE KEY') }
-}
 
 interface Asked {
   readonly line: string

@@ -7,17 +7,9 @@
  */
 import { unreachable } from '#base/assert.ts'
 import { Fault } from '#base/fault.ts'
-import type { ContainerStatus, RestartPolicy } from '../contract/containers.ts'
+import type { ContainerState, ContainerStatus, RestartPolicy } from '../contract/containers.ts'
 
-export interface Lifecycle {
-  readonly status: ContainerStatus
-  readonly pid: number
-  readonly exitCode: number
-  readonly oomKilled: boolean
-  readonly error: string
-  readonly startedAtNs: bigint
-  readonly finishedAtNs: bigint
-  readonly restartCount: number
+export interface Lifecycle extends Omit<ContainerState, 'health'> {
   /** Restarts since it last ran for ten seconds: decides the delay. */
   readonly restartStreak: number
   /** Somebody stopped it: no policy may restart it until somebody starts it. */

@@ -18,11 +18,7 @@ suite('volumes and mounts', { skip: busyboxMissing }, () => {
   })
   after(() => real[Symbol.asyncDispose]())
 
-  const seen = async (script: string, host: object = {}, config: object = {}): Promise<string> => {
-    const run = await client.run(script, host, config)
-    assert.equal(run.refusal, '')
-    return run.output.trim()
-  }
+  const seen = (script: string, host: object = {}, config: object = {}): Promise<string> => client.seen(script, host, config)
   const makeVolume = async (name: string, options: object = {}): Promise<string> => {
     const made = await client.call('POST', '/volumes/create', { Name: name, DriverOpts: options })
     assert.equal(made.status, 201, messageOf(made.body))

@@ -21,11 +21,7 @@ suite('resource limits', { skip: busyboxMissing }, () => {
 
   /** Reads a limit inside: on v1 by controller, on v2 at the container's own root. */
   const limit = (v1: string, unified: string): string => `cat /sys/fs/cgroup/${v2 ? unified : v1}`
-  const seen = async (script: string, host: object, config: object = {}): Promise<string> => {
-    const run = await client.run(script, host, config)
-    assert.equal(run.refusal, '')
-    return run.output.trim()
-  }
+  const seen = (script: string, host: object = {}, config: object = {}): Promise<string> => client.seen(script, host, config)
 
   test('memory, swap and reservation stand in the cgroup', async () => {
     const host = { Memory: 64 * MB, MemorySwap: 96 * MB, MemoryReservation: 32 * MB }

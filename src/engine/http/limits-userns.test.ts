@@ -43,11 +43,7 @@ suite('user namespaces', { skip: busyboxMissing }, () => {
   })
   after(() => real?.[Symbol.asyncDispose]())
 
-  const seen = async (script: string, host: object = {}, config: object = {}): Promise<string> => {
-    const run = await client.run(script, host, config)
-    assert.equal(run.refusal, '')
-    return run.output.trim().replaceAll(/ +/g, ' ')
-  }
+  const seen = async (script: string, host: object = {}, config: object = {}): Promise<string> => (await client.seen(script, host, config)).replaceAll(/ +/g, ' ')
   const upperOf = async (id: string): Promise<string> => text(field(field(field((await client.call('GET', `/containers/${id}/json`)).body, 'GraphDriver'), 'Data'), 'UpperDir'))
   const ownerOf = (path: string): string => `${lstatSync(path).uid}:${lstatSync(path).gid}`
   const proven = (name: string, task: () => Promise<void>): void => void test(name, async (context) => (cannot === undefined ? task() : context.skip(cannot)))

@@ -7,10 +7,7 @@ import { mkdir, readFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { Duplex } from 'node:stream'
 import type * as contract from '#cluster/contract/runtime.ts'
-import type { Clock } from '#base/clock.ts'
 import { Fault, isFault, systemErrorCode } from '#base/fault.ts'
-import type { Logger } from '#base/log.ts'
-import type { Random } from '#base/random.ts'
 import type { Poller } from '#linux/contract/poller.ts'
 import type { Processes } from '#linux/contract/processes.ts'
 import type { Container, Containers } from '../contract/containers.ts'
@@ -23,24 +20,13 @@ import { EventQueue } from './event-queue.ts'
 import { type SandboxesOptions, Sandboxes, sandboxStatus } from './sandboxes.ts'
 import { podSession } from './sessions.ts'
 
-export interface PodRuntimeOptions {
+/** With what the sandboxes need. */
+export interface PodRuntimeOptions extends SandboxesOptions {
   readonly containers: Containers
   readonly images: ImageResolver & ImageLister & ImageTagger & ImageTransfer
   readonly runtime: Pick<Runtime, 'reopenLog'>
   readonly kernel: SandboxesOptions['kernel'] & { readonly processes: Pick<Processes, 'kill'>; readonly poller: Pick<Poller, 'connectTcp'> }
   readonly version: string
-  /** Records: `<stateDir>/pods`. */
-  readonly stateDir: string
-  /** Pins and shared files: `<runDir>/p`. */
-  readonly runDir: string
-  readonly linkPrefix: string
-  /** nftables table (family ip), e.g. `berth-pods`. */
-  readonly table: string
-  readonly podCidr: string
-  readonly clusterCidr: string
-  readonly clock: Clock
-  readonly random: Random
-  readonly log: Logger
 }
 
 const SIGKILL = 9

@@ -1,7 +1,5 @@
 /** Which server is asked for a registry, and with what: mirrors, hosts.toml, Docker's folders of certificates, insecure registries. */
-import 'reflect-metadata'
 import assert from 'node:assert/strict'
-import { webcrypto } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
@@ -9,10 +7,10 @@ import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import * as x509 from '@peculiar/x509'
 import { present } from '#base/assert.ts'
 import { isFault } from '#base/fault.ts'
 import { readBody } from '#base/http.ts'
+import { selfSigned } from '#base/self-signed.fixture.ts'
 import { digestOf } from '../digest.ts'
 import { openRegistry } from './mirrored-registry.ts'
 import { isInsecure, serversOf } from './registry-hosts.ts'
@@ -109,22 +107,6 @@ test("Docker Hub's mirrors are those of the engine", async () => {
   assert.equal(await fetched('docker.io', { ...none, mirrors: [`http://${mirror.host}`], insecure: [mirror.host] }), content)
   assert.deepEqual((await serversOf('quay.io', { ...none, mirrors: ['https://mirror.example'] })).mirrors, [])
 })
-
-async function selfSigned(): Promise<{ readonly cert: string; readonly key: string }> {
-  x509.cryptoProvider.set(webcrypto)
-  const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' }
-  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])
-  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
-    name: 'CN=127.0.0.1',
-    notBefore: new Date('2020-01-01'),
-    notAfter: new Date('2120-01-01'),
-    keys,
-    signingAlgorithm: algorithm,
-    extensions: [new x509.BasicConstraintsExtension(true), new x509.SubjectAlternativeNameExtension([{ type: 'ip', value: '127.0.0.1' }])],
-  })
-  const pkcs8 = await webcrypto.subtle.exportKey('pkcs8', keys.privateKey)
-  return { cert: certificate.toString('pem'), key: x509.PemConverter.encode(pkcs8, 'PRIVATE KEY') }
-}
 
 test('an authority and a client certificate of the folder are used, and without them TLS refuses', async () => {
   const server = await selfSigned()
