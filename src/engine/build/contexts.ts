@@ -2,7 +2,7 @@
 import { Readable } from 'node:stream'
 import { Fault } from '#base/fault.ts'
 import { ignoredPaths, withoutIgnored } from './ignore.ts'
-import type { FolderTar, NamedContext } from '../contract/builds.ts'
+import type { BuildMaterial, FolderTar, NamedContext } from '../contract/builds.ts'
 import type { BuildRequest } from '../http/backend.ts'
 import type { BuilderOptions } from './builder.ts'
 import { compressionOf, decompressed, expand, looksLikeTar } from './decompress.ts'
@@ -36,6 +36,8 @@ const maxIgnoreBytes = 1024 * 1024
 
 export class Contexts {
   readonly #build: ContextsOptions
+  /** Addresses that contexts were fetched from. */
+  readonly materials: BuildMaterial[] = []
   readonly #trees = new Map<string, LazyFolder>()
   #planned: PlannedPaths | undefined
 
@@ -111,11 +113,15 @@ export class Contexts {
     const { remote, spool, options, signal } = this.#build
     const repository = parseGitReference(url, { isContext: true })
     if (repository !== undefined) {
-      const { entries } = await (await remote.git(repository, { keepGitDir: repository.keepGitDir ?? false, vertex })).load()
+      const checkout = await remote.git(repository, { keepGitDir: repository.keepGitDir ?? false, vertex })
+      this.materials.push({ kind: 'git', url, commit: checkout.identity, isContext: url === mainUrl(this.#build.request) })
+      const { entries } = await checkout.load()
       return { kind: 'tree', tree: new FileTree(entries.slice(1)) }
     }
     if (!/^https?:\/\//i.test(url)) throw new Fault('invalidArgument', `the build context ${url} is neither an address of HTTP nor a git repository`)
-    const file = await (await remote.url(url, { vertex })).load()
+    const fetched = await remote.url(url, { vertex })
+    this.materials.push({ kind: 'url', url, sha256: fetched.identity, isContext: url === mainUrl(this.#build.request) })
+    const file = await fetched.load()
     const entry = file.entries[0] ?? missing(url)
     const head = await spool.firstBytes(entry, 512)
     const compression = compressionOf(head)
@@ -141,6 +147,10 @@ class LazyFolder {
     if (this.#all !== undefined || planned === undefined || !isCovered(planned, paths)) return (this.#all ??= this.#load(undefined))
     return (this.#some ??= this.#load(planned))
   }
+}
+
+function mainUrl({ context }: BuildRequest): string | undefined {
+  return context.kind === 'url' ? context.url : undefined
 }
 
 function missing(path: string): never {

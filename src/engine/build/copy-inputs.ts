@@ -12,6 +12,7 @@ import { syntaxFault } from './dockerfile/fault.ts'
 import type { CopyInstruction, Instruction } from './dockerfile/instructions.ts'
 import { remoteInputs } from './remote-inputs.ts'
 import { hasWildcards, type SelectionFlags } from './selection.ts'
+import type { StageTools } from './stage-tools.ts'
 import { contentDigest, emptyFolder, fromBytePath, toBytePath, type FileTree, type Selected, type TreeEntry } from './tree.ts'
 import type { Vertex } from './vertices.ts'
 
@@ -39,6 +40,8 @@ export interface CopyRequest {
   readonly keepOwners: boolean
   readonly shared: BuildShared
   readonly vertex: Vertex
+  /** Told of what is fetched. */
+  readonly note: StageTools['note']
   readonly expand: (word: string) => string
 }
 

@@ -28,7 +28,7 @@ export async function copyStep(state: StageState, instruction: CopyAt, tools: St
   const destination = posix.resolve('/', state.config.WorkingDir ?? '/', written)
   const keepOwners = owner === undefined && (instruction.from !== undefined || rulesOf(shared.request).contextsKeepOwners)
   const exclude = instruction.exclude.map(expand)
-  const copy = await copyInputs(await copySource(instruction, sources, tools), { instruction, sources, exclude, checksum: optional(instruction.checksum), keepOwners, shared, vertex: report.vertex, expand })
+  const copy = await copyInputs(await copySource(instruction, sources, tools), { instruction, sources, exclude, checksum: optional(instruction.checksum), keepOwners, shared, vertex: report.vertex, note: tools.note, expand })
   const identity = { destination, isFolder, owner: owner ?? '', mode: mode ?? '', keepOwners, unpack: instruction.kind === 'add' ? (instruction.unpack ?? 'local') : false, digest: copy.digest }
   const flags = instruction.from === undefined ? '' : `--from=${instruction.from} `
   const next = (result: StepResult): StageState => withLayer(state, result, `${instruction.kind.toUpperCase()} ${flags}${[...sources, ...instruction.heredocs.map(({ name }) => `<<${name}`), written].join(' ')}`)

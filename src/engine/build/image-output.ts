@@ -5,13 +5,13 @@ import { rfc3339Nano, rfc3339Seconds } from '#base/clock.ts'
 import { Fault } from '#base/fault.ts'
 import { parsePlatform } from '#oci/platform.ts'
 import type { ContainerDefaults, Image, ImageConfig } from '../contract/images.ts'
-import type { BuildResult } from '../contract/builds.ts'
+import type { BuildMaterial, BuildResult } from '../contract/builds.ts'
 import type { BuildRequest, BuiltRoot } from '../http/backend.ts'
 import type { BuildShared } from './build-shared.ts'
 import { cacheKey } from './cache.ts'
 import type { StagePlan } from './dockerfile/stages.ts'
 import { rewriteTimes } from './rewrite-times.ts'
-import { shortId, type StageState } from './stage-state.ts'
+import { mergedMaterials, shortId, type StageState } from './stage-state.ts'
 import { inlineMember } from './transfer/cache-config.ts'
 import { inlineRecords } from './transfer/cache-export.ts'
 import type { Vertex } from './vertices.ts'
@@ -19,8 +19,12 @@ import type { Vertex } from './vertices.ts'
 /** Stores the images; the names go to the first of them, which stands for all where no index does. */
 export async function exportImages(built: readonly BuiltState[], vertex: Vertex): Promise<BuildResult['images']> {
   const images: BuildResult['images'][number][] = []
-  for (const each of built) images.push({ platform: each.shared.target.platform, imageId: (await exportImage(each, vertex)).id })
+  for (const each of built) images.push({ platform: each.shared.target.platform, imageId: (await exportImage(each, vertex)).id, materials: materialsOf(each) })
   return images
+}
+
+function materialsOf({ shared, state }: BuiltState): readonly BuildMaterial[] {
+  return mergedMaterials(shared.contexts.materials, state.materials)
 }
 
 async function exportImage({ shared, state: built }: BuiltState, vertex: Vertex): Promise<Image> {
@@ -61,6 +65,7 @@ async function openRoot({ shared, state }: BuiltState): Promise<BuiltRoot & Asyn
   await snapshots.prepare(key, chainId)
   return {
     platform: target.platform,
+    materials: materialsOf({ shared, state }),
     tar: () => snapshots.exportRoot(key, { signal }),
     files: async () => {
       await mkdir(root)

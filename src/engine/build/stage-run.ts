@@ -1,7 +1,8 @@
 /** One stage of one build: its base, then its instructions one after another. */
 import { Fault, isFault } from '#base/fault.ts'
-import { canonicalReference, parseReference, withDefaultTag } from '#oci/reference.ts'
+import { canonicalReference, familiarName, parseReference, withDefaultTag } from '#oci/reference.ts'
 import { isPlatform, parsePlatform, platformText } from '#oci/platform.ts'
+import type { BuildMaterial } from '../contract/builds.ts'
 import type { Image, ImageId, TransferProgress } from '../contract/images.ts'
 import { lookUpIdentity } from '../containers/identity.ts'
 import type { BuildShared } from './build-shared.ts'
@@ -15,7 +16,7 @@ import { contentSource, platformOfStage, stagesOf, type Stage } from './dockerfi
 import type { Channel } from './ordered-output.ts'
 import { makeFolder } from './run-command.ts'
 import { runStep } from './run-step.ts'
-import { applyInstruction, defaultPath, shortId, shownIn, withLayer, type ConfigInstruction, type StageState, type StepResult } from './stage-state.ts'
+import { applyInstruction, defaultPath, shortId, mergedMaterials, shownIn, withLayer, type ConfigInstruction, type StageState, type StepResult } from './stage-state.ts'
 import { StepReport, type Content, type StageTools } from './stage-tools.ts'
 import { StepLayers } from './step-layers.ts'
 import type { Vertex } from './vertices.ts'
@@ -47,6 +48,8 @@ export class StageRun {
   readonly #tools: StageTools
   /** What its files are for. */
   readonly #platform: string
+  /** Materials of the step that runs. */
+  #noted: BuildMaterial[] = []
   #vertices = 0
   /** Of the base's triggers those that touch files. */
   #triggers = 0
@@ -63,6 +66,7 @@ export class StageRun {
       context: { escape: plan.escape, buildArgs: new Map(Object.entries(request.buildArgs)), globalArgs: plan.globalArgs },
       layers: new StepLayers(run.shared, run.stage),
       channel: run.channel,
+      note: (material) => void this.#noted.push(material),
       sources: { contentOf: (from, at, paths) => this.#contentOf(from, at, paths), view: (chainId, view) => roots.view(chainId, view) },
     }
   }
@@ -136,9 +140,9 @@ export class StageRun {
   async #fromImageAs(name: string, reference: string): Promise<Based> {
     const vertex = this.#shared.vertices.begin(name)
     try {
-      const based = await this.#onImage(await this.#image(reference, { as: 'FROM', at: this.#stage, vertex }))
+      const { state, ...based } = await this.#onImage(await this.#image(reference, { as: 'FROM', at: this.#stage, vertex }))
       vertex.end({ cached: true })
-      return based
+      return { ...based, state: { ...state, materials: this.#noted.splice(0) } }
     } catch (error) {
       vertex.fail(error)
       throw error
@@ -155,7 +159,7 @@ export class StageRun {
 
   #emptyState(): StageState {
     const { scratchWorkingDir } = rulesOf(this.#shared.request)
-    return { config: scratchWorkingDir === undefined ? {} : { WorkingDir: scratchWorkingDir }, author: undefined, platform: parsePlatform(this.#platform), scope: new Map(), args: new Map(), diffIds: [], chainId: undefined, history: [], hasOwnCommand: false, inherited: { layers: 0, history: 0 } }
+    return { config: scratchWorkingDir === undefined ? {} : { WorkingDir: scratchWorkingDir }, author: undefined, platform: parsePlatform(this.#platform), scope: new Map(), args: new Map(), diffIds: [], chainId: undefined, history: [], hasOwnCommand: false, materials: [], inherited: { layers: 0, history: 0 } }
   }
 
   async #onImage({ id: imageId, config, topLayer }: Image): Promise<Based> {
@@ -171,6 +175,7 @@ export class StageRun {
       chainId: topLayer,
       history: config.history ?? [],
       hasOwnCommand: false,
+      materials: [],
       inherited: { layers: config.rootfs.diff_ids.length, history: config.history?.length ?? 0 },
     })
     return { ...begun, imageId }
@@ -194,7 +199,7 @@ export class StageRun {
     return { state: { ...base, config: { ...config, Env }, scope }, triggers }
   }
 
-  #image(reference: string, { as, at, vertex }: { readonly as: string; readonly at: Place; readonly vertex?: Vertex }): Promise<Image> {
+  async #image(reference: string, { as, at, vertex }: { readonly as: string; readonly at: Place; readonly vertex?: Vertex }): Promise<Image> {
     const onProgress = (progress: TransferProgress): void => {
       this.#run.channel.say({ kind: 'status', ...progress })
       vertex?.progress(progress.id ?? reference, progress.status, progress)
@@ -202,7 +207,9 @@ export class StageRun {
     const { target, roots } = this.#shared
     // What nobody has named is whatever is here.
     const platform = target.isGiven || this.#platform !== target.platform ? this.#platform : undefined
-    return roots.image(reference, { platform, as, at, onProgress })
+    const image = await roots.image(reference, { platform, as, at, onProgress })
+    if (!reference.startsWith('sha256:')) this.#noted.push({ kind: 'image', reference: fullName(reference), platform: this.#platform, digest: digestIn(image, reference) })
+    return image
   }
 
   // ---- steps ---------------------------------------------------------------------------------------------------------
@@ -217,7 +224,10 @@ export class StageRun {
     const name = this.#nextName(`${prefix}${shownIn(state, this.#tools.context, instruction)}`, state.scope)
     const { scope, args, ...rest } = state
     const identity = cacheKey(name, this.#stage.index, this.#platform, instruction, rest, [...scope], [...args], others.map(({ chainId }) => chainId ?? ''))
-    return this.#shared.once.steps.of(identity, () => this.#stepAs(name, state, instruction))
+    return this.#shared.once.steps.of(identity, async () => {
+      const next = await this.#stepAs(name, state, instruction)
+      return { ...next, materials: mergedMaterials(next.materials, this.#noted.splice(0), ...others.map(({ materials }) => materials)) }
+    })
   }
 
   async #stepAs(name: string, state: StageState, instruction: FileInstruction): Promise<StageState> {
@@ -310,6 +320,12 @@ function fullName(reference: string): string {
     if (isFault(error, 'invalidArgument')) return reference
     throw error
   }
+}
+
+/** Of what the registry has it by. */
+function digestIn({ repoDigests }: Image, reference: string): string | undefined {
+  const wanted = familiarName(parseReference(reference))
+  return repoDigests.map((name) => name.split('@')).find(([repository]) => repository === wanted)?.[1]
 }
 
 /** A user whom the image does not know yet owns nothing: root does. */

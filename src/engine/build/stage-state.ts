@@ -5,6 +5,7 @@
  */
 import { posix } from 'node:path'
 import { unreachable } from '#base/assert.ts'
+import type { BuildMaterial } from '../contract/builds.ts'
 import type { ChainId, ContainerDefaults, DiffId, HealthcheckConfig, ImageHistory } from '../contract/images.ts'
 import type { CachedLayer } from './cache.ts'
 import { syntaxFault, type Place } from './dockerfile/fault.ts'
@@ -26,6 +27,8 @@ export interface StageState {
   readonly history: readonly ImageHistory[]
   /** CMD was said in this Dockerfile: an ENTRYPOINT then leaves it alone. */
   readonly hasOwnCommand: boolean
+  /** What the files were made of. */
+  readonly materials: readonly BuildMaterial[]
   /** How much of layers and history is the base image's. */
   readonly inherited: { readonly layers: number; readonly history: number }
 }
@@ -35,6 +38,11 @@ export interface StepContext {
   readonly escape: EscapeCharacter
   readonly buildArgs: ReadonlyMap<string, string | null>
   readonly globalArgs: ReadonlyMap<string, string>
+}
+
+/** Each once. */
+export function mergedMaterials(...lists: readonly (readonly BuildMaterial[])[]): readonly BuildMaterial[] {
+  return [...new Map(lists.flat().map((material) => [JSON.stringify(material), material])).values()]
 }
 
 /** As it is shown to people. */

@@ -1,4 +1,5 @@
 /** What the steps of one stage work with. */
+import type { BuildMaterial } from '../contract/builds.ts'
 import type { ChainId } from '../contract/images.ts'
 import type { BuildShared } from './build-shared.ts'
 import type { Instruction } from './dockerfile/instructions.ts'
@@ -17,6 +18,8 @@ export interface StageTools {
   /** The classic builder's text. */
   readonly channel: Channel
   readonly sources: ContentSources
+  /** Of what the step that runs now takes. */
+  readonly note: (material: BuildMaterial) => void
 }
 
 /** Other stages, images and contexts, as `from=` names them. */

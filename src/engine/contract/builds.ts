@@ -84,9 +84,23 @@ export interface BuildAnswer {
   readonly exitCode: number
 }
 
+/** What files of a result were made of, beside folders of the client's (SLSA's resolved dependencies). */
+export type BuildMaterial =
+  /** `digest`: of the manifest or index that a registry has it by; undefined: it comes from no registry. */
+  | { readonly kind: 'image'; readonly reference: string; readonly platform: string; readonly digest: string | undefined }
+  /** `commit`: undefined where the server did not tell it before the files were known. */
+  | { readonly kind: 'git'; readonly url: string; readonly commit: string | undefined; readonly isContext: boolean }
+  | { readonly kind: 'url'; readonly url: string; readonly sha256: string | undefined; readonly isContext: boolean }
+
+export interface BuiltImage {
+  readonly platform: string
+  readonly imageId: string
+  readonly materials: readonly BuildMaterial[]
+}
+
 export interface BuildResult {
   /** One for each platform, in their order; none with an output, or for a call. */
-  readonly images: readonly { readonly platform: string; readonly imageId: string }[]
+  readonly images: readonly BuiltImage[]
   readonly answer?: BuildAnswer
   /** What `CacheExport` of kind `local` has written last; the client's index names it. */
   readonly cacheManifest?: { readonly mediaType: string; readonly digest: string; readonly sizeBytes: number }

@@ -216,16 +216,28 @@ export interface ImageIndexes {
 export interface IndexAssembly extends Disposable {
   /** Stores bytes. */
   blob(bytes: Uint8Array): Promise<{ readonly digest: Digest; readonly size: number }>
-  /**
-   * Stores the manifest of an image that is here, and answers its descriptor with its platform. `compressed`: with layers as registries
-   * elsewhere want them (gzip); otherwise as they lie here.
-   */
-  manifest(id: ImageId, options?: { readonly compressed?: boolean; readonly annotations?: Readonly<Record<string, string>>; readonly signal?: AbortSignal }): Promise<Descriptor>
+  /** Stores the manifest of an image that is here, and answers its descriptor with its platform. */
+  manifest(id: ImageId, options?: ManifestOptions): Promise<Descriptor>
   /**
    * Stores the index of manifests that are here, in this order, and gives names to it: they mean its image for this machine, or its first
    * one if none is. `invalidArgument` if it is to be named and holds no image. Answers its descriptor.
    */
-  finish(index: { readonly manifests: readonly Descriptor[]; readonly annotations?: Readonly<Record<string, string>>; readonly names?: readonly string[] }): Promise<Descriptor>
+  finish(index: { readonly manifests: readonly Descriptor[]; readonly annotations?: Readonly<Record<string, string>>; readonly names?: readonly string[]; readonly format?: ManifestFormat }): Promise<Descriptor>
+  /** Gives names to a manifest alone, as `finish` gives them to an index. */
+  name(target: ImageTarget, names: readonly string[]): Promise<void>
+}
+
+/** The names that manifests give to themselves and to their parts: OCI's, or those of Docker before (schema 2). */
+export type ManifestFormat = 'oci' | 'docker'
+
+export interface ManifestOptions {
+  /** With layers as registries elsewhere want them (gzip); otherwise as they lie here. */
+  readonly compressed?: boolean
+  /** Of the manifest itself. */
+  readonly annotations?: Readonly<Record<string, string>>
+  /** `oci` by default. */
+  readonly format?: ManifestFormat
+  readonly signal?: AbortSignal
 }
 
 export interface Images extends ImageIndexes, ImageResolver, ImageLister, ImageTagger, ImageTransfer, ImageRemotes, ImageArchives, ImageBuilderStore {}

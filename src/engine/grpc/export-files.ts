@@ -1,38 +1,51 @@
 /** The exporters `local` and `tar`: a result's files, into a folder or an archive of the client's (moby/buildkit `exporter/local`, `exporter/tar`). */
+import { posix } from 'node:path'
 import { Fault } from '#base/fault.ts'
-import { filesOfAll, tarOfAll } from '../build/platform-files.ts'
+import { filesOfAll, folderOf, tarOfAll, type ExtraFile, type PlatformFolders } from '../build/platform-files.ts'
+import { fromBytePath } from '../build/tree.ts'
 import type { BuiltRoot } from '../http/backend.ts'
-import type { Session } from '../session/client-session.ts'
+import { statementOf } from './attestations.ts'
 import type { Exporter } from './exporters.ts'
 import type { Job } from './job.ts'
 import { isTrue } from './options.ts'
+import { attestationsOf, wishedAttestations } from './result-attestations.ts'
 import type { FrontendResult } from './result.ts'
 
 export async function exportFiles(job: Job, result: FrontendResult, exporter: Exporter): Promise<void> {
+  const { type, attributes, index } = exporter
   const session = await job.session(undefined)
   const isSeveral = result.platforms.length > 0
+  // An archive of several platforms always has folders for them.
+  const split = type === 'tar' ? isSeveral : isTrue(attributes, 'platform-split', isSeveral)
+  const folders: PlatformFolders = { split, extra: (root, entries) => attestationFiles(job, result, { root, entries, prefix: attributes.get('attestation-prefix') ?? '', isNamedApart: isSeveral && !split }) }
+  const isPlain = !split && !isSeveral && wishedAttestations(result, { inline: false }) === undefined
   await result.handOver((built) =>
-    job.vertices.during(`exporting to client ${exporter.type === 'local' ? 'directory' : 'tarball'}`, async (vertex) => {
-      if (exporter.type === 'local') await sendFolder(job, { built, isSeveral, session }, exporter)
-      else await session.sendArchive(isSeveral ? tarOfAll(built) : await onlyOf(built).tar(), job.signal, { exporter: exporter.index })
-      vertex.progress(exporter.type === 'local' ? 'copying files' : 'sending tarball', '', { isDone: true })
+    job.vertices.during(`exporting to client ${type === 'local' ? 'directory' : 'tarball'}`, async (vertex) => {
+      if (type === 'local') await session.sendFiles(isPlain ? await onlyOf(built).files() : await filesOfAll(built, folders), job.signal, { exporter: index, replace: attributes.get('mode') === 'delete' })
+      else await session.sendArchive(isPlain ? await onlyOf(built).tar() : tarOfAll(built, folders), job.signal, { exporter: index })
+      vertex.progress(type === 'local' ? 'copying files' : 'sending tarball', '', { isDone: true })
     }),
   )
-}
-
-interface Sending {
-  readonly built: readonly BuiltRoot[]
-  readonly isSeveral: boolean
-  readonly session: Session
-}
-
-async function sendFolder(job: Job, { built, isSeveral, session }: Sending, { attributes, index }: Exporter): Promise<void> {
-  const split = isTrue(attributes, 'platform-split', isSeveral)
-  const files = isSeveral || split ? await filesOfAll(built, { split }) : await onlyOf(built).files()
-  await session.sendFiles(files, job.signal, { exporter: index, replace: attributes.get('mode') === 'delete' })
 }
 
 function onlyOf([built]: readonly BuiltRoot[]): BuiltRoot {
   if (built === undefined) throw new Fault('internal', 'nothing was built')
   return built
+}
+
+interface Attested {
+  readonly root: BuiltRoot
+  readonly entries: Parameters<PlatformFolders['extra']>[1]
+  readonly prefix: string
+  /** The platform is part of the file's name. */
+  readonly isNamedApart: boolean
+}
+
+/** Attestations whose subjects are the files themselves. */
+function attestationFiles(job: Job, result: FrontendResult, { root, entries, prefix, isNamedApart }: Attested): readonly ExtraFile[] {
+  const subjects = entries.filter(({ type }) => type === 'file').map(({ path, sha256 }) => ({ name: fromBytePath(path), digest: { sha256 } }))
+  return attestationsOf(job, result, { materials: root.materials, inline: false }).map((each) => {
+    const { name, ext } = posix.parse(each.fileName)
+    return { name: `${prefix}${name}${isNamedApart ? `.${folderOf(root)}` : ''}${ext}`, content: Buffer.from(JSON.stringify(statementOf(each, subjects), undefined, 2)) }
+  })
 }

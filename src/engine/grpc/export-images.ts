@@ -3,60 +3,126 @@
  * Reference: moby/buildkit `exporter/containerimage`, `exporter/oci`.
  */
 import { Fault } from '#base/fault.ts'
+import { writeDescriptor, type Descriptor } from '#oci/descriptor.ts'
 import { hostPlatform, parsePlatform, platformFit } from '#oci/platform.ts'
-import { canonicalReference, parseReference, withDefaultTag } from '#oci/reference.ts'
-import type { BuildResult } from '../contract/builds.ts'
-import type { EngineBackend } from '../http/backend.ts'
+import type { Vertex } from '../build/vertices.ts'
+import type { BuiltImage } from '../contract/builds.ts'
+import type { Images, IndexAssembly } from '../contract/images.ts'
 import type { Session } from '../session/client-session.ts'
-import type { Attributes } from './attributes.ts'
 import type { Exporter } from './exporters.ts'
+import { assemble, needsAssembly } from './image-assembly.ts'
+import { imageOptions, type ImageOptions } from './image-options.ts'
 import type { Job } from './job.ts'
-import { isTrue } from './options.ts'
+import { attestationsOf, wishedAttestations } from './result-attestations.ts'
 import type { FrontendResult } from './result.ts'
 
 export interface ImageExport {
   readonly exporters: readonly Exporter[]
-  readonly backend: Pick<EngineBackend, 'images'>
+  readonly images: Pick<Images, 'assembleIndex' | 'push' | 'save'>
 }
 
-export async function exportImages(job: Job, result: FrontendResult, { exporters, backend }: ImageExport): Promise<ReadonlyMap<string, string>> {
-  if (result.platforms.length > 0 && exporters.some(({ type }) => type === 'docker')) throw new Fault('invalidArgument', 'docker exporter does not currently support exporting manifest lists')
+interface Planned extends Exporter {
+  readonly options: ImageOptions
+  /** More than the image as the store has it: an index, annotations, a form of the client's choice. */
+  readonly isAssembled: boolean
+}
+
+export async function exportImages(job: Job, result: FrontendResult, { exporters, images }: ImageExport): Promise<ReadonlyMap<string, string>> {
+  const planned = exporters.map((exporter) => plan(exporter, result))
+  const stored = planned.filter(({ kind }) => kind === 'store')
+  const plain = stored.filter(({ isAssembled }) => !isAssembled)
+  const built = await result.image({ tags: plain.flatMap(({ options }) => options.names), keep: plain.length > 0 || stored.some(({ options }) => options.names.length === 0) })
   const facts = new Map<string, string>()
-  const stored = exporters.filter(({ kind }) => kind === 'store')
-  const names = stored.flatMap(({ attributes }) => namesOf(attributes)).map(canonicalName)
-  const { images } = await result.image({ tags: result.platforms.length > 0 ? [] : names, keep: stored.length > 0 })
-  const imageId = imageOfMachine(images)
-  if (result.platforms.length > 0) for (const name of names) await backend.images.tag(imageId, name)
-  facts.set('containerimage.config.digest', imageId).set('containerimage.digest', imageId)
-  const allNames = exporters.flatMap(({ attributes }) => namesOf(attributes)).map(canonicalName)
+  if (planned.length === 0) factsOfImage(imageOfMachine(built.images).imageId, facts)
+  for (const exporter of planned) await (exporter.isAssembled ? exportAssembled : exportPlain)(job, exporter, { result, built: built.images, images, facts })
+  const allNames = planned.flatMap(({ options }) => options.names)
   if (allNames.length > 0) facts.set('image.name', [...new Set(allNames)].join(','))
-  for (const { attributes } of stored) if (isTrue(attributes, 'push')) await pushAll(job, namesOf(attributes), backend)
-  for (const exporter of exporters) if (exporter.kind === 'archive') await sendArchive(job, exporter, { imageId, images: backend.images })
   return facts
 }
 
-/** What `docker run` takes of several: the image that runs here, or the first. */
-function imageOfMachine(images: BuildResult['images']): string {
-  const [best] = images.toSorted((a, b) => platformFit(hostPlatform, parsePlatform(b.platform)) - platformFit(hostPlatform, parsePlatform(a.platform)))
-  if (best === undefined) throw new Fault('internal', 'the build became no image')
-  return best.imageId
+function plan(exporter: Exporter, result: FrontendResult): Planned {
+  const options = imageOptions(exporter.attributes)
+  const isMultiPlatform = result.platforms.length > 0
+  const isAttested = wishedAttestations(result, { inline: true }) !== undefined
+  if (exporter.type === 'docker' && (isMultiPlatform || isAttested)) throw new Fault('invalidArgument', 'docker exporter does not currently support exporting manifest lists')
+  return { ...exporter, options, isAssembled: needsAssembly(options, result.targets, { isMultiPlatform, isAttested }) }
 }
 
-async function sendArchive(job: Job, { type, attributes, index }: Exporter, { imageId, images }: { readonly imageId: string } & Pick<EngineBackend, 'images'>): Promise<void> {
+interface Exporting {
+  readonly result: FrontendResult
+  readonly built: readonly BuiltImage[]
+  readonly images: ImageExport['images']
+  /** Told to the client. */
+  readonly facts: Map<string, string>
+}
+
+/** What `docker run` takes of several: the image that runs here, or the first. */
+function imageOfMachine(images: readonly BuiltImage[]): BuiltImage {
+  const [best] = images.toSorted((a, b) => platformFit(hostPlatform, parsePlatform(b.platform)) - platformFit(hostPlatform, parsePlatform(a.platform)))
+  if (best === undefined) throw new Fault('internal', 'the build became no image')
+  return best
+}
+
+function factsOfImage(imageId: string, facts: Map<string, string>): void {
+  facts.set('containerimage.config.digest', imageId).set('containerimage.digest', imageId)
+}
+
+// ---- the image as the store has it -----------------------------------------------------------------------------------
+
+async function exportPlain(job: Job, exporter: Planned, { built, images, facts }: Exporting): Promise<void> {
+  const { imageId } = imageOfMachine(built)
+  factsOfImage(imageId, facts)
+  if (exporter.kind === 'store' && exporter.options.push) await pushAll(job, exporter.options.names, { images })
+  if (exporter.kind === 'archive') await sendArchive(job, exporter, () => images.save([imageId], { names: exporter.options.names, signal: job.signal }))
+}
+
+// ---- what is made of it ----------------------------------------------------------------------------------------------
+
+async function exportAssembled(job: Job, exporter: Planned, { result, built, images, facts }: Exporting): Promise<void> {
+  const { options, kind, type } = exporter
+  using assembly = images.assembleIndex()
+  const target = await job.vertices.during(kind === 'store' ? 'exporting to image' : `exporting to ${type} image format`, async (vertex) => {
+    const made = await assemble(assembly, built, { options, isMultiPlatform: result.platforms.length > 0, attestationsOf: (image) => attestationsOf(job, result, { materials: image.materials, inline: true }), vertex, signal: job.signal })
+    if (kind === 'store') await nameTarget(assembly, made, { names: options.names, vertex })
+    return made
+  })
+  const { imageId } = imageOfMachine(built)
+  // Without a name nothing is left of the index but its image.
+  if (kind === 'store' && options.names.length === 0) factsOfImage(imageId, facts)
+  else factsOfTarget(target, facts)
+  if (built.length === 1) facts.set('containerimage.config.digest', imageId)
+  if (kind === 'store' && options.push) await pushAll(job, options.names, { images, target })
+  if (kind === 'archive') await sendArchive(job, exporter, () => images.save([], { target, names: options.names, signal: job.signal }))
+}
+
+async function nameTarget(assembly: IndexAssembly, target: Descriptor, { names, vertex }: { readonly names: readonly string[]; readonly vertex: Vertex }): Promise<void> {
+  await assembly.name(target, names)
+  for (const name of names) vertex.progress(`naming to ${name}`, `naming to ${name}`, { isDone: true })
+}
+
+function factsOfTarget(target: Descriptor, facts: Map<string, string>): void {
+  facts.set('containerimage.digest', target.digest).set('containerimage.descriptor', Buffer.from(JSON.stringify(writeDescriptor(target))).toString('base64'))
+}
+
+// ---- where it goes ---------------------------------------------------------------------------------------------------
+
+async function sendArchive(job: Job, { type, index }: Exporter, open: () => ReturnType<Images['save']>): Promise<void> {
   const session = await job.session(undefined)
   await job.vertices.during(`exporting to ${type} image format`, async (vertex) => {
-    const archive = await images.save([imageId], { names: namesOf(attributes).map(canonicalName), signal: job.signal })
-    await session.sendArchive(archive, job.signal, { exporter: index })
+    await session.sendArchive(await open(), job.signal, { exporter: index })
     vertex.progress('sending tarball', '', { isDone: true })
   })
 }
 
-async function pushAll(job: Job, names: readonly string[], { images }: Pick<EngineBackend, 'images'>): Promise<void> {
+async function pushAll(job: Job, names: readonly string[], { images, target }: { readonly images: Pick<Images, 'push'>; readonly target?: Descriptor }): Promise<void> {
   const session = await job.session(undefined)
-  for (const name of names.map(canonicalName)) {
+  for (const name of names) {
     await job.vertices.during(`pushing ${name}`, async (vertex) => {
       const auth = await credentialsFor(session, name, job.signal)
-      await images.push(name, { ...(auth === undefined ? {} : { auth }), signal: job.signal, onProgress: ({ id = '', status, ...amount }) => vertex.progress(id === '' ? status : `${status} ${id}`, '', amount) })
+      await images.push(name, {
+        ...(auth === undefined ? {} : { auth }), ...(target === undefined ? {} : { target }), signal: job.signal,
+        onProgress: ({ id = '', status, ...amount }) => vertex.progress(id === '' ? status : `${status} ${id}`, '', amount),
+      })
     })
   }
 }
@@ -64,13 +130,4 @@ async function pushAll(job: Job, names: readonly string[], { images }: Pick<Engi
 function credentialsFor(session: Session, name: string, signal: AbortSignal): ReturnType<Session['credentials']> {
   const host = name.slice(0, name.indexOf('/'))
   return session.credentials(host === 'docker.io' ? 'https://index.docker.io/v1/' : host, signal)
-}
-
-export function namesOf(attributes: Attributes): readonly string[] {
-  return (attributes.get('name') ?? '').split(',').map((name) => name.trim()).filter((name) => name !== '')
-}
-
-/** As BuildKit writes it: with its registry and tag. */
-export function canonicalName(name: string): string {
-  return canonicalReference(withDefaultTag(parseReference(name)))
 }

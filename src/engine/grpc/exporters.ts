@@ -2,9 +2,9 @@
 import { Fault } from '#base/fault.ts'
 import type { EngineBackend } from '../http/backend.ts'
 import { exportFiles } from './export-files.ts'
-import { canonicalName, exportImages, namesOf } from './export-images.ts'
+import { exportImages } from './export-images.ts'
+import { imageOptions } from './image-options.ts'
 import type { Job } from './job.ts'
-import { isTrue } from './options.ts'
 import type { FrontendResult } from './result.ts'
 import type { TypedOptions } from './solve-request.ts'
 
@@ -29,8 +29,7 @@ function exportersOf(asked: readonly TypedOptions[]): readonly Exporter[] {
 export function checkExporters(asked: readonly TypedOptions[]): void {
   for (const { kind, type, attributes } of exportersOf(asked)) {
     if (kind === 'archive' && attributes.get('tar') === 'false') throw new Fault('unimplemented', `the ${type} exporter writes an archive here, no folder: leave tar=false away`)
-    if (isTrue(attributes, 'push-by-digest')) throw new Fault('unimplemented', 'push-by-digest is not supported: images are pushed by their names')
-    for (const name of namesOf(attributes)) canonicalName(name)
+    if (kind !== 'root') imageOptions(attributes)
   }
 }
 
@@ -39,7 +38,7 @@ export async function exportResult(job: Job, result: FrontendResult, backend: Pi
   const exporters = exportersOf(job.request.exporters)
   const facts = new Map<string, string>()
   const images = exporters.filter(({ kind }) => kind !== 'root')
-  if (images.length > 0 || result.isLinked) for (const fact of await exportImages(job, result, { exporters: images, backend })) facts.set(...fact)
+  if (images.length > 0 || result.isLinked) for (const fact of await exportImages(job, result, { exporters: images, images: backend.images })) facts.set(...fact)
   else if (exporters.length === 0) await result.evaluate()
   for (const exporter of exporters) if (exporter.kind === 'root') await exportFiles(job, result, exporter)
   const { cacheManifest } = result

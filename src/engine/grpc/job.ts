@@ -29,6 +29,9 @@ export class Job implements Disposable {
   readonly signal: AbortSignal
   readonly record: BuildRecord
   readonly status = new StatusLog()
+  /** Since 1970. */
+  readonly startedNs: bigint
+  readonly nowNs: () => bigint
   /** Steps of the engine's own, beside those of the builder. */
   readonly vertices: Vertices
   readonly #encoder: BuildStatus
@@ -38,6 +41,8 @@ export class Job implements Disposable {
 
   constructor({ request, clock, session, signal, record }: JobOptions) {
     this.record = record
+    this.nowNs = () => clock.nowNs()
+    this.startedNs = clock.nowNs()
     this.request = request
     this.session = session
     this.signal = AbortSignal.any([signal, this.#over.signal])

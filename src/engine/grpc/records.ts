@@ -3,7 +3,7 @@ import { ProtoWriter } from '#base/proto-wire.ts'
 import type { BuildCacheEntry, EngineSystem } from '../http/backend.ts'
 
 /**
- * Capabilities that clients look at before they ask for something (`solver/pb/caps.go`, `frontend/gateway/pb/caps.go`). Attestations,
+ * Capabilities that clients look at before they ask for something (`solver/pb/caps.go`, `frontend/gateway/pb/caps.go`).
  * LLB, images' facts by themselves and containers of a frontend's own are not among them.
  */
 const llbCapabilities = [
@@ -11,7 +11,7 @@ const llbCapabilities = [
   'source.local.sharedkeyhint', 'source.git', 'source.git.keepgitdir', 'source.git.fullurl', 'source.git.subdir', 'source.http', 'source.http.checksum', 'exec.meta.base', 'exec.meta.network', 'exec.meta.proxyenv',
   'exec.meta.security', 'exec.meta.setsdefaultpath', 'exec.meta.ulimit', 'exec.mount.bind', 'exec.mount.bind.readwrite-nooutput', 'exec.mount.cache', 'exec.mount.cache.sharing', 'exec.mount.selector',
   'exec.mount.tmpfs', 'exec.mount.tmpfs.size', 'exec.mount.secret', 'exec.mount.ssh', 'exec.secretenv', 'file.base', 'constraints', 'platform', 'meta.ignorecache', 'meta.description', 'meta.exportcache',
-  'exporter.sourcedateepoch', 'exporter.multiple', 'gc.freespacefilter',
+  'exporter.sourcedateepoch', 'exporter.multiple', 'exporter.image.attestations', 'exporter.image.annotations', 'gc.freespacefilter',
 ]
 
 const frontendCapabilities = [

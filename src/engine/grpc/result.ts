@@ -5,12 +5,19 @@
 import { isFault } from '#base/fault.ts'
 import type { BuildResult } from '../contract/builds.ts'
 import type { Images } from '../contract/images.ts'
+import type { Attributes } from './attributes.ts'
 import type { BuildRequest, BuiltRoot, ImageBuilder } from '../http/backend.ts'
 
 export interface ResultOptions {
   readonly id: string
   /** What it is for where clients are given one thing for each platform; empty: there is one. */
   readonly platforms: readonly string[]
+  /** What it is for, in any case. */
+  readonly targets: readonly string[]
+  /** What was asked of the frontend. */
+  readonly attributes: Attributes
+  /** The Dockerfile; undefined: it comes with the context. */
+  readonly definition: { readonly file: string; readonly text: string } | undefined
   readonly builder: ImageBuilder
   readonly images: Pick<Images, 'list' | 'remove' | 'tag'>
   /** A request of its own for each time that something is made of the result: contexts are read once. */
@@ -22,6 +29,9 @@ export interface ResultOptions {
 export class FrontendResult {
   readonly id: string
   readonly platforms: readonly string[]
+  readonly targets: readonly string[]
+  readonly attributes: Attributes
+  readonly definition: ResultOptions['definition']
   readonly #options: ResultOptions
   #image: Promise<BuildResult> | undefined
   #holders = 1
@@ -36,6 +46,9 @@ export class FrontendResult {
   constructor(options: ResultOptions) {
     this.id = options.id
     this.platforms = options.platforms
+    this.targets = options.targets
+    this.attributes = options.attributes
+    this.definition = options.definition
     this.#options = options
   }
 
@@ -56,12 +69,14 @@ export class FrontendResult {
   async #forgetImage(image: Promise<BuildResult>): Promise<void> {
     const [built] = await Promise.allSettled([image])
     if (built.status === 'rejected') return
+    const { images } = this.#options
+    const named = new Set((await images.list({ all: true })).filter(({ repoTags, repoDigests }) => repoTags.length + repoDigests.length > 0).map(({ id }) => id))
     for (const { imageId } of built.value.images) {
-      if (!this.#isTransient.has(imageId)) continue
+      if (!this.#isTransient.has(imageId) || named.has(imageId)) continue
       try {
-        await this.#options.images.remove(imageId)
+        await images.remove(imageId)
       } catch (error) {
-        // It has got a name, a container or a child meanwhile.
+        // It has got a container or a child meanwhile.
         if (!isFault(error)) throw error
       }
     }

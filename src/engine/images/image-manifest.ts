@@ -1,27 +1,44 @@
 /** The manifest that describes an image of ours to others (image-spec `manifest.md`). */
 import { mediaTypes, writeDescriptor } from '#oci/descriptor.ts'
+import type { ManifestFormat } from '../contract/images.ts'
 import type { KnownImage, StoredLayer } from './image-records.ts'
+
+export interface WrittenManifest {
+  readonly configBytes: number
+  readonly annotations?: Readonly<Record<string, string>>
+  /** `oci` by default. */
+  readonly format?: ManifestFormat
+}
 
 /** The same image and layers always give the same bytes, and so the same digest. */
 export function writeManifest(known: KnownImage, layers: readonly StoredLayer[], configBytes: number): Buffer {
+  return writeManifestAs(known, layers, { configBytes })
+}
+
+export function writeManifestAs(known: KnownImage, layers: readonly StoredLayer[], { configBytes, annotations, format = 'oci' }: WrittenManifest): Buffer {
+  const isOci = format === 'oci'
   return Buffer.from(
     JSON.stringify({
       schemaVersion: 2,
-      mediaType: mediaTypes.ociManifest,
-      config: writeDescriptor({ mediaType: mediaTypes.ociConfig, digest: known.record.id, size: configBytes }),
-      layers: layers.map((layer) => writeDescriptor({ mediaType: ociTypeOf(layer.mediaType), digest: layer.digest, size: layer.sizeBytes })),
+      mediaType: isOci ? mediaTypes.ociManifest : mediaTypes.dockerManifest,
+      config: writeDescriptor({ mediaType: isOci ? mediaTypes.ociConfig : mediaTypes.dockerConfig, digest: known.record.id, size: configBytes }),
+      layers: layers.map((layer) => writeDescriptor({ mediaType: isOci ? ociTypeOf(layer.mediaType) : dockerTypeOf(layer.mediaType), digest: layer.digest, size: layer.sizeBytes })),
+      ...(annotations === undefined ? {} : { annotations }),
     }),
   )
 }
 
-/** Docker's and OCI's names for the same bytes. An OCI manifest lists OCI's. */
+/** Docker's and OCI's names for the same bytes. */
+const sameLayers: readonly (readonly [oci: string, docker: string])[] = [
+  [mediaTypes.ociLayer, mediaTypes.dockerLayer],
+  [mediaTypes.ociLayerGzip, mediaTypes.dockerLayerGzip],
+  [mediaTypes.ociLayerZstd, `${mediaTypes.dockerLayer}.zstd`],
+]
+
 function ociTypeOf(mediaType: string): string {
-  switch (mediaType) {
-    case mediaTypes.dockerLayer:
-      return mediaTypes.ociLayer
-    case mediaTypes.dockerLayerGzip:
-      return mediaTypes.ociLayerGzip
-    default:
-      return mediaType
-  }
+  return sameLayers.find(([, docker]) => docker === mediaType)?.[0] ?? mediaType
+}
+
+function dockerTypeOf(mediaType: string): string {
+  return sameLayers.find(([oci]) => oci === mediaType)?.[1] ?? mediaType
 }

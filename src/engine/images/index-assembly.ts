@@ -6,9 +6,9 @@ import { parseDigest } from '#oci/digest.ts'
 import type { Digest } from '#oci/digest.ts'
 import { maxManifestBytes, parseManifest } from '#oci/manifest.ts'
 import { hostPlatform } from '#oci/platform.ts'
-import type { ImageId, IndexAssembly } from '../contract/images.ts'
+import type { ImageId, ImageTarget, IndexAssembly, ManifestOptions } from '../contract/images.ts'
 import { imageOfTarget } from './image-of-manifest.ts'
-import { writeManifest } from './image-manifest.ts'
+import { writeManifestAs } from './image-manifest.ts'
 import { namedTag } from './image-names.ts'
 import type { ImageStore } from './image-store.ts'
 import { pushedForm, rememberCompressed } from './pushed-layers.ts'
@@ -28,7 +28,7 @@ export class Assembly implements IndexAssembly {
     return { digest, size: bytes.length }
   }
 
-  async manifest(id: ImageId, options: { readonly compressed?: boolean; readonly annotations?: Readonly<Record<string, string>>; readonly signal?: AbortSignal } = {}): Promise<Descriptor> {
+  async manifest(id: ImageId, options: ManifestOptions = {}): Promise<Descriptor> {
     const { parts } = this.#store
     const known = parts.records.get(parseDigest(id, 'image id'))
     if (known === undefined) throw new Fault('notFound', `No such image: ${id}`)
@@ -38,27 +38,31 @@ export class Assembly implements IndexAssembly {
     await rememberCompressed(this.#store, known, layers)
     const config = await parts.blobs.stat(known.record.id)
     if (config === undefined) throw new Fault('dataLoss', `blob ${known.record.id} is missing: build the image again`)
-    const stored = await this.blob(writeManifest(known, layers, config.sizeBytes))
+    const { annotations, format = 'oci' } = options
+    const stored = await this.blob(writeManifestAs(known, layers, { configBytes: config.sizeBytes, format, ...(annotations === undefined ? {} : { annotations }) }))
     const { architecture, os, variant } = known.config
-    return { mediaType: mediaTypes.ociManifest, ...stored, ...(options.annotations === undefined ? {} : { annotations: options.annotations }), platform: { architecture, os, ...(variant === undefined ? {} : { variant }) } }
+    return { mediaType: format === 'oci' ? mediaTypes.ociManifest : mediaTypes.dockerManifest, ...stored, platform: { architecture, os, ...(variant === undefined ? {} : { variant }) } }
   }
 
-  async finish({ manifests, annotations, names = [] }: { readonly manifests: readonly Descriptor[]; readonly annotations?: Readonly<Record<string, string>>; readonly names?: readonly string[] }): Promise<Descriptor> {
-    const given = names.map(namedTag)
-    const index = { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: manifests.map(writeDescriptor), ...(annotations === undefined ? {} : { annotations }) }
+  async finish({ manifests, annotations, names = [], format = 'oci' }: Parameters<IndexAssembly['finish']>[0]): Promise<Descriptor> {
+    const mediaType = format === 'oci' ? mediaTypes.ociIndex : mediaTypes.dockerManifestList
+    const index = { schemaVersion: 2, mediaType, manifests: manifests.map(writeDescriptor), ...(annotations === undefined ? {} : { annotations }) }
     const bytes = Buffer.from(JSON.stringify(index))
     if (bytes.length > maxManifestBytes) throw new Fault('tooLarge', `the index has ${bytes.length} bytes, at most ${maxManifestBytes} are allowed`)
     // What others would refuse is not written in the first place.
     parseManifest(bytes)
-    const target = { mediaType: mediaTypes.ociIndex, ...(await this.blob(bytes)) }
+    const target = { mediaType, ...(await this.blob(bytes)) }
     const [absent] = await this.#store.targets.missing(target)
     if (absent !== undefined) throw new Fault('invalidArgument', `the index names ${absent.digest}, which is not here`)
-    if (given.length > 0) {
-      const image = await imageOfTarget(this.#store, target, { platform: hostPlatform, names: given })
-      if (image === undefined) throw new Fault('invalidArgument', 'the index holds no image: nothing could be run by its name')
-      await this.#store.add(image)
-    }
+    await this.name(target, names)
     return target
+  }
+
+  async name({ mediaType, digest, size }: ImageTarget, names: readonly string[]): Promise<void> {
+    if (names.length === 0) return
+    const image = await imageOfTarget(this.#store, { mediaType, digest, size }, { platform: hostPlatform, names: names.map(namedTag) })
+    if (image === undefined) throw new Fault('invalidArgument', 'the index holds no image: nothing could be run by its name')
+    await this.#store.add(image)
   }
 
   #hold(digest: Digest): void {

@@ -28,6 +28,8 @@ export interface RemoteOptions {
 export interface RemoteContent {
   /** Of the content, for cache keys. */
   readonly digest: string
+  /** By which others know it: a repository's commit, a file's sha256 in hex. Undefined: the server did not tell, and nothing was fetched. */
+  readonly identity: string | undefined
   load(): Promise<Selected>
 }
 
@@ -63,14 +65,16 @@ export class RemoteSources implements Disposable {
     const load = (): Promise<Selected> => (loaded ??= this.#download(source, checksum, vertex))
     const pinned = checksum === undefined ? undefined : cacheKey('url', source, checksum)
     const known = pinned === undefined || request.noCache === true ? undefined : cache.get(pinned, 'content')
-    if (known !== undefined) return { digest: known.digest, load }
+    if (known !== undefined) return { digest: known.digest, identity: cache.get(identityKey(known.digest), 'content')?.digest, load }
     // A checksum is verified on the content itself, whatever the server says of its version.
     const version = pinned === undefined ? await this.#knownVersion(source, vertex, (file) => {
       loaded = Promise.resolve(file)
     }) : undefined
     const digest = version ?? digestOfFile(await load())
     if (pinned !== undefined) await cache.put(pinned, { kind: 'content', digest })
-    return { digest, load }
+    const sha256 = (await loaded)?.entries[0]?.sha256
+    if (sha256 !== undefined) await cache.put(identityKey(digest), { kind: 'content', digest: sha256 })
+    return { digest, identity: sha256 ?? cache.get(identityKey(digest), 'content')?.digest, load }
   }
 
   /** Asks the server; fetches unless its version of the file was seen before. Answers the digest. */
@@ -116,10 +120,10 @@ export class RemoteSources implements Disposable {
     const resolved = await git.resolve()
     const memo = resolved === undefined ? undefined : cacheKey('git', reference.remote, resolved.commit, reference.folder, keepGitDir, reference.submodules)
     const known = memo === undefined || request.noCache === true ? undefined : cache.get(memo, 'content')?.digest
-    if (known !== undefined) return { digest: known, load }
+    if (known !== undefined) return { digest: known, identity: resolved?.commit, load }
     const digest = contentDigest([await load()], { withOwners: false })
     if (memo !== undefined) await cache.put(memo, { kind: 'content', digest })
-    return { digest, load }
+    return { digest, identity: resolved?.commit, load }
   }
 
   /** As BuildKit's clients lend it: secrets `GIT_AUTH_HEADER` and `GIT_AUTH_TOKEN`, each also with `.HOST`. */
@@ -156,6 +160,10 @@ export class RemoteSources implements Disposable {
   [Symbol.dispose](): void {
     this.#transport[Symbol.dispose]()
   }
+}
+
+function identityKey(digest: string): string {
+  return cacheKey('sha256 of', digest)
 }
 
 function progress(vertex: Vertex, source: string, currentBytes: number, totalBytes: number | undefined): void {
