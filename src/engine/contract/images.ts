@@ -58,7 +58,7 @@ export type { ContainerDefaults, HealthcheckConfig, ImageConfig, ImageHistory }
 export type ImageTarget = Pick<Descriptor, 'mediaType' | 'digest' | 'size'>
 
 export interface ImageResolver {
-  /** By name (tag `latest` when none is given), `name@digest`, id, or unique id prefix. `notFound`: `No such image: …`. */
+  /** By name (tag `latest` when none is given), `name@digest`, id, unique id prefix, or digest of what a name stands for. `notFound`: `No such image: …`. */
   resolve(nameOrId: string): Promise<Image>
 }
 

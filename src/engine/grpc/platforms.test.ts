@@ -3,9 +3,30 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { ProtoMessage } from '#base/proto-wire.ts'
+import { openFileBlobs } from '#oci/blobs/file-system.ts'
+import { parseDigest } from '#oci/digest.ts'
 import { openKernel } from '#linux/real/kernel.ts'
 import { busyboxMissing, openRealEngine, type RealEngine } from '../real-engine.fixture.ts'
 import { buildAsBuildx, BuildClient } from './build-client.fixture.ts'
+
+interface Manifest {
+  readonly mediaType?: string
+  readonly digest?: string
+  readonly artifactType?: string
+  readonly subject?: Manifest
+  readonly platform?: { readonly architecture: string }
+  readonly annotations?: Readonly<Record<string, string>>
+  readonly manifests?: readonly Manifest[]
+  readonly layers?: readonly Manifest[]
+}
+
+interface Statement {
+  readonly subject: readonly { readonly name: string }[]
+  readonly predicate: {
+    readonly buildDefinition: { readonly externalParameters: unknown }
+    readonly runDetails: { readonly builder: unknown; readonly metadata: { readonly buildkit_metadata: { readonly vcs: unknown }; readonly buildkit_completeness: unknown } }
+  }
+}
 
 suite('builds for several platforms', { skip: busyboxMissing }, () => {
   let real: RealEngine
@@ -85,5 +106,57 @@ suite('builds for several platforms', { skip: busyboxMissing }, () => {
       buildAsBuildx(client, socketPath, { ref: 'foreign', dockerfile: 'FROM scratch\nCOPY --chmod=755 sh /bin/sh\nRUN true\n', context: { sh: program }, attributes: { platform: 'linux/s390x' } }),
       /Dockerfile:3: .*linux\/s390x.*binfmt_misc.*qemu/,
     )
+  })
+  const manifestAt = async (digest: unknown): Promise<Manifest> => {
+    assert.ok(typeof digest === 'string')
+    const blobs = await openFileBlobs(join(real.root, 'blobs'))
+    const parsed: Manifest = JSON.parse((await blobs.read(parseDigest(digest), { maxBytes: 1 << 20 })).toString())
+    return parsed
+  }
+
+  test('the image store has the whole index, with annotations and provenance; its name runs here', async () => {
+    using client = await BuildClient.open(socketPath)
+    const { facts } = await buildAsBuildx(client, socketPath, {
+      ref: 'index', dockerfile: 'FROM scratch\nARG TARGETARCH\nCOPY f /$TARGETARCH\n', context: { f: 'content' }, name: 'index:1,localhost:5000/other:2',
+      attributes: { platform: 'linux/amd64,linux/arm64', 'attest:provenance': 'mode=max,builder-id=me', 'build-arg:SAID': 'yes', 'vcs:revision': 'abc' },
+      exporter: { 'annotation-index.a': 'index', 'annotation.b': 'manifests', 'annotation-manifest[linux/arm64].c': 'arm', 'annotation-manifest-descriptor.d': 'entries', 'annotation-index-descriptor.e': 'told' },
+    })
+    const descriptor: Manifest = JSON.parse(Buffer.from(facts.get('containerimage.descriptor') ?? '', 'base64').toString())
+    assert.deepEqual([descriptor.digest, descriptor.annotations, facts.get('image.name')], [facts.get('containerimage.digest'), { e: 'told' }, 'docker.io/library/index:1,localhost:5000/other:2'])
+    const index = await manifestAt(descriptor.digest)
+    assert.deepEqual([index.mediaType, index.annotations], ['application/vnd.oci.image.index.v1+json', { a: 'index' }])
+    const [amd64, arm64, ...attestations] = index.manifests ?? []
+    assert.deepEqual([amd64?.platform, arm64?.platform, amd64?.annotations], [{ architecture: 'amd64', os: 'linux' }, { architecture: 'arm64', os: 'linux' }, { d: 'entries' }])
+    assert.deepEqual([(await manifestAt(amd64?.digest)).annotations, (await manifestAt(arm64?.digest)).annotations], [{ b: 'manifests' }, { b: 'manifests', c: 'arm' }])
+    assert.ok((await manifestAt(arm64?.digest)).layers?.every(({ mediaType }) => mediaType === 'application/vnd.oci.image.layer.v1.tar+gzip'))
+    assert.deepEqual(attestations.map(({ platform, annotations }) => [platform, annotations]), [amd64, arm64].map((about) => [{ architecture: 'unknown', os: 'unknown' }, { 'vnd.docker.reference.digest': about?.digest, 'vnd.docker.reference.type': 'attestation-manifest' }]))
+    const attestation = await manifestAt(attestations[1]?.digest)
+    assert.deepEqual([attestation.artifactType, attestation.subject?.digest, attestation.layers?.[0]?.annotations], ['application/vnd.docker.attestation.manifest.v1+json', arm64?.digest, { 'in-toto.io/predicate-type': 'https://slsa.dev/provenance/v1' }])
+    const statement: Statement = JSON.parse((await (await openFileBlobs(join(real.root, 'blobs'))).read(parseDigest(attestation.layers?.[0]?.digest), { maxBytes: 1 << 20 })).toString())
+    assert.deepEqual(statement.subject.map(({ name }) => name), ['pkg:docker/index@1?platform=linux%2Farm64', 'pkg:docker/localhost%3A5000/other@2?platform=linux%2Farm64'])
+    const { buildDefinition: { externalParameters }, runDetails: { builder, metadata } } = statement.predicate
+    assert.deepEqual([externalParameters, builder, metadata.buildkit_metadata.vcs, metadata.buildkit_completeness], [
+      { configSource: { path: 'Dockerfile' }, request: { frontend: 'dockerfile.v0', args: { 'build-arg:SAID': 'yes' }, locals: [{ name: 'context' }, { name: 'dockerfile' }] } },
+      { id: 'me' }, { revision: 'abc' }, { request: true, resolvedDependencies: false },
+    ])
+    const image = await real.engine.images.resolve('index:1')
+    assert.equal(image.config.architecture, 'amd64')
+    assert.equal((await real.engine.images.resolve(descriptor.digest ?? '')).id, image.id, 'the digest that clients were told is an id, too')
+    assert.ok(!(await real.engine.images.list({ all: true })).some(({ config, repoTags }) => config.architecture === 'arm64' && repoTags.length === 0), 'what only the index needs is no image of its own')
+  })
+
+  test('provenance that clients ask for by themselves comes with an index alone; one image stays what it is', async () => {
+    using client = await BuildClient.open(socketPath)
+    const dockerfile = 'FROM bb:1\nENV INLINE=1\n'
+    const { facts } = await buildAsBuildx(client, socketPath, { ref: 'inline', dockerfile, name: 'inline:1', attributes: { 'attest:provenance': 'mode=min,inline-only=true' } })
+    assert.equal(facts.get('containerimage.digest'), (await real.engine.images.resolve('inline:1')).id)
+    const asked = await buildAsBuildx(client, socketPath, { ref: 'asked', dockerfile, name: 'asked:1', attributes: { 'attest:provenance': 'mode=min,version=v0.2' } })
+    const index = await manifestAt(asked.facts.get('containerimage.digest'))
+    assert.deepEqual(index.manifests?.map(({ platform }) => platform?.architecture), ['amd64', 'unknown'])
+    const attestation = await manifestAt(index.manifests?.[1]?.digest)
+    assert.equal(attestation.layers?.[0]?.annotations?.['in-toto.io/predicate-type'], 'https://slsa.dev/provenance/v0.2')
+    await assert.rejects(buildAsBuildx(client, socketPath, { ref: 'alone', dockerfile, exporter: { 'annotation-index.a': 'b' } }), /index annotations not supported for single platform export/)
+    await assert.rejects(buildAsBuildx(client, socketPath, { ref: 'stranger', dockerfile, exporter: { 'annotation[linux/s390x].a': 'b' } }), /no platform linux\/s390x found in source/)
+    await assert.rejects(buildAsBuildx(client, socketPath, { ref: 'list', dockerfile, attributes: { platform: 'linux/amd64,linux/arm64' }, exporter: { type: 'docker' } }), /docker exporter does not currently support exporting manifest lists/)
   })
 })

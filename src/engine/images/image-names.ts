@@ -70,6 +70,12 @@ export class ImageNames {
     })
   }
 
+  /** The image that a name means which stands for this target. */
+  meaning(target: Digest): Digest | undefined {
+    for (const named of this.#names.values()) if (named.target?.digest === target) return named.id
+    return undefined
+  }
+
   /** What names stand for, each target once. */
   targets(): readonly ImageTarget[] {
     return [...new Map([...this.#names.values()].flatMap(({ target }) => (target === undefined ? [] : [[target.digest, target]]))).values()]

@@ -74,12 +74,12 @@ export class ImageStore {
     return await this.describe(known)
   }
 
-  /** By name, `name@digest`, id or unique id prefix; `notFound` otherwise. */
+  /** By name, `name@digest`, id, unique id prefix, or digest of a name's target; `notFound` otherwise. */
   find(nameOrId: string): KnownImage {
     const { records } = this.parts
     if (/^(sha256:)?[0-9a-f]{64}$/.test(nameOrId)) {
       const id = parseDigest(nameOrId.startsWith('sha256:') ? nameOrId : `sha256:${nameOrId}`)
-      return records.get(id) ?? this.#missing(nameOrId)
+      return records.get(id) ?? this.#ofTarget(id) ?? this.#missing(nameOrId)
     }
     const byName = this.#findByName(nameOrId)
     if (byName !== undefined) return byName
@@ -89,6 +89,12 @@ export class ImageStore {
     const [only] = fitting
     if (fitting.length > 1) throw new Fault('conflict', `the id prefix '${nameOrId}' fits ${fitting.length} images: give more digits`)
     return only ?? this.#missing(nameOrId.startsWith('sha256:') ? nameOrId : `${nameOrId}:latest`)
+  }
+
+  /** The image that names with this index or manifest mean: who built it was told its digest. */
+  #ofTarget(digest: Digest): KnownImage | undefined {
+    const id = this.parts.records.names.meaning(digest)
+    return id === undefined ? undefined : this.parts.records.get(id)
   }
 
   /** True when the text finds its image by a name; a name such as `abc` wins over an id that begins so. */
