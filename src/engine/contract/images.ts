@@ -181,8 +181,11 @@ export interface SaveOptions {
 }
 
 export interface ImageArchives {
-  /** `docker load`: a tar of `docker save` or an OCI layout, gzip or not. Calls back per image with its names. */
-  load(archive: Readable, options: { readonly onLoaded: (image: Image, names: readonly string[]) => void; readonly onProgress?: (progress: TransferProgress) => void; readonly signal?: AbortSignal }): Promise<void>
+  /**
+   * `docker load`: a tar of `docker save` or an OCI layout, gzip or not. Calls back per image with its names. Names of an index mean its
+   * image for `platform` (`notFound` if it has none), by default for this machine, or any if there is none for it.
+   */
+  load(archive: Readable, options: { readonly platform?: string; readonly onLoaded: (image: Image, names: readonly string[]) => void; readonly onProgress?: (progress: TransferProgress) => void; readonly signal?: AbortSignal }): Promise<void>
   /** `docker save`: one tar readable by Docker (manifest.json, repositories) and as an OCI layout. */
   save(namesOrIds: readonly string[], options?: SaveOptions): Promise<Readable>
   /** `docker import`: a root file system tar (gzip or not) becomes a one-layer image. `changes` are Dockerfile lines applied by the caller into `defaults`. */

@@ -1,7 +1,24 @@
 /** The manifest that describes an image of ours to others (image-spec `manifest.md`). */
+import { Fault } from '#base/fault.ts'
 import { mediaTypes, writeDescriptor } from '#oci/descriptor.ts'
+import { maxManifestBytes, parseManifest } from '#oci/manifest.ts'
 import type { ManifestFormat } from '../contract/images.ts'
 import type { KnownImage, StoredLayer } from './image-records.ts'
+import type { ImageStore } from './image-store.ts'
+
+/** The manifest an image came with, when it describes just these layers; else one of our own. */
+export async function manifestBytes({ parts: { blobs } }: ImageStore, known: KnownImage, layers: readonly StoredLayer[]): Promise<Buffer> {
+  const { id, manifestDigest } = known.record
+  if (manifestDigest !== undefined && (await blobs.stat(manifestDigest)) !== undefined) {
+    const bytes = await blobs.read(manifestDigest, { maxBytes: maxManifestBytes })
+    const manifest = parseManifest(bytes)
+    const same = manifest.kind === 'image' && manifest.layers.length === layers.length && manifest.layers.every((layer, index) => layer.digest === layers[index]?.digest)
+    if (same) return bytes
+  }
+  const config = await blobs.stat(id)
+  if (config === undefined) throw new Fault('dataLoss', `blob ${id} is missing: pull or load the image again`)
+  return writeManifest(known, layers, { configBytes: config.sizeBytes })
+}
 
 export interface WrittenManifest {
   readonly configBytes: number
@@ -11,11 +28,7 @@ export interface WrittenManifest {
 }
 
 /** The same image and layers always give the same bytes, and so the same digest. */
-export function writeManifest(known: KnownImage, layers: readonly StoredLayer[], configBytes: number): Buffer {
-  return writeManifestAs(known, layers, { configBytes })
-}
-
-export function writeManifestAs(known: KnownImage, layers: readonly StoredLayer[], { configBytes, annotations, format = 'oci' }: WrittenManifest): Buffer {
+export function writeManifest(known: KnownImage, layers: readonly StoredLayer[], { configBytes, annotations, format = 'oci' }: WrittenManifest): Buffer {
   const isOci = format === 'oci'
   return Buffer.from(
     JSON.stringify({

@@ -70,10 +70,9 @@ export class ImageNames {
     })
   }
 
-  /** The image that a name means which stands for this target. */
-  meaning(target: Digest): Digest | undefined {
-    for (const named of this.#names.values()) if (named.target?.digest === target) return named.id
-    return undefined
+  /** What a name means that stands for this target. */
+  meaning(target: Digest): Named | undefined {
+    return [...this.#names.values()].find((named) => named.target?.digest === target)
   }
 
   /** What names stand for, each target once. */

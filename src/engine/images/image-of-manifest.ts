@@ -6,10 +6,10 @@ import { parseDigest } from '#oci/digest.ts'
 import type { Digest } from '#oci/digest.ts'
 import { maxConfigBytes, parseImageConfig } from '#oci/image-config.ts'
 import type { ImageManifest } from '#oci/manifest.ts'
-import { platformFit, platformText } from '#oci/platform.ts'
+import { hostPlatform, platformFit, platformText } from '#oci/platform.ts'
 import type { Platform } from '#oci/platform.ts'
 import type { ImageTarget } from '../contract/images.ts'
-import type { StoredLayer } from './image-records.ts'
+import type { KnownImage, StoredLayer } from './image-records.ts'
 import type { ImageStore, NewImage } from './image-store.ts'
 
 export interface Described {
@@ -67,17 +67,31 @@ export function bestFit<T extends { readonly platform: Platform }>(wanted: Platf
     .sort((a, b) => b.fit - a.fit)[0]?.image
 }
 
-/** The one that fits a platform that was asked for; `notFound` in Docker's words. `name`: as it was asked for. */
+/** The one that fits a platform that was asked for; `notFound` in Docker's words. `name`: what it was asked of. */
 export function requirePlatform<T extends { readonly platform: Platform }>(images: readonly T[], wanted: Platform, name: string): T {
   const image = bestFit(wanted, images)
   if (image === undefined) throw new Fault('notFound', `image with reference ${name} was found but does not provide the specified platform (${platformText(wanted)})`)
   return image
 }
 
-/** The image of a target that its names mean here: the machine's, or the first one if it has none. Undefined if no image of it is here. */
-export async function imageOfTarget(store: ImageStore, target: ImageTarget, options: { readonly platform: Platform; readonly names: readonly string[] }): Promise<NewImage | undefined> {
+/** The manifest of a platform, which must be here whole; undefined where it is that of the image itself. */
+export async function platformTarget(store: ImageStore, asked: { readonly known: KnownImage | undefined; readonly target: ImageTarget | undefined; readonly platform: Platform; readonly name: string }): Promise<ImageTarget | undefined> {
+  const { known, target, platform, name } = asked
+  const images = target === undefined ? [] : await wholeImages(store, target)
+  if (images.length === 0 && known !== undefined) {
+    requirePlatform([{ platform: known.config }], platform, name)
+    return undefined
+  }
+  const { mediaType, digest, size } = requirePlatform(images, platform, name).descriptor
+  return { mediaType, digest, size }
+}
+
+/**
+ * The image of a target that its names mean here: that of the platform that was asked for (`notFound`); else the machine's, or the first
+ * one if it has none. Undefined if no image of it is here whole.
+ */
+export async function imageOfTarget(store: ImageStore, target: ImageTarget, { names, platform }: { readonly names: readonly string[]; readonly platform?: Platform | undefined }): Promise<NewImage | undefined> {
   const images = await wholeImages(store, target)
-  const chosen = bestFit(options.platform, images) ?? images[0]
-  if (chosen === undefined) return undefined
-  return await newImage(store, { config: chosen.manifest.config.digest, layers: chosen.manifest.layers, names: options.names, manifestDigest: chosen.descriptor.digest, target })
+  const image = platform === undefined ? (bestFit(hostPlatform, images) ?? images[0]) : requirePlatform(images, platform, names[0] ?? target.digest)
+  return image && (await newImage(store, { config: image.manifest.config.digest, layers: image.manifest.layers, names, manifestDigest: image.descriptor.digest, target }))
 }

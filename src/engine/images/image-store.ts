@@ -10,7 +10,7 @@ import { collectBlobs, sweepIngests } from '#oci/blobs/collect.ts'
 import type { BlobLeases, BlobRoots } from '#oci/blobs/collect.ts'
 import type { Blobs } from '#oci/blobs/contract.ts'
 import { layerCompression, mediaTypes } from '#oci/descriptor.ts'
-import { digestHex, parseDigest } from '#oci/digest.ts'
+import { digestHex, isDigest, parseDigest } from '#oci/digest.ts'
 import type { Digest } from '#oci/digest.ts'
 import { parseImageConfig } from '#oci/image-config.ts'
 import { canonicalReference, familiarReference, parseReference, withDefaultTag } from '#oci/reference.ts'
@@ -93,8 +93,8 @@ export class ImageStore {
 
   /** The image that names with this index or manifest mean: who built it was told its digest. */
   #ofTarget(digest: Digest): KnownImage | undefined {
-    const id = this.parts.records.names.meaning(digest)
-    return id === undefined ? undefined : this.parts.records.get(id)
+    const named = this.parts.records.names.meaning(digest)
+    return named === undefined ? undefined : this.parts.records.get(named.id)
   }
 
   /** True when the text finds its image by a name; a name such as `abc` wins over an id that begins so. */
@@ -110,11 +110,14 @@ export class ImageStore {
     return id === undefined ? undefined : records.get(id)
   }
 
-  /** What a name stands for; undefined for an id, and for a name that was given to the image itself. */
+  /** What a name stands for; undefined for an id, and for a name that was given to the image itself. A target is found by its digest, too. */
   targetOf(nameOrId: string): ImageTarget | undefined {
+    const { names } = this.parts.records
+    const digest = nameOrId.startsWith('sha256:') ? nameOrId : `sha256:${nameOrId}`
+    if (isDigest(digest)) return names.meaning(digest)?.target
     if (!this.isName(nameOrId)) return undefined
     const reference = withDefaultTag(parseReference(nameOrId))
-    return this.parts.records.names.get(reference.digest === undefined ? canonicalReference(reference) : digestName(reference))?.target
+    return names.get(reference.digest === undefined ? canonicalReference(reference) : digestName(reference))?.target
   }
 
   #missing(name: string): never {

@@ -5,10 +5,9 @@ import type { Descriptor } from '#oci/descriptor.ts'
 import { parseDigest } from '#oci/digest.ts'
 import type { Digest } from '#oci/digest.ts'
 import { maxManifestBytes, parseManifest } from '#oci/manifest.ts'
-import { hostPlatform } from '#oci/platform.ts'
 import type { ImageId, ImageTarget, IndexAssembly, ManifestOptions } from '../contract/images.ts'
 import { imageOfTarget } from './image-of-manifest.ts'
-import { writeManifestAs } from './image-manifest.ts'
+import { writeManifest } from './image-manifest.ts'
 import { namedTag } from './image-names.ts'
 import type { ImageStore } from './image-store.ts'
 import { pushedForm, rememberCompressed } from './pushed-layers.ts'
@@ -39,7 +38,7 @@ export class Assembly implements IndexAssembly {
     const config = await parts.blobs.stat(known.record.id)
     if (config === undefined) throw new Fault('dataLoss', `blob ${known.record.id} is missing: build the image again`)
     const { annotations, format = 'oci' } = options
-    const stored = await this.blob(writeManifestAs(known, layers, { configBytes: config.sizeBytes, format, ...(annotations === undefined ? {} : { annotations }) }))
+    const stored = await this.blob(writeManifest(known, layers, { configBytes: config.sizeBytes, format, ...(annotations === undefined ? {} : { annotations }) }))
     const { architecture, os, variant } = known.config
     return { mediaType: format === 'oci' ? mediaTypes.ociManifest : mediaTypes.dockerManifest, ...stored, platform: { architecture, os, ...(variant === undefined ? {} : { variant }) } }
   }
@@ -60,7 +59,7 @@ export class Assembly implements IndexAssembly {
 
   async name({ mediaType, digest, size }: ImageTarget, names: readonly string[]): Promise<void> {
     if (names.length === 0) return
-    const image = await imageOfTarget(this.#store, { mediaType, digest, size }, { platform: hostPlatform, names: names.map(namedTag) })
+    const image = await imageOfTarget(this.#store, { mediaType, digest, size }, { names: names.map(namedTag) })
     if (image === undefined) throw new Fault('invalidArgument', 'the index holds no image: nothing could be run by its name')
     await this.#store.add(image)
   }

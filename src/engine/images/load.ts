@@ -9,7 +9,9 @@ import { Fault, isFault } from '#base/fault.ts'
 import { parseJson } from '#base/json.ts'
 import type { Descriptor } from '#oci/descriptor.ts'
 import { mediaTypes, readDescriptor } from '#oci/descriptor.ts'
+import { digestOf } from '#oci/digest.ts'
 import type { Digest } from '#oci/digest.ts'
+import { parseImageConfig } from '#oci/image-config.ts'
 import { asObject, optionalList, readString, stringAt } from '#oci/json.ts'
 import { archiveFault } from '#oci/layer/entry.ts'
 import { decompress, recognise } from '#oci/layer/decompress.ts'
@@ -17,14 +19,18 @@ import { readTar } from '#oci/layer/reader.ts'
 import type { TarItem } from '#oci/layer/reader.ts'
 import { joinComponents, safeComponents } from '#oci/layer/safe-path.ts'
 import { maxManifestBytes, parseManifest } from '#oci/manifest.ts'
-import { hostPlatform, platformFit } from '#oci/platform.ts'
+import { hostPlatform, parsePlatform, platformFit } from '#oci/platform.ts'
+import type { Platform } from '#oci/platform.ts'
 import { familiarReference, parseReference } from '#oci/reference.ts'
 import type { Image, TransferProgress } from '../contract/images.ts'
-import { newImage } from './image-of-manifest.ts'
+import { imageOfTarget, newImage, requirePlatform } from './image-of-manifest.ts'
 import type { ImageStore, NewImage } from './image-store.ts'
+import { isImage, isManifestType } from './targets.ts'
 import { namedTag } from './image-names.ts'
 
 export interface LoadOptions {
+  /** What names shall mean; this machine's by default, and any where there is none for it. */
+  readonly platform?: string
   readonly onLoaded: (image: Image, names: readonly string[]) => void
   readonly onProgress?: (progress: TransferProgress) => void
   readonly signal?: AbortSignal
@@ -33,13 +39,52 @@ export interface LoadOptions {
 export async function loadArchive(store: ImageStore, archive: Readable, options: LoadOptions): Promise<void> {
   using held = new DisposableStack()
   const files = await ingestFiles(store, archive, held, options.signal)
-  const images = (await dockerImages(store, files)) ?? (await layoutImages(store, files))
-  if (images === undefined) throw new Fault('invalidArgument', 'the archive holds neither manifest.json (docker save) nor index.json (OCI layout)')
+  const platform = options.platform === undefined ? undefined : parsePlatform(options.platform)
+  const layout = await layoutImages(store, files, platform)
+  const listed = await dockerImages(store, files)
+  if (listed === undefined && layout === undefined) throw new Fault('invalidArgument', 'the archive holds neither manifest.json (docker save) nor index.json (OCI layout)')
+  const images = together(layout ?? [], listed ?? [], platform ?? hostPlatform)
+  if (images.length === 0) throw new Fault('invalidArgument', 'the archive holds no image')
+  if (platform !== undefined) for (const { configBytes, names = [] } of images) requirePlatform([{ platform: parseImageConfig(configBytes) }], platform, shownName(names) ?? digestOf(configBytes))
   for (const image of images) {
     for (const { digest } of image.layers) options.onProgress?.({ id: digest.slice(7, 19), status: 'Loading layer' })
     const known = await store.add(image)
     options.onLoaded(await store.describe(known), (image.names ?? []).map((name) => familiarReference(parseReference(name))))
   }
+}
+
+function shownName([name]: readonly string[]): string | undefined {
+  return name === undefined ? undefined : familiarReference(parseReference(name))
+}
+
+/**
+ * Archives of `docker save` list the same images twice: the layout says what they came from. A name that a layout gives to several
+ * images (one for each platform) goes to the one that fits best; the others are left out.
+ */
+function together(layout: readonly NewImage[], listed: readonly NewImage[], platform: Platform): readonly NewImage[] {
+  const entries: { readonly image: NewImage; readonly id: Digest; readonly names: string[] }[] = []
+  for (const image of layout) {
+    // One entry for each name.
+    const same = entries.find((entry) => entry.image.target?.digest === image.target?.digest)
+    if (same === undefined) entries.push({ image, id: digestOf(image.configBytes), names: [...(image.names ?? [])] })
+    else same.names.push(...(image.names ?? []))
+  }
+  for (const image of listed) {
+    const id = digestOf(image.configBytes)
+    const names = (image.names ?? []).filter((name) => !entries.some((entry) => entry.names.includes(name)))
+    const same = entries.find((entry) => entry.id === id)
+    if (same === undefined) entries.push({ image, id, names })
+    else same.names.push(...names)
+  }
+  const owners = new Map<string, { readonly id: Digest; readonly fit: number }>()
+  for (const { image, id, names } of entries) {
+    const fit = platformFit(platform, parseImageConfig(image.configBytes))
+    for (const name of names) if (fit > (owners.get(name)?.fit ?? -1)) owners.set(name, { id, fit })
+  }
+  return entries.flatMap(({ image, id, names }) => {
+    const own = names.filter((name) => owners.get(name)?.id === id)
+    return names.length > 0 && own.length === 0 ? [] : [{ ...image, names: own }]
+  })
 }
 
 /** Path in the archive to the blob with its content. */
@@ -112,14 +157,15 @@ async function withMediaType(store: ImageStore, layer: { readonly digest: Digest
   return { mediaType: types[recognise(Buffer.concat(head))], digest: layer.digest, size: layer.sizeBytes }
 }
 
-/** `index.json` of an OCI layout. Nested indexes are followed to what this machine can run. */
-async function layoutImages(store: ImageStore, files: ArchiveFiles): Promise<NewImage[] | undefined> {
+/** `index.json` of an OCI layout. What is no image is left out. */
+async function layoutImages(store: ImageStore, files: ArchiveFiles, platform: Platform | undefined): Promise<NewImage[] | undefined> {
   if (!files.has('index.json')) return undefined
   const index = asObject(await readJsonFile(store, files, 'index.json'), 'index.json')
   const images: NewImage[] = []
   for (const [at, value] of (optionalList(index, 'manifests', (item) => item) ?? []).entries()) {
     const descriptor = readDescriptor(value, `index.json.manifests[${at}]`)
-    images.push(await layoutImage(store, descriptor, layoutNames(descriptor)))
+    const image = isManifestType(descriptor.mediaType) ? await layoutImage(store, descriptor, { names: layoutNames(descriptor), platform }) : undefined
+    if (image !== undefined) images.push(image)
   }
   return images
 }
@@ -137,15 +183,15 @@ function layoutNames(descriptor: Descriptor): readonly string[] {
   }
 }
 
-async function layoutImage(store: ImageStore, descriptor: Descriptor, names: readonly string[], depth = 0): Promise<NewImage> {
-  if (depth > 4) throw new Fault('invalidArgument', `index ${descriptor.digest} is nested too deeply`)
-  const manifest = parseManifest(await store.parts.blobs.read(descriptor.digest, { maxBytes: maxManifestBytes }), descriptor.mediaType)
-  if (manifest.kind === 'image') return await newImage(store, { config: manifest.config.digest, layers: manifest.layers, names, manifestDigest: descriptor.digest })
-  const fitting = manifest.manifests
-    .map((candidate) => ({ candidate, fit: candidate.platform === undefined ? 1 : platformFit(hostPlatform, candidate.platform) }))
-    .filter(({ fit }) => fit > 0)
-    .sort((a, b) => b.fit - a.fit)
-  const [best] = fitting
-  if (best === undefined) throw new Fault('invalidArgument', `index ${descriptor.digest} holds no image that runs on this machine`)
-  return await layoutImage(store, best.candidate, names, depth + 1)
+/** Of an index the image that its names shall mean; undefined where there is none. */
+async function layoutImage(store: ImageStore, { mediaType, digest, size }: Descriptor, { names, platform }: { readonly names: readonly string[]; readonly platform: Platform | undefined }): Promise<NewImage | undefined> {
+  const target = { mediaType, digest, size }
+  if ((await store.parts.blobs.stat(digest)) === undefined) throw new Fault('invalidArgument', `index.json names ${digest}, which is not in the archive`)
+  const manifest = parseManifest(await store.parts.blobs.read(digest, { maxBytes: maxManifestBytes }), mediaType)
+  if (manifest.kind === 'image') return isImage(manifest) ? await newImage(store, { config: manifest.config.digest, layers: manifest.layers, names, manifestDigest: digest, target }) : undefined
+  const image = await imageOfTarget(store, target, { names, platform })
+  if (image !== undefined) return image
+  const [partly] = await store.targets.imageManifests(target)
+  if (partly !== undefined) throw new Fault('invalidArgument', `index ${digest}: of none of its images all parts are in the archive (of ${partly.descriptor.digest}, say, some are not)`)
+  return undefined
 }

@@ -32,8 +32,7 @@ export interface PushedBlob {
   readonly from?: string | undefined
 }
 
-/** Answers its size. */
-export async function pushBlob(parts: PushParts, work: PushWork, { digest, id, from }: PushedBlob): Promise<number> {
+export async function pushBlob(parts: PushParts, work: PushWork, { digest, id, from }: PushedBlob): Promise<void> {
   const { blobs } = parts.store.parts
   const { reference, onProgress, signal } = work
   const stat = await blobs.stat(digest)
@@ -47,7 +46,6 @@ export async function pushBlob(parts: PushParts, work: PushWork, { digest, id, f
     },
   })
   if (id !== undefined) onProgress({ id, status: outcomeWords(outcome, from === undefined ? reference : { ...reference, repository: from }) })
-  return stat.sizeBytes
 }
 
 /** Another repository of the registry that has been seen to hold a layer: a name with a digest says so of all that belongs to its image. */

@@ -7,12 +7,12 @@ import { Fault } from '#base/fault.ts'
 import type { Descriptor } from '#oci/descriptor.ts'
 import { digestOf, shortDigest } from '#oci/digest.ts'
 import type { Digest } from '#oci/digest.ts'
-import { maxManifestBytes, parseManifest } from '#oci/manifest.ts'
+import { parseManifest } from '#oci/manifest.ts'
 import type { Platform } from '#oci/platform.ts'
 import { familiarReference } from '#oci/reference.ts'
 import type { ImageTarget, PushedImage } from '../contract/images.ts'
-import { writeManifest } from './image-manifest.ts'
-import { requirePlatform, wholeImages } from './image-of-manifest.ts'
+import { manifestBytes } from './image-manifest.ts'
+import { platformTarget } from './image-of-manifest.ts'
 import { digestName } from './image-names.ts'
 import type { KnownImage, StoredLayer } from './image-records.ts'
 import type { ImageStore } from './image-store.ts'
@@ -34,7 +34,7 @@ export interface PushedName {
 
 export async function pushName(parts: PushParts, work: PushWork, { known, target, platform }: PushedName): Promise<PushedImage> {
   const tag = work.reference.tag ?? 'latest'
-  const asked = platform === undefined ? target : await ofPlatform(parts.store, { known, target, platform, name: familiarReference(work.reference) })
+  const asked = platform === undefined ? target : await platformTarget(parts.store, { known, target, platform, name: familiarReference(work.reference) })
   using held = new DisposableStack()
   if (asked !== undefined) for await (const { digest } of parts.store.targets.reachable(asked)) held.use(parts.store.parts.leases.hold(digest))
   const plan = asked === undefined ? undefined : await planTarget(parts, work, asked)
@@ -47,17 +47,6 @@ export async function pushName(parts: PushParts, work: PushWork, { known, target
   const pushed = await pushImage(parts, work, known)
   const isOther = target !== undefined && platform === undefined && isIndexType(target.mediaType)
   return { tag, digest: pushed.digest, sizeBytes: pushed.size, ...(isOther ? { insteadOf: { index: target, selected: pushed } } : {}) }
-}
-
-/** The manifest of a platform, which must be here; undefined where the image itself is to be pushed. */
-async function ofPlatform(store: ImageStore, { known, target, platform, name }: PushedName & { readonly platform: Platform; readonly name: string }): Promise<ImageTarget | undefined> {
-  const images = target === undefined ? [] : await wholeImages(store, target)
-  if (images.length === 0 && known !== undefined) {
-    requirePlatform([{ platform: known.config }], platform, name)
-    return undefined
-  }
-  const { mediaType, digest, size } = requirePlatform(images, platform, name).descriptor
-  return { mediaType, digest, size }
 }
 
 /** The registry holds it: its images have a name with its digest. */
@@ -75,8 +64,8 @@ async function pushImage(parts: PushParts, work: PushWork, known: KnownImage): P
   for (const layer of known.record.layers) onProgress({ id: shortDigest(layer.diffId), status: 'Preparing' })
   const layers = await Promise.all(known.record.layers.map((layer, index) => parts.gate.run(() => pushLayer(parts, work, { known, layer, index }))))
   await rememberCompressed(store, known, layers)
-  const configBytes = await pushBlob(parts, work, { digest: known.record.id })
-  const bytes = await manifestBytes(store, known, { layers, configBytes })
+  await pushBlob(parts, work, { digest: known.record.id })
+  const bytes = await manifestBytes(store, known, layers)
   const target = { mediaType: parseManifest(bytes).mediaType, digest: digestOf(bytes), size: bytes.length }
   const confirmed = await client.putManifest(reference.repository, { reference: reference.tag ?? 'latest', bytes, mediaType: target.mediaType, signal })
   if (confirmed !== target.digest) throw new Fault('dataLoss', `${client.registry} says that it holds ${confirmed}, but ${target.digest} was sent`)
@@ -90,16 +79,4 @@ async function pushLayer(parts: PushParts, work: PushWork, push: LayerOfImage): 
   using _lease = parts.store.parts.leases.hold(chosen.digest)
   await pushBlob(parts, work, { digest: chosen.digest, id: shortDigest(push.layer.diffId), from: mountSource(parts.store, work.reference, chosen.digest) })
   return chosen
-}
-
-/** The manifest the image came with, when it describes just these layers; else one of our own. */
-async function manifestBytes(store: ImageStore, known: KnownImage, wanted: { readonly layers: readonly StoredLayer[]; readonly configBytes: number }): Promise<Buffer> {
-  const { manifestDigest } = known.record
-  if (manifestDigest !== undefined && (await store.parts.blobs.stat(manifestDigest)) !== undefined) {
-    const bytes = await store.parts.blobs.read(manifestDigest, { maxBytes: maxManifestBytes })
-    const manifest = parseManifest(bytes)
-    const same = manifest.kind === 'image' && manifest.layers.length === wanted.layers.length && manifest.layers.every((layer, index) => layer.digest === wanted.layers[index]?.digest)
-    if (same) return bytes
-  }
-  return writeManifest(known, wanted.layers, wanted.configBytes)
 }

@@ -316,9 +316,8 @@ async function save(exchange: Exchange): Promise<void> {
   const names = params['name'] === undefined ? query.getAll('names').flatMap((several) => several.split(',')) : [params['name']]
   if (names.length === 0) throw new Fault('invalidArgument', "no image was named: give 'names'")
   const platform = minorVersion >= 48 ? platformOf(query) : undefined
-  if (platform !== undefined) for (const name of names) await resolved(backend, name, platform)
   const all = (await Promise.all(names.map((name) => withAllTags(backend, name)))).flat()
-  const tar = await backend.images.save(all, { signal })
+  const tar = await backend.images.save(all, { signal, ...(platform === undefined ? {} : { platform: platformText(platform) }) })
   for (const name of all) {
     const image = await backend.images.resolve(name)
     publish(backend, 'save', image.id, image.id, image)
@@ -334,9 +333,9 @@ async function load({ backend, query, req, res, signal, minorVersion }: Exchange
   try {
     await backend.images.load(req, {
       signal,
+      ...(platform === undefined ? {} : { platform: platformText(platform) }),
       ...(quiet ? {} : { onProgress: (progress) => out.progress(progress) }),
       onLoaded: (image, names) => {
-        if (platform !== undefined) requirePlatform(image, names[0] ?? image.id, platform)
         publish(backend, 'load', image.id, image.id, image)
         if (names.length === 0) out.line({ stream: `Loaded image ID: ${image.id}\n` })
         for (const name of names) out.line({ stream: `Loaded image: ${name}\n` })
