@@ -1,5 +1,7 @@
 /** What every driver of `Blobs` must do; run by each driver's test with a fresh, empty store per case. */
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { describe, test } from 'node:test'
 import { sleep, systemClock } from '#base/clock.ts'
@@ -118,6 +120,33 @@ export function blobsSuite(name: string, make: () => Promise<BlobsUnderTest>): v
       assert.equal(ingest.offset, 5)
       await ingest.write(pieces('two'))
       assert.equal((await ingest.commit()).digest, digestOf('part two'))
+    })
+
+    test('pieces of any size arrive in order, and who follows the file is told how far it goes', async () => {
+      await using store = await make()
+      await using ingest = await store.blobs.begin()
+      const content = randomBytes(20_000_000)
+      const told: number[] = []
+      const sizes = [0, 1, 65_536, 0, 3_000_000, 7, 700_000, 512 * 1024]
+      await ingest.write((async function* () {
+        for (let at = 0, turn = 0; at < content.length; turn += 1) {
+          const size = sizes[turn % sizes.length] ?? 0
+          yield content.subarray(at, at + size)
+          at += size
+        }
+      })(), { onGrown: (offset) => told.push(offset) })
+      assert.deepEqual(told, [...new Set(told)].sort((a, b) => a - b))
+      assert.equal(told.at(-1), content.length)
+      assert.deepEqual(await readFile(ingest.path), content)
+      assert.equal((await ingest.commit()).digest, digestOf(content))
+    })
+
+    test('of what is beyond a bound nothing is taken, what is before it stays', async () => {
+      await using store = await make()
+      await using ingest = await store.blobs.begin()
+      await assert.rejects(ingest.write(pieces('123', '4', '56'), { maxBytes: 5 }), (error) => isFault(error, 'tooLarge'))
+      assert.equal(ingest.offset, 4)
+      assert.equal((await ingest.commit()).digest, digestOf('1234'))
     })
 
     test('a bound is kept, a canceled write ends, two writes at once conflict', async () => {

@@ -40,16 +40,25 @@ export interface BlobReader {
   list(): AsyncIterable<BlobStat>
 }
 
+export interface WriteOptions {
+  readonly signal?: AbortSignal
+  readonly maxBytes?: number
+  /** Told how many bytes the ingest's file holds, each time that is more. */
+  readonly onGrown?: (offset: number) => void
+}
+
 export interface Ingest extends AsyncDisposable {
   readonly id: string
+  /** Where the local file with its bytes stands until the ingest ends, for who reads it while it grows. */
+  readonly path: string
   /** Bytes taken so far. */
   readonly offset: number
   /**
    * Appends the source's bytes and returns the new offset. When the source fails or `signal` aborts, what arrived
    * before stays and counts. `conflict` when another write of this ingest is under way. `maxBytes` bounds the whole
-   * ingest: beyond it `tooLarge`.
+   * ingest: beyond it `tooLarge`. The source is read a little ahead.
    */
-  write(source: AsyncIterable<Uint8Array>, options?: { readonly signal?: AbortSignal; readonly maxBytes?: number }): Promise<number>
+  write(source: AsyncIterable<Uint8Array>, options?: WriteOptions): Promise<number>
   /** The bytes taken so far. Nothing may be written meanwhile. */
   content(): Readable
   /**

@@ -1,29 +1,24 @@
 /**
  * Blobs as files: `<root>/blobs/<algorithm>/<hex>`, ingests as `<root>/ingests/<id>`. A blob is an ingest that was
- * synced, renamed and whose folder was synced: whole or absent, whatever the instant of a crash. The hash runs along
- * with the bytes in bounded chunks; an ingest taken up after a crash is hashed again from its file.
+ * synced, renamed and whose folder was synced: whole or absent, whatever the instant of a crash.
  */
 import { createHash, randomUUID } from 'node:crypto'
 import type { Hash } from 'node:crypto'
-import { createReadStream, fsync } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
-import { mkdir, open, opendir, rename, rm, stat } from 'node:fs/promises'
+import { mkdir, open, opendir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Readable } from 'node:stream'
-import { promisify } from 'node:util'
-import { present } from '#base/assert.ts'
+import type { Readable } from 'node:stream'
 import type { Clock } from '#base/clock.ts'
 import { systemClock } from '#base/clock.ts'
 import { Fault, systemErrorCode } from '#base/fault.ts'
 import type { Digest, DigestAlgorithm } from '../digest.ts'
-import { digestAlgorithm, digestFromHex, isDigest } from '../digest.ts'
+import { digestAlgorithm, isDigest } from '../digest.ts'
 import { condemnedSuffix, isAbsence, renew, unlessAside, unlinkIf, writtenAtMs } from './condemned.ts'
 import type { BlobStat, Blobs, Ingest } from './contract.ts'
-import { pump } from './pump.ts'
+import { asDiskFault, emptyStream, FileIngest, hashFile, unknownIngest } from './file-ingest.ts'
+import { WriteBack } from './write-back.ts'
 
 const ingestIdShape = /^[A-Za-z0-9_-]{1,128}$/
-/** Larger source chunks are hashed in steps of this size, so that the main thread is never held for long. */
-const hashStepBytes = 1024 * 1024
 const algorithms: readonly DigestAlgorithm[] = ['sha256', 'sha512']
 /** Hashes remembered of ingests that were released. */
 const maxReleased = 256
@@ -41,6 +36,7 @@ class FileBlobs implements Blobs {
   readonly #ingestFolder: string
   readonly #clock: Clock
   readonly #held = new Set<string>()
+  readonly #writeBack = new WriteBack()
   /** Where the hashes of released ingests stand, so that who takes one up again need not read it. */
   readonly #released = new Map<string, { readonly hash: Hash; readonly length: number }>()
 
@@ -186,6 +182,7 @@ class FileBlobs implements Blobs {
       path: join(this.#ingestFolder, id),
       blobPath: (digest) => this.path(digest),
       clock: this.#clock,
+      writeBack: this.#writeBack,
       letGo: (released) => {
         this.#held.delete(id)
         if (released !== undefined) this.#remember(id, released)
@@ -198,173 +195,4 @@ class FileBlobs implements Blobs {
     const [oldest] = this.#released.keys()
     if (this.#released.size > maxReleased && oldest !== undefined) this.#released.delete(oldest)
   }
-}
-
-interface IngestParts {
-  readonly id: string
-  readonly path: string
-  readonly handle: FileHandle
-  readonly hash: Hash
-  readonly offset: number
-  readonly blobPath: (digest: Digest) => string
-  readonly clock: Clock
-  readonly letGo: (released?: { readonly hash: Hash; readonly length: number }) => void
-}
-
-class FileIngest implements Ingest {
-  readonly #parts: IngestParts
-  #hash: Hash
-  #offset: number
-  #writing = false
-  #state: 'open' | 'committed' | 'aborted' | 'released' = 'open'
-
-  constructor(parts: IngestParts) {
-    this.#parts = parts
-    this.#hash = parts.hash
-    this.#offset = parts.offset
-  }
-
-  get id(): string {
-    return this.#parts.id
-  }
-
-  get offset(): number {
-    return this.#offset
-  }
-
-  async write(source: AsyncIterable<Uint8Array>, options: { readonly signal?: AbortSignal; readonly maxBytes?: number } = {}): Promise<number> {
-    this.#mustBeOpen()
-    if (this.#writing) throw new Fault('conflict', `ingest '${this.id}' is being written already`)
-    this.#writing = true
-    try {
-      await pump(source, {
-        ...(options.signal === undefined ? {} : { signal: options.signal }),
-        take: async (bytes) => {
-          if (options.maxBytes !== undefined && this.#offset + bytes.length > options.maxBytes) {
-            throw new Fault('tooLarge', `ingest '${this.id}' would grow beyond the ${options.maxBytes} bytes allowed`, { details: { reason: 'SIZE_INVALID' } })
-          }
-          await this.#append(bytes)
-        },
-      })
-      return this.#offset
-    } finally {
-      this.#writing = false
-    }
-  }
-
-  async #append(chunk: Uint8Array): Promise<void> {
-    for (let at = 0; at < chunk.length; at += hashStepBytes) {
-      const step = chunk.subarray(at, at + hashStepBytes)
-      const before = this.#hash.copy()
-      // The hash runs while the kernel writes.
-      const writing = writeFully(this.#parts.handle, step, this.#offset)
-      this.#hash.update(step)
-      try {
-        await writing
-      } catch (error) {
-        this.#hash = before
-        await this.#parts.handle.truncate(this.#offset)
-        throw asDiskFault(error)
-      }
-      this.#offset += step.length
-    }
-  }
-
-  content(): Readable {
-    this.#mustBeOpen()
-    return this.#offset === 0 ? emptyStream() : createReadStream(this.#parts.path, { end: this.#offset - 1, highWaterMark: 256 * 1024 })
-  }
-
-  async commit(options: { readonly expect?: Digest; readonly algorithm?: DigestAlgorithm } = {}): Promise<BlobStat> {
-    this.#mustBeOpen()
-    if (this.#writing) throw new Fault('conflict', `ingest '${this.id}' is still being written`)
-    const algorithm = options.expect === undefined ? (options.algorithm ?? 'sha256') : digestAlgorithm(options.expect)
-    const digest = await this.#digest(algorithm)
-    if (options.expect !== undefined && options.expect !== digest) {
-      throw new Fault('invalidArgument', `the ${this.#offset} bytes received have the digest ${digest}, not ${options.expect} as promised`, { details: { reason: 'DIGEST_INVALID' } })
-    }
-    const target = this.#parts.blobPath(digest)
-    if (await renew(target, this.#parts.clock.nowMs())) await this.#finish('aborted')
-    else {
-      await this.#parts.handle.sync().catch((error: unknown) => Promise.reject(asDiskFault(error)))
-      await this.#parts.handle.chmod(0o400)
-      await rename(this.#parts.path, target).catch((error: unknown) => Promise.reject(isAbsence(error) ? unknownIngest(this.id) : error))
-      await syncFolder(join(target, '..'))
-      await this.#finish('committed')
-    }
-    const found = await stat(target, { bigint: true })
-    return { digest, sizeBytes: Number(found.size), committedAtMs: writtenAtMs(found) }
-  }
-
-  async #digest(algorithm: DigestAlgorithm): Promise<Digest> {
-    if (algorithm === 'sha256') return digestFromHex(this.#hash.copy().digest('hex'))
-    const { hash } = await hashFile(this.#parts.path, algorithm)
-    return digestFromHex(hash.digest('hex'), algorithm)
-  }
-
-  async abort(): Promise<void> {
-    if (this.#state === 'open') await this.#finish('aborted')
-  }
-
-  async release(): Promise<void> {
-    if (this.#state === 'open') await this.#finish('released')
-  }
-
-  async #finish(state: 'committed' | 'aborted' | 'released'): Promise<void> {
-    this.#state = state
-    await this.#parts.handle.close()
-    if (state === 'aborted') await rm(this.#parts.path, { force: true })
-    this.#parts.letGo(state === 'released' ? { hash: this.#hash, length: this.#offset } : undefined)
-  }
-
-  #mustBeOpen(): void {
-    if (this.#state !== 'open') throw new Fault('conflict', `ingest '${this.id}' is ${this.#state}`)
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.abort()
-  }
-}
-
-async function writeFully(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
-  for (let done = 0; done < bytes.length; ) {
-    const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, position + done)
-    done += bytesWritten
-  }
-}
-
-function unknownIngest(id: string): Fault {
-  return new Fault('notFound', `there is no ingest '${id}': it was committed, aborted, or never begun`, { details: { reason: 'BLOB_UPLOAD_UNKNOWN' } })
-}
-
-function asDiskFault(error: unknown): unknown {
-  const code = systemErrorCode(error)
-  if (code === 'ENOSPC' || code === 'EDQUOT') return new Fault('resourceExhausted', 'no space left on device: free some room below the state folder, or prune images', { cause: error })
-  return error
-}
-
-async function hashFile(path: string, algorithm: DigestAlgorithm): Promise<{ hash: Hash; length: number }> {
-  const hash = createHash(algorithm)
-  let length = 0
-  for await (const chunk of createReadStream(path, { highWaterMark: hashStepBytes })) {
-    const bytes: Buffer = chunk
-    hash.update(bytes)
-    length += bytes.length
-  }
-  return { hash, length }
-}
-
-const fsyncDescriptor = promisify(fsync)
-
-async function syncFolder(path: string): Promise<void> {
-  await using handle = await open(path, 'r')
-  await fsyncDescriptor(present(handle.fd, 'folder descriptor'))
-}
-
-function emptyStream(): Readable {
-  return new Readable({
-    read() {
-      this.push(null)
-    },
-  })
 }

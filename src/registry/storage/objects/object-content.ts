@@ -144,11 +144,13 @@ export class ObjectContent implements Content {
     try {
       await pump(source, {
         ...(options.signal === undefined ? {} : { signal: options.signal }),
-        take: async (bytes) => {
-          if (options.maxBytes !== undefined && chunker.takenBytes + bytes.length > options.maxBytes) {
-            throw new Fault('tooLarge', `more than the ${options.maxBytes} bytes allowed were sent`, { details: { reason: 'SIZE_INVALID' } })
+        take: async (pieces) => {
+          for (const bytes of pieces) {
+            if (options.maxBytes !== undefined && chunker.takenBytes + bytes.length > options.maxBytes) {
+              throw new Fault('tooLarge', `more than the ${options.maxBytes} bytes allowed were sent`, { details: { reason: 'SIZE_INVALID' } })
+            }
+            await chunker.take(bytes)
           }
-          await chunker.take(bytes)
         },
       })
     } finally {
