@@ -2,7 +2,6 @@
 import { mkdir } from 'node:fs/promises'
 import { join, posix } from 'node:path'
 import { Fault, isFault } from '#base/fault.ts'
-import { parsePlatform, platformFit } from '#oci/platform.ts'
 import type { ChainId, Image, TransferProgress } from '../contract/images.ts'
 import type { BuildRequest } from '../http/backend.ts'
 import type { BuilderOptions } from './builder.ts'
@@ -48,14 +47,13 @@ export class Roots implements AsyncDisposable {
     const { request, options, signal } = this.#build
     if (!request.pull) {
       try {
-        const known = await options.images.resolve(reference)
-        if (platform === undefined || platformFit(parsePlatform(platform), known.config) > 0) return known
+        return await options.images.resolve(reference, platform === undefined ? {} : { platform })
       } catch (error) {
         if (!isFault(error, 'notFound')) throw error
       }
     }
     try {
-      return await options.images.pull(reference, { auth: await request.credentials(registryOf(reference)), ...(platform === undefined ? {} : { platform }), onProgress, signal })
+      return await options.images.pull(reference, { auth: await request.credentials(registryOf(reference)), ...(platform === undefined ? {} : { platform, leavesNames: true }), onProgress, signal })
     } catch (error) {
       if (error instanceof Fault) throw new Fault(error.code, `${at.file}:${at.line}: ${as} ${reference}: ${error.message}`, { cause: error, details: error.details })
       throw error

@@ -217,13 +217,16 @@ export const fakeImage: Image = {
   lastTaggedAtMs: undefined,
 }
 
-export function fakeImages(image: Image = fakeImage): ImageResolver & Pick<Images, 'list'> {
+export function fakeImages(image: Image = fakeImage): ImageResolver & Pick<Images, 'list' | 'manifests'> {
   return {
     async resolve(name) {
       if (image.repoTags.includes(name) || image.id === name || image.id.startsWith(`sha256:${name}`)) return image
       throw new Fault('notFound', `No such image: ${name.includes(':') ? name : `${name}:latest`}`)
     },
     list: async () => [image],
+    manifests: async () => {
+      throw new Fault('unimplemented', 'the fake has no manifests')
+    },
   }
 }
 

@@ -6,7 +6,9 @@ import { mkdir, readdir } from 'node:fs/promises'
 import type { Readable } from 'node:stream'
 import { Fault, inContext } from '#base/fault.ts'
 import { randomHex } from '#base/random.ts'
+import { hostPlatform, platformFit, platformText } from '#oci/platform.ts'
 import type * as contract from '../contract/containers.ts'
+import type { Image } from '../contract/images.ts'
 import type { EndpointSpec } from '../contract/networks.ts'
 import type { RuntimeStats, TerminalSize } from '../contract/runtime.ts'
 import type { PathStat, SnapshotChange } from '../contract/snapshots.ts'
@@ -111,12 +113,12 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     // Who creates one mostly starts it next.
     this.#options.runtime.expect()
     try {
-      const image = await images.resolve(spec.image)
+      const image = await images.resolve(spec.image, spec.platform === undefined ? {} : { platform: spec.platform })
       const record = await prepareContainer({ id, name, spec, image, createdAtNs: clock.nowNs() }, { ...this.#options, imageMounts: this.#runner.launcher.imageMounts, records: this.#paths.records })
       const entry = this.#catalog.add(record)
       this.#catalog.publish(entry, 'create')
       this.#catalog.notify(entry, 'created')
-      return { id, warnings }
+      return { id, warnings: [...warnings, ...foreignWarnings(spec, image)] }
     } catch (error) {
       this.#catalog.releaseName(name, id)
       throw error
@@ -320,4 +322,10 @@ class ContainerManager implements contract.Containers, AsyncDisposable {
     this.#catalog.publish(entry, 'export')
     return this.#archives.exportRoot(entry, options)
   }
+}
+
+/** It may run where the machine can emulate the platform; nobody has asked for it. */
+function foreignWarnings({ platform }: contract.ContainerSpec, { config }: Image): readonly string[] {
+  if (platform !== undefined || platformFit(hostPlatform, config) > 0) return []
+  return [`The requested image's platform (${platformText(config)}) does not match the detected host platform (${platformText(hostPlatform)}) and no specific platform was requested`]
 }

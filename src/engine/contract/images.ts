@@ -58,13 +58,31 @@ export type { ContainerDefaults, HealthcheckConfig, ImageConfig, ImageHistory }
 export type ImageTarget = Pick<Descriptor, 'mediaType' | 'digest' | 'size'>
 
 export interface ImageResolver {
-  /** By name (tag `latest` when none is given), `name@digest`, id, unique id prefix, or digest of what a name stands for. `notFound`: `No such image: …`. */
-  resolve(nameOrId: string): Promise<Image>
+  /**
+   * By name (tag `latest` when none is given), `name@digest`, id, unique id prefix, or digest of what a name stands for. `notFound`:
+   * `No such image: …`. With `platform` (`linux/arm64`) that image of what the name stands for; `notFound` if it is not here.
+   */
+  resolve(nameOrId: string, options?: { readonly platform?: string }): Promise<Image>
 }
 
 export interface ImageLister {
-  /** All images, newest first. Built intermediate images (no name, a child) only with `all`. */
+  /** All images, newest first. Built intermediate images (no name, a child) and other platforms of a name's index only with `all`. */
   list(options?: { readonly all?: boolean }): Promise<readonly Image[]>
+}
+
+export interface ImageManifests {
+  /** What a name stands for (of an id: its own manifest), and the manifests of that, here or not. */
+  manifests(nameOrId: string): Promise<{ readonly target: ImageTarget; readonly manifests: readonly ManifestSummary[] }>
+}
+
+/** One manifest of an index, or the only one. */
+export interface ManifestSummary {
+  readonly descriptor: Descriptor
+  /** With all its parts. */
+  readonly isAvailable: boolean
+  /** Of it and its parts, as far as they are here. */
+  readonly contentBytes: number
+  readonly kind: { readonly is: 'image'; readonly platform: Platform; readonly id?: ImageId; readonly unpackedBytes: number } | { readonly is: 'attestation'; readonly about: string } | { readonly is: 'unknown' }
 }
 
 export interface ImageTagger {
@@ -109,6 +127,8 @@ export interface TransferOptions {
   readonly auth?: RegistryAuth
   /** `linux/amd64`, `linux/arm64/v8`; the host's by default. */
   readonly platform?: string
+  /** A name that means an image here already goes on meaning that. */
+  readonly leavesNames?: boolean
   readonly onProgress?: (progress: TransferProgress) => void
   readonly signal?: AbortSignal
 }
@@ -124,7 +144,7 @@ export interface ImageTransfer {
   authenticate(auth: RegistryAuth): Promise<{ readonly identityToken?: string }>
 }
 
-export interface PushOptions extends Omit<TransferOptions, 'platform'> {
+export interface PushOptions extends Omit<TransferOptions, 'platform' | 'leavesNames'> {
   /** Only the manifest of this platform. */
   readonly platform?: string
   /** What is pushed, instead of what the name stands for here: a build's index under a name that it has nowhere else. */
@@ -243,4 +263,4 @@ export interface ManifestOptions {
   readonly signal?: AbortSignal
 }
 
-export interface Images extends ImageIndexes, ImageResolver, ImageLister, ImageTagger, ImageTransfer, ImageRemotes, ImageArchives, ImageBuilderStore {}
+export interface Images extends ImageIndexes, ImageResolver, ImageLister, ImageManifests, ImageTagger, ImageTransfer, ImageRemotes, ImageArchives, ImageBuilderStore {}

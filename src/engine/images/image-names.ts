@@ -20,6 +20,11 @@ export interface Named {
   readonly target?: ImageTarget
 }
 
+export interface ListedNames {
+  readonly tags: readonly string[]
+  readonly digests: readonly string[]
+}
+
 /** 1 had names with tags only, each with an id; those with digests were in the images' records. */
 const formatVersion = 2
 
@@ -57,8 +62,17 @@ export class ImageNames {
   }
 
   /** Canonical names of an image, sorted. */
-  of(id: Digest): { readonly tags: readonly string[]; readonly digests: readonly string[] } {
-    const names = [...this.#names].flatMap(([name, named]) => (named.id === id ? [name] : [])).sort()
+  of(id: Digest): ListedNames {
+    return this.#listed((named) => named.id === id)
+  }
+
+  /** Canonical names that stand for a target, whatever image of it they mean. */
+  standingFor({ digest }: ImageTarget): ListedNames {
+    return this.#listed(({ target }) => target?.digest === digest)
+  }
+
+  #listed(isMeant: (named: Named) => boolean): ListedNames {
+    const names = [...this.#names].flatMap(([name, named]) => (isMeant(named) ? [name] : [])).sort()
     return { tags: names.filter((name) => !name.includes('@')), digests: names.filter((name) => name.includes('@')) }
   }
 

@@ -49,12 +49,15 @@ export async function wholeImages(store: ImageStore, target: ImageTarget): Promi
   for (const { descriptor, manifest } of await store.targets.imageManifests(target)) {
     const stats = await Promise.all([manifest.config, ...manifest.layers].map(({ digest }) => blobs.stat(digest)))
     if (stats.includes(undefined)) continue
-    whole.push({ descriptor, manifest, platform: descriptor.platform ?? (await platformOf(store, manifest)) })
+    const platform = descriptor.platform ?? (await platformOf(store, manifest))
+    if (platform !== undefined) whole.push({ descriptor, manifest, platform })
   }
   return whole
 }
 
-async function platformOf({ parts }: ImageStore, { config }: ImageManifest): Promise<Platform> {
+/** As the configuration says; undefined when that is not here. */
+export async function platformOf({ parts }: ImageStore, { config }: ImageManifest): Promise<Platform | undefined> {
+  if ((await parts.blobs.stat(config.digest)) === undefined) return undefined
   const { os, architecture, variant } = parseImageConfig(await parts.blobs.read(config.digest, { maxBytes: maxConfigBytes }))
   return { os, architecture, ...(variant === undefined ? {} : { variant }) }
 }

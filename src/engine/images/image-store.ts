@@ -13,6 +13,8 @@ import { layerCompression, mediaTypes } from '#oci/descriptor.ts'
 import { digestHex, isDigest, parseDigest } from '#oci/digest.ts'
 import type { Digest } from '#oci/digest.ts'
 import { parseImageConfig } from '#oci/image-config.ts'
+import { parsePlatform } from '#oci/platform.ts'
+import type { Platform } from '#oci/platform.ts'
 import { canonicalReference, familiarReference, parseReference, withDefaultTag } from '#oci/reference.ts'
 import type { ChainId, Image, ImageConfig, ImageId, ImageRemoval, ImageTarget } from '../contract/images.ts'
 import type { SnapshotCommitter, SnapshotReader } from '../contract/snapshots.ts'
@@ -20,6 +22,7 @@ import { chainIdOf, chainIdsOf, topChainId } from '../snapshots/chain.ts'
 import type { LayerUnpacker } from '../snapshots/overlay-snapshots.ts'
 import { digestName, namedTag } from './image-names.ts'
 import type { Named } from './image-names.ts'
+import { newImage, requirePlatform, wholeImages } from './image-of-manifest.ts'
 import type { ImageRecord, ImageRecords, KnownImage, StoredLayer } from './image-records.ts'
 import { isNamed, pruneNow, removeNow } from './removal.ts'
 import type { PruneOptions, RemoveOptions } from './removal.ts'
@@ -68,10 +71,21 @@ export class ImageStore {
 
   // ---- finding ----
 
-  async resolve(nameOrId: string): Promise<Image> {
-    const known = this.find(nameOrId)
+  async resolve(nameOrId: string, { platform }: { readonly platform?: string } = {}): Promise<Image> {
+    const found = this.find(nameOrId)
+    const target = this.targetOf(nameOrId)
+    const known = platform === undefined ? found : await this.#ofPlatform(found, { target, platform: parsePlatform(platform), name: nameOrId })
     await this.ensureUnpacked(known)
-    return await this.describe(known)
+    return await this.describe(known, known.record.id === found.record.id ? undefined : target)
+  }
+
+  /** Of what a name stands for the image of a platform: stored as one if it was only bytes so far. */
+  async #ofPlatform(known: KnownImage, asked: { readonly target: ImageTarget | undefined; readonly platform: Platform; readonly name: string }): Promise<KnownImage> {
+    const others = asked.target === undefined ? [] : (await wholeImages(this, asked.target)).filter(({ manifest }) => manifest.config.digest !== known.record.id)
+    const chosen = requirePlatform([{ platform: known.config }, ...others], asked.platform, asked.name)
+    if (!('manifest' in chosen)) return known
+    const { config, layers } = chosen.manifest
+    return this.parts.records.get(config.digest) ?? (await this.add(await newImage(this, { config: config.digest, layers, names: [], manifestDigest: chosen.descriptor.digest })))
   }
 
   /** By name, `name@digest`, id, unique id prefix, or digest of a name's target; `notFound` otherwise. */
@@ -126,14 +140,25 @@ export class ImageStore {
 
   async list(options: { readonly all?: boolean } = {}): Promise<readonly Image[]> {
     const parents = new Set(this.parts.records.all().map(({ record }) => record.parentId))
-    const shown = this.parts.records.all().filter(({ record }) => options.all === true || !parents.has(record.id) || isNamed(this.parts.records, record.id))
+    const siblings = options.all === true ? new Set<Digest>() : await this.siblings()
+    const shown = this.parts.records.all().filter(({ record: { id } }) => options.all === true || isNamed(this.parts.records, id) || (!parents.has(id) && !siblings.has(id)))
     const images = await Promise.all(shown.map((known) => this.describe(known)))
     return images.sort((a, b) => (a.createdAt === b.createdAt ? 0 : a.createdAt < b.createdAt ? 1 : -1))
   }
 
-  async describe({ record, config }: KnownImage): Promise<Image> {
+  /** Images that no name means but that belong to what one stands for: other platforms of its index. */
+  async siblings(): Promise<ReadonlySet<Digest>> {
+    const { records } = this.parts
+    const unnamed = new Set(records.all().map(({ record }) => record.id).filter((id) => !isNamed(records, id)))
+    const siblings = new Set<Digest>()
+    if (unnamed.size > 0) for (const target of records.names.targets()) for await (const { digest } of this.targets.reachable(target)) if (unnamed.has(digest)) siblings.add(digest)
+    return siblings
+  }
+
+  /** With the names that stand for `target`, or its own. */
+  async describe({ record, config }: KnownImage, target?: ImageTarget): Promise<Image> {
     const familiar = (name: string): string => familiarReference(parseReference(name))
-    const names = this.parts.records.names.of(record.id)
+    const names = target === undefined ? this.parts.records.names.of(record.id) : this.parts.records.names.standingFor(target)
     const layerSizes: number[] = []
     let chain: string | undefined
     for (const diffId of config.rootfs.diff_ids) {

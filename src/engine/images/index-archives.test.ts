@@ -129,7 +129,11 @@ test('archives for foreign platforms alone load too; the platform that was asked
   const archive = two.archive([indexOf(two, [two.image(foreign), two.image('riscv64')], 'far/away:1')])
   assert.deepEqual((await load(here, archive)).map(({ architecture, names }) => [architecture, names]), [[foreign, ['far/away:1']]])
   assert.deepEqual((await load(here, archive, 'linux/riscv64')).map(({ architecture }) => architecture), ['riscv64'])
-  assert.equal((await here.images.resolve('far/away:1')).config.architecture, 'riscv64')
+  const { id, config } = await here.images.resolve('far/away:1')
+  assert.equal(config.architecture, 'riscv64')
+  // What was bytes only becomes an image when somebody asks for it.
+  assert.equal((await here.images.resolve('far/away:1', { platform: `linux/${foreign}` })).config.architecture, foreign)
+  assert.deepEqual((await here.images.list()).map((image) => image.id), [id])
   await assert.rejects(load(here, archive, `linux/${own}`), (error) => isFault(error, 'notFound') && /does not provide the specified platform/.test(error.message))
 })
 

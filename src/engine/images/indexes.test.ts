@@ -153,3 +153,47 @@ test('what is attested and cannot be had does not hold a pull up', async () => {
   assert.equal((await here.images.pull(`${registry.host}/other@${image?.digest}`, {})).config.architecture, foreign)
   publish(repository, [], {})
 })
+
+test('of a name each platform that is here can be had; the others belong to the name, unlisted, and go with it', async () => {
+  await using registry = await serve()
+  await using here = await machine(kernel)
+  const { index, attestations } = publishIndex(registry.repository('app'), [own, foreign])
+  const name = `${registry.host}/app`
+  const image = await here.images.pull(name, {})
+  await assert.rejects(here.images.resolve(name, { platform: `linux/${foreign}` }), (error) => isFault(error, 'notFound') && error.message === `image with reference ${name} was found but does not provide the specified platform (linux/${foreign})`)
+  assert.equal((await here.images.resolve(name, { platform: `linux/${own}` })).id, image.id)
+  // For a build: the name is left as it is.
+  const other = await here.images.pull(name, { platform: `linux/${foreign}`, leavesNames: true })
+  assert.equal((await here.images.resolve(name)).id, image.id)
+  const found = await here.images.resolve(name, { platform: `linux/${foreign}` })
+  assert.deepEqual([found.id, found.repoTags, found.repoDigests], [other.id, [`${name}:latest`], [`${name}@${index.digest}`]])
+  assert.deepEqual((await here.images.list()).map(({ id }) => id), [image.id])
+  assert.deepEqual((await here.images.list({ all: true })).length, 2)
+  assert.deepEqual((await here.images.prune({ all: false, usedBy: () => [] })).removals, [])
+  const { target, manifests } = await here.images.manifests(name)
+  assert.equal(target.digest, index.digest)
+  assert.deepEqual(manifests.map(({ kind, isAvailable }) => [kind.is, kind.is === 'image' ? kind.platform.architecture : '', isAvailable]), [['image', own, true], ['image', foreign, true], ['attestation', '', true], ['attestation', '', true]])
+  assert.deepEqual(manifests[2]?.descriptor.digest, attestations[0]?.digest)
+  // An image that is used stays, whatever becomes of the name.
+  const usedBy = (id: string): { containerId: string; running: boolean }[] => (id === other.id ? [{ containerId: 'c'.repeat(64), running: false }] : [])
+  assert.deepEqual(await here.images.remove(name, { usedBy }), [{ untagged: `${name}:latest` }, { untagged: `${name}@${index.digest}` }, { deleted: image.id }])
+  assert.deepEqual((await here.images.list()).map(({ id }) => id), [other.id])
+  assert.deepEqual(await here.images.remove(other.id), [{ deleted: other.id }])
+  await here.images.collect({ sparedMs: -60_000 })
+  assert.deepEqual(await Array.fromAsync(here.blobs.list()), [])
+})
+
+test('what is known of manifests that are not here is what their index says', async () => {
+  await using registry = await serve()
+  await using here = await machine(kernel)
+  const { images: [ours] } = publishIndex(registry.repository('app'), [own, foreign])
+  const image = await here.images.pull(`${registry.host}/app`, {})
+  const { manifests } = await here.images.manifests(`${registry.host}/app`)
+  assert.deepEqual(manifests.map(({ kind, isAvailable }) => [kind.is, isAvailable]), [['image', true], ['image', false], ['attestation', true], ['attestation', false]])
+  const [present, absent] = manifests
+  assert.ok(present?.kind.is === 'image' && present.kind.id === image.id && present.kind.unpackedBytes === image.sizeBytes && present.contentBytes > 0)
+  assert.equal(absent?.contentBytes, 0)
+  // Of an id its own manifest.
+  const own1 = await here.images.manifests(image.id)
+  assert.deepEqual(own1.manifests.map(({ descriptor }) => descriptor.digest), [ours?.digest])
+})

@@ -23,6 +23,7 @@ import { Assembly } from './index-assembly.ts'
 import { importRoot } from './import-root.ts'
 import { importUrl } from './import-url.ts'
 import { loadArchive } from './load.ts'
+import { manifestSummaries } from './manifest-summaries.ts'
 import { pullImage } from './pull.ts'
 import { lookupRemote, searchRemote, searchTarget } from './remote.ts'
 import { pushName } from './push.ts'
@@ -78,7 +79,8 @@ export async function openImages(options: OpenImagesOptions): Promise<OpenedImag
     })
   return {
     connect,
-    resolve: (nameOrId) => store.resolve(nameOrId),
+    resolve: (nameOrId, resolveOptions) => store.resolve(nameOrId, resolveOptions),
+    manifests: (nameOrId) => manifestSummaries(store, nameOrId),
     list: (listOptions) => store.list(listOptions),
     tag: (id, name) => store.tag(id, name),
     remove: (nameOrId, removeOptions) => store.remove(nameOrId, removeOptions),
@@ -97,6 +99,7 @@ export async function openImages(options: OpenImagesOptions): Promise<OpenedImag
       const image = await pullImage({ store, client, gate, downloads }, {
         reference,
         platform: transfer.platform === undefined || transfer.platform === '' ? hostPlatform : parsePlatform(transfer.platform),
+        leavesNames: transfer.leavesNames === true,
         onProgress: transfer.onProgress ?? (() => {}),
         signal: transfer.signal ?? new AbortController().signal,
       })

@@ -41,6 +41,8 @@ export interface PullOptions {
   /** With tag or digest. */
   readonly reference: Reference
   readonly platform: Platform
+  /** A name that means an image here already goes on meaning that. */
+  readonly leavesNames: boolean
   readonly onProgress: (progress: TransferProgress) => void
   readonly signal: AbortSignal
 }
@@ -65,11 +67,16 @@ export async function pullImage(parts: PullParts, options: PullOptions): Promise
     layers,
     // Where another copy of a layer is used, the manifest does not describe what is stored.
     ...(layers.every((layer, index) => layer.digest === manifest.layers[index]?.digest) ? { manifestDigest: fetched.digest } : {}),
-    names: [...(reference.digest === undefined ? [canonicalReference(reference)] : []), digestName({ ...reference, digest: top.digest })],
+    names: namesFor(parts, options, top.digest),
     target: { mediaType: (indexes[0]?.index ?? manifest).mediaType, digest: top.digest, size: top.bytes.length },
   })
   onProgress({ status: `Digest: ${top.digest}` })
   return await store.describe(known)
+}
+
+function namesFor({ store }: PullParts, { reference, leavesNames }: PullOptions, digest: Digest): readonly string[] {
+  const names = [...(reference.digest === undefined ? [canonicalReference(reference)] : []), digestName({ ...reference, digest })]
+  return leavesNames ? names.filter((name) => store.parts.records.names.get(name) === undefined) : names
 }
 
 async function fetchManifest(parts: PullParts, options: PullOptions, asked: string): Promise<FetchedManifest> {

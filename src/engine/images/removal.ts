@@ -38,33 +38,48 @@ export function isNamed({ names }: ImageRecords, id: Digest): boolean {
   return tags.length > 0 || digests.length > 0
 }
 
-export async function removeNow(store: Pick<ImageStore, 'find' | 'isName' | 'parts'>, nameOrId: string, options: RemoveOptions): Promise<readonly ImageRemoval[]> {
+export async function removeNow(store: Pick<ImageStore, 'find' | 'isName' | 'parts' | 'siblings'>, nameOrId: string, options: RemoveOptions): Promise<readonly ImageRemoval[]> {
   const known = store.find(nameOrId)
+  const siblings = await store.siblings()
   const deletion: Deletion = { records: store.parts.records, force: options.force === true, prune: options.noPrune !== true, usedBy: options.usedBy ?? (() => []), removals: [] }
   if (store.isName(nameOrId)) {
     refuseLastNameInUse(known, nameOrId, deletion)
     const left = await untag(known, nameOrId, deletion)
     if (!left) await deleteImage(known, { ...deletion, quiet: true })
-    return deletion.removals
+  } else {
+    if (repositories(known, deletion.records).size <= 1) {
+      refuse(known, { ...deletion, ignoreNames: true })
+      await untagAll(known, deletion)
+    }
+    await deleteImage(known, { ...deletion, quiet: false })
   }
-  if (repositories(known, deletion.records).size <= 1) {
-    refuse(known, { ...deletion, ignoreNames: true })
-    await untagAll(known, deletion)
-  }
-  await deleteImage(known, { ...deletion, quiet: false })
+  await deleteWithTarget(store, siblings, deletion)
   return deletion.removals
 }
 
-export async function pruneNow(store: Pick<ImageStore, 'describe' | 'parts'>, id: Digest, options: PruneOptions): Promise<readonly ImageRemoval[]> {
+/** Other platforms of an index go with the last name that stands for it. */
+async function deleteWithTarget(store: Pick<ImageStore, 'parts' | 'siblings'>, before: ReadonlySet<Digest>, deletion: Deletion): Promise<void> {
+  if (before.size === 0) return
+  const after = await store.siblings()
+  for (const id of before) {
+    const known = deletion.records.get(id)
+    if (known !== undefined && !after.has(id) && !isNamed(deletion.records, id)) await deleteImage(known, { ...deletion, force: false, quiet: true })
+  }
+}
+
+export async function pruneNow(store: Pick<ImageStore, 'describe' | 'parts' | 'siblings'>, id: Digest, options: PruneOptions): Promise<readonly ImageRemoval[]> {
   const { records } = store.parts
   const current = records.get(id)
   if (current === undefined || (!options.all && isNamed(records, id))) return []
+  const siblings = await store.siblings()
+  if (siblings.has(id)) return []
   const image = await store.describe(current)
   if (options.createdBeforeMs !== undefined && Date.parse(image.createdAt) >= options.createdBeforeMs) return []
   if (options.keep?.(image) === true || options.usedBy(image.id).length > 0) return []
   const deletion: Deletion = { records, force: false, prune: true, usedBy: options.usedBy, removals: [] }
   if (options.all) await untagAll(current, deletion)
   await deleteImage(current, { ...deletion, quiet: true })
+  await deleteWithTarget(store, siblings, deletion)
   return deletion.removals
 }
 

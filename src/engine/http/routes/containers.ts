@@ -14,7 +14,7 @@ async function create(exchange: Exchange): Promise<void> {
   const { backend, query, res, minorVersion } = exchange
   const { architecture, kernelVersion: kernelRelease, runtime } = backend.system
   const machine = { architecture, kernelRelease, runtimes: new Set(['runc', 'io.containerd.runc.v2', runtime.name]) }
-  const { spec: wanted, volumesFrom, links, warnings: asked } = containerSpecOf({ body: await jsonBody(exchange), name: query.get('name') ?? undefined, platform: query.get('platform') ?? undefined, minorVersion, machine })
+  const { spec: wanted, volumesFrom, links, warnings: asked } = containerSpecOf({ body: await jsonBody(exchange), name: query.get('name') ?? undefined, platform: minorVersion >= 41 ? (query.get('platform') ?? undefined) : undefined, minorVersion, machine })
   const spec = await withDonor(exchange, await withLinks(exchange, wanted, links))
   const borrowed = await mountsOfOthers(exchange, volumesFrom, spec.mounts ?? [])
   try {

@@ -5,10 +5,10 @@ import { sendJson } from '#base/http.ts'
 import type { BuildCacheEntry, EngineBackend } from '../backend.ts'
 import { summaryJson } from '../container-json.ts'
 import type { Exchange, Handler } from '../exchange.ts'
+import { imageSummaryJson } from '../image-json.ts'
 import { layersSize, sharedSizes } from '../image-sizes.ts'
 import { shaped } from '../version-shape.ts'
 import { networkIdsOf } from './containers.ts'
-import { imageSummaryJson } from './images.ts'
 import { volumeJson } from './volumes.ts'
 
 const kinds = ['container', 'image', 'volume', 'build-cache']

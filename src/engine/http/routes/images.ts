@@ -5,44 +5,20 @@ import { sendEmpty, sendJson } from '#base/http.ts'
 import { parseJson } from '#base/json.ts'
 import { writeDescriptor } from '#oci/descriptor.ts'
 import { familiarReference, parseReference } from '#oci/reference.ts'
-import { platformFit, platformText, type Platform } from '#oci/platform.ts'
-import type { ContainerDefaults, Image, ImageRemoval, ImageUser, ImportRootOptions, TransferProgress } from '../../contract/images.ts'
+import { platformText, type Platform } from '#oci/platform.ts'
+import type { Image, ImageRemoval, ImageUser, ImportRootOptions, TransferProgress } from '../../contract/images.ts'
 import { changedDefaults } from '../changes.ts'
 import type { EngineBackend } from '../backend.ts'
 import { param, type Exchange, type Handler } from '../exchange.ts'
 import { anyOf, booleanFilter, labelsMatch, parseFilters } from '../filters.ts'
+import { imageInspectJson, imageSummaryJson, manifestsJson, seconds } from '../image-json.ts'
 import { sharedSizes } from '../image-sizes.ts'
 import { JsonInput, queryBoolean } from '../json-input.ts'
-import { graphDriverJson } from '../container-json.ts'
 import { ProgressStream } from '../progress.ts'
 import { authHeader } from '../registry-auth.ts'
 import { shaped } from '../version-shape.ts'
 import { untilNs } from './containers.ts'
 import { distribution, search } from './remote-images.ts'
-
-function seconds(rfc3339: string): number {
-  const ms = Date.parse(rfc3339)
-  return Number.isNaN(ms) ? 0 : Math.floor(ms / 1000)
-}
-
-export function imageSummaryJson(image: Image, minorVersion: number, use: { readonly containers?: number; readonly sharedBytes?: number } = {}): object {
-  const dangling = image.repoTags.length === 0 && image.repoDigests.length === 0
-  // Old clients print `<none>` from these words, new ones from empty lists.
-  const none = dangling && minorVersion < 43
-  return shaped('imageSummary', {
-    Containers: use.containers ?? -1,
-    Created: seconds(image.createdAt),
-    Id: image.id,
-    Labels: image.config.config?.Labels ?? null,
-    ParentId: image.parentId ?? '',
-    // Null until 1.42 where there are none.
-    RepoDigests: none ? ['<none>@<none>'] : image.repoDigests.length === 0 && minorVersion < 43 ? null : image.repoDigests,
-    RepoTags: none ? ['<none>:<none>'] : image.repoTags,
-    SharedSize: use.sharedBytes ?? -1,
-    Size: image.sizeBytes,
-    VirtualSize: image.sizeBytes,
-  }, minorVersion)
-}
 
 const listFilters = ['before', 'dangling', 'label', 'label!', 'reference', 'since', 'until']
 
@@ -69,7 +45,9 @@ async function list({ backend, query, res, minorVersion }: Exchange): Promise<vo
     return repoTags.length === 0 ? [] : [{ ...image, repoTags }]
   })
   const shared = minorVersion >= 42 && queryBoolean(query, 'shared-size') ? sharedSizes(images) : undefined
-  sendJson(res, shown.map((image) => imageSummaryJson(image, minorVersion, shared === undefined ? {} : { sharedBytes: shared.get(image.id) ?? 0 })))
+  const wantsManifests = minorVersion >= 47 && queryBoolean(query, 'manifests')
+  const summaries = shown.map(async (image) => ({ ...imageSummaryJson(image, minorVersion, shared === undefined ? {} : { sharedBytes: shared.get(image.id) ?? 0 }), ...(wantsManifests ? await manifestsJson(backend, image.repoTags[0] ?? image.repoDigests[0] ?? image.id) : {}) }))
+  sendJson(res, await Promise.all(summaries))
 }
 
 /** `busybox`, `busybox:1*`, `*\/app`: shell patterns on the familiar name, with or without tag. */
@@ -79,48 +57,14 @@ export function referenceMatches(tag: string, pattern: string): boolean {
   return expression.test(tag) || expression.test(bare)
 }
 
-function configJson(defaults: ContainerDefaults): object {
-  return {
-    Hostname: defaults.Hostname ?? '', Domainname: defaults.Domainname ?? '', User: defaults.User ?? '',
-    AttachStdin: defaults.AttachStdin ?? false, AttachStdout: defaults.AttachStdout ?? false, AttachStderr: defaults.AttachStderr ?? false,
-    ...(defaults.ExposedPorts === undefined ? {} : { ExposedPorts: defaults.ExposedPorts }),
-    Tty: defaults.Tty ?? false, OpenStdin: defaults.OpenStdin ?? false, StdinOnce: defaults.StdinOnce ?? false, Env: defaults.Env ?? null, Cmd: defaults.Cmd ?? null,
-    ...(defaults.Healthcheck === undefined ? {} : { Healthcheck: defaults.Healthcheck }),
-    Image: defaults.Image ?? '', Volumes: defaults.Volumes ?? null, WorkingDir: defaults.WorkingDir ?? '', Entrypoint: defaults.Entrypoint ?? null, OnBuild: defaults.OnBuild ?? null, Labels: defaults.Labels ?? null,
-    ...(defaults.StopSignal === undefined ? {} : { StopSignal: defaults.StopSignal }),
-    ...(defaults.Shell === undefined ? {} : { Shell: defaults.Shell }),
-  }
-}
-
 async function inspect(exchange: Exchange): Promise<void> {
   const { query, minorVersion, backend, res } = exchange
+  const name = param(exchange, 'name')
   const platform = minorVersion >= 49 ? platformOf(query) : undefined
-  if (platform !== undefined && queryBoolean(query, 'manifests')) throw new Fault('invalidArgument', 'conflicting options: manifests and platform options cannot both be set')
-  const image = await resolved(backend, param(exchange, 'name'), platform)
-  const { config, sizeBytes } = image
-  const answer = {
-    Id: image.id,
-    RepoTags: image.repoTags,
-    RepoDigests: image.repoDigests,
-    Parent: image.parentId ?? '',
-    Comment: config.comment ?? config.history?.at(-1)?.comment ?? '',
-    // Since 1.44 an image that does not say when it was made has no such field.
-    ...(config.created === undefined && minorVersion >= 44 ? {} : { Created: image.createdAt }),
-    Container: '',
-    ContainerConfig: configJson({}),
-    DockerVersion: '',
-    Author: config.author ?? '',
-    Config: configJson(config.config ?? {}),
-    Architecture: config.architecture,
-    ...(config.variant === undefined ? {} : { Variant: config.variant }),
-    Os: config.os,
-    Size: sizeBytes,
-    VirtualSize: sizeBytes,
-    GraphDriver: image.topLayer === undefined ? { Data: null, Name: 'overlay2' } : graphDriverJson(await backend.snapshots.folders(image.topLayer)),
-    RootFS: { Type: 'layers', Layers: config.rootfs.diff_ids },
-    Metadata: { LastTagTime: image.lastTaggedAtMs === undefined ? '0001-01-01T00:00:00Z' : new Date(image.lastTaggedAtMs).toISOString() },
-  }
-  sendJson(res, shaped('imageInspect', answer, minorVersion))
+  const wantsManifests = minorVersion >= 48 && queryBoolean(query, 'manifests')
+  if (platform !== undefined && wantsManifests) throw new Fault('invalidArgument', 'conflicting options: manifests and platform options cannot both be set')
+  const image = await resolved(backend, name, platform)
+  sendJson(res, shaped('imageInspect', { ...(await imageInspectJson(image, { minorVersion, snapshots: backend.snapshots })), ...(wantsManifests ? await manifestsJson(backend, name) : {}) }, minorVersion))
 }
 
 /** `platform={"os":"linux","architecture":"arm64"}`: an OCI platform, of which both words are needed. */
@@ -136,16 +80,8 @@ function platformFrom(text: string, name: string): Platform {
   return { os, architecture, ...(variant ? { variant } : {}) }
 }
 
-/** One image has one platform here: another one that is asked for is not there. */
 async function resolved({ images }: EngineBackend, name: string, platform: Platform | undefined): Promise<Image> {
-  const image = await images.resolve(name)
-  if (platform !== undefined) requirePlatform(image, name, platform)
-  return image
-}
-
-function requirePlatform({ config }: Image, name: string, wanted: Platform): void {
-  const own: Platform = { os: config.os, architecture: config.architecture, ...(config.variant === undefined ? {} : { variant: config.variant }) }
-  if (platformFit(wanted, own) === 0) throw new Fault('notFound', `image with reference ${name} was found but does not provide the specified platform (${platformText(wanted)})`)
+  return await images.resolve(name, platform === undefined ? {} : { platform: platformText(platform) })
 }
 
 async function history(exchange: Exchange): Promise<void> {
