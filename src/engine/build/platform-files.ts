@@ -33,12 +33,16 @@ export function folderOf({ platform }: Pick<BuiltRoot, 'platform'>): string {
 export async function filesOfAll(built: readonly BuiltRoot[], { split, extra }: PlatformFolders): Promise<Files> {
   const contents = new Map<TreeEntry, () => Readable>()
   const entries = new Map<string, TreeEntry>()
+  /** Platforms, by path. */
+  const owners = new Map<string, string>()
   const add = (root: BuiltRoot, entry: TreeEntry, content: () => Readable): void => {
     const path = split ? `${folderOf(root)}/${entry.path}` : entry.path
     const before = entries.get(path)
-    if (before !== undefined && (before.type !== 'directory' || entry.type !== 'directory')) throw new Fault('invalidArgument', `cannot overwrite ${fromBytePath(path)} with that of ${root.platform} when split option is disabled`)
-    entries.set(path, { ...entry, path })
-    contents.set(entries.get(path) ?? entry, content)
+    if (before !== undefined && (before.type !== 'directory' || entry.type !== 'directory')) throw new Fault('invalidArgument', `cannot overwrite ${fromBytePath(path)} from ${owners.get(path) ?? ''} with ${root.platform} when split option is disabled`)
+    const placed = { ...entry, path }
+    entries.set(path, placed)
+    owners.set(path, root.platform)
+    contents.set(placed, content)
   }
   for (const [index, root] of built.entries()) {
     const { entries: own, content } = await root.files()

@@ -175,15 +175,26 @@ target "other" {
   })
 
   const registry = '/usr/bin/docker-registry'
-  test('an image is pushed by its names; a cache goes to a registry and to a folder, and comes from there', { skip: existsSync(registry) ? false : 'no docker-registry is installed' }, async () => {
+  const noRegistry = existsSync(registry) ? false : 'no docker-registry is installed'
+  const port = 5017
+  const get = (path: string): Promise<Response | undefined> => fetch(`http://127.0.0.1:${port}/v2/${path}`).catch((error: unknown) => (error instanceof TypeError ? undefined : Promise.reject(error)))
+
+  const withRegistry = async (use: () => Promise<void>): Promise<void> => {
     const config = join(real.root, 'registry.yml')
-    const port = 5017
     writeFileSync(config, `version: 0.1\nstorage: { filesystem: { rootdirectory: ${real.root}/registry } }\nhttp: { addr: "127.0.0.1:${port}" }\n`)
     const ended = new AbortController()
     const serving = real.kernel.processes.run([registry, 'serve', config], { signal: ended.signal, timeoutMs: 60_000 })
-    const get = (path: string): Promise<Response | undefined> => fetch(`http://127.0.0.1:${port}/v2/${path}`).catch((error: unknown) => (error instanceof TypeError ? undefined : Promise.reject(error)))
     try {
       await until('the registry', async () => (await get(''))?.status === 200)
+      await use()
+    } finally {
+      ended.abort()
+      await serving.catch((error: unknown) => assert.ok(error))
+    }
+  }
+
+  test('an image is pushed by its names; a cache goes to a registry and to a folder, and comes from there', { skip: noRegistry }, () =>
+    withRegistry(async () => {
       const name = `127.0.0.1:${port}/pushed`
       const cache = join(real.root, 'cache')
       const dockerfile = 'FROM bb:1\nRUN date +%N > /when\n'
@@ -199,10 +210,50 @@ target "other" {
         assert.match(stderr, /#(\d+) \[2\/2\] RUN date[^]*#\1 CACHED/, source)
         assert.equal(await shownIn(`${name}:1`, 'cat /when'), when, source)
       }
-    } finally {
-      ended.abort()
-      await serving.catch((error: unknown) => assert.ok(error))
-    }
+    }),
+  )
+
+  test('several platforms are pushed as one index, which other tools can look into, and stages are built upon', { skip: noRegistry }, () =>
+    withRegistry(async () => {
+      const name = `127.0.0.1:${port}/several:1`
+      const context = folder({ Dockerfile: 'FROM scratch\nARG TARGETARCH\nCOPY f /for/$TARGETARCH\n', f: 'pushed\n' })
+      const meta = join(real.root, 'several.json')
+      await built(['-t', name, '--platform', 'linux/amd64,linux/arm64', '--provenance', 'mode=max', '--annotation', 'index:made=here', '--metadata-file', meta, '--push', context])
+      const { stdout } = await docker(['buildx', 'imagetools', 'inspect', name])
+      assert.match(stdout, new RegExp(`MediaType: application/vnd.oci.image.index.v1\\+json\nDigest: +${String(jsonFile(meta)['containerimage.digest'])}`))
+      assert.match(stdout, /Platform: +linux\/amd64[^]*Platform: +linux\/arm64[^]*Platform: +unknown\/unknown[^]*vnd\.docker\.reference\.type: +attestation-manifest/)
+      const predicate = await docker(['buildx', 'imagetools', 'inspect', name, '--format', '{{json (index .Provenance "linux/arm64").SLSA.buildDefinition.externalParameters.request.frontend}}'])
+      assert.equal(predicate.stdout.trim(), '"dockerfile.v0"', predicate.stderr)
+      // From here, and from the registry: the base is that of the platform.
+      const next = folder({ Dockerfile: `FROM ${name}\nCOPY g /g\n`, g: '' })
+      for (const isHere of [true, false]) {
+        const out = join(real.root, `several-${isHere}`)
+        if (!isHere) await real.engine.images.remove(name)
+        await built(['--platform', 'linux/arm64,linux/amd64', '--no-cache', '-o', out, next])
+        assert.deepEqual([readdirSync(join(out, 'linux_arm64/for')), readdirSync(join(out, 'linux_amd64/for'))], [['arm64'], ['amd64']])
+      }
+    }),
+  )
+
+  test('targets for several platforms are each other’s contexts, each for its own', async () => {
+    const out = join(real.root, 'bake-several')
+    const context = folder({
+      'docker-bake.hcl': `target "bottom" {
+  dockerfile-inline = "FROM scratch\nARG TARGETARCH\nCOPY f /for/$TARGETARCH\n"
+  platforms = ["linux/amd64", "linux/arm64"]
+}
+target "default" {
+  dockerfile-inline = "FROM base\nCOPY f /top\n"
+  contexts = { base = "target:bottom" }
+  platforms = ["linux/amd64", "linux/arm64"]
+  output = ["${out}"]
+}
+`.replaceAll('\nARG', '\\nARG').replaceAll('\nCOPY', '\\nCOPY').replaceAll('\n"', '\\n"'),
+      f: 'baked\n',
+    })
+    const baked = await docker(['buildx', 'bake', '--progress', 'plain', '--allow', 'fs=*', '-f', join(context, 'docker-bake.hcl'), '--set', `*.context=${context}`])
+    assert.equal(baked.exitCode, 0, baked.stderr)
+    assert.deepEqual([readdirSync(join(out, 'linux_arm64/for')), readdirSync(join(out, 'linux_amd64/for'))], [['arm64'], ['amd64']])
   })
 
   const compose = process.env['COMPOSE_V2']
