@@ -15,7 +15,7 @@ import type { BlobStat } from '#oci/blobs/contract.ts'
 import type { Digest, DigestAlgorithm } from '#oci/digest.ts'
 import { asObject, countAt, optionalString, stringAt } from '#oci/json.ts'
 import { folderOf } from './repositories.ts'
-import type { RegistryStorage, Segment } from './storage/contract.ts'
+import type { RegistryStorage, Segment, TakeInOptions } from './storage/contract.ts'
 
 /** Starts are written with so many digits that they sort as numbers do. */
 const startDigits = 16
@@ -43,6 +43,8 @@ export interface Chunk {
   readonly signal?: AbortSignal
   /** At most so many bytes more. */
   readonly maxBytes?: number
+  /** Nobody else needs the source's pieces. */
+  readonly isGiven?: boolean
 }
 
 interface Upload {
@@ -227,13 +229,14 @@ function isUploadId(id: string): boolean {
   return /^[A-Za-z0-9_-]{1,128}$/.test(id)
 }
 
-function options(upload: Upload, chunk: Chunk): { readonly after?: Segment; readonly algorithm: DigestAlgorithm; readonly signal?: AbortSignal; readonly maxBytes?: number } {
+function options(upload: Upload, chunk: Chunk): Omit<TakeInOptions, 'claim'> {
   const after = upload.segments.at(-1)
   return {
     algorithm: upload.algorithm,
     ...(after === undefined ? {} : { after }),
     ...(chunk.signal === undefined ? {} : { signal: chunk.signal }),
     ...(chunk.maxBytes === undefined ? {} : { maxBytes: chunk.maxBytes }),
+    ...(chunk.isGiven === undefined ? {} : { isGiven: chunk.isGiven }),
   }
 }
 

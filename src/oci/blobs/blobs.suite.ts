@@ -141,6 +141,18 @@ export function blobsSuite(name: string, make: () => Promise<BlobsUnderTest>): v
       assert.equal((await ingest.commit()).digest, digestOf(content))
     })
 
+    test('pieces that are given away are emptied, others and what they share stay', async () => {
+      await using store = await make()
+      await using ingest = await store.blobs.begin()
+      const [given, part] = [new Uint8Array([1, 2, 3]), new Uint8Array([4, 5, 6]).subarray(1)]
+      await ingest.write((async function* () { yield given; yield part })(), { isGiven: true })
+      assert.deepEqual([given.length, part.length], [0, 2])
+      const kept = new Uint8Array([7])
+      await ingest.write((async function* () { yield kept })())
+      assert.equal(kept.length, 1)
+      assert.equal((await ingest.commit()).digest, digestOf(Buffer.from([1, 2, 3, 5, 6, 7])))
+    })
+
     test('of what is beyond a bound nothing is taken, what is before it stays', async () => {
       await using store = await make()
       await using ingest = await store.blobs.begin()

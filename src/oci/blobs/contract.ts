@@ -45,6 +45,11 @@ export interface WriteOptions {
   readonly maxBytes?: number
   /** Told how many bytes the ingest's file holds, each time that is more. */
   readonly onGrown?: (offset: number) => void
+  /**
+   * The source gives its pieces away: each is emptied once it is written. Their memory is free at once then, and not when garbage is
+   * collected next, which is after many megabytes.
+   */
+  readonly isGiven?: boolean
 }
 
 export interface Ingest extends AsyncDisposable {

@@ -79,12 +79,13 @@ export class FileIngest implements Ingest {
     }
   }
 
-  async #take(pieces: readonly Uint8Array[], { maxBytes, onGrown }: WriteOptions): Promise<void> {
+  async #take(pieces: readonly Uint8Array[], { maxBytes, onGrown, isGiven = false }: WriteOptions): Promise<void> {
     const fitting = maxBytes === undefined ? pieces : fittingPieces(pieces, maxBytes - this.#offset)
     for (const step of stepsOf(fitting)) {
       await this.#append(step)
       onGrown?.(this.#offset)
     }
+    if (isGiven) for (const piece of pieces) free(piece)
     if (fitting.length === pieces.length) return
     throw new Fault('tooLarge', `ingest '${this.id}' would grow beyond the ${maxBytes} bytes allowed`, { details: { reason: 'SIZE_INVALID' } })
   }
@@ -196,6 +197,11 @@ function fittingPieces(pieces: readonly Uint8Array[], room: number): readonly Ui
 function* stepsOf(pieces: readonly Uint8Array[]): Generator<readonly Uint8Array[]> {
   if (bytesOf(pieces) <= hashStepBytes) return yield pieces
   for (const piece of pieces) for (let at = 0; at < piece.length; at += hashStepBytes) yield [piece.subarray(at, at + hashStepBytes)]
+}
+
+/** Pieces that share their memory with others are left to the collector. */
+function free({ buffer, byteLength }: Uint8Array): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0)
 }
 
 async function writeFully(handle: FileHandle, pieces: readonly Uint8Array[], position: number): Promise<void> {

@@ -121,7 +121,7 @@ async function chunkOf(rooms: Rooms, call: Call, key: UploadKey): Promise<Chunk>
   const length = Number(call.req.headers['content-length'] ?? 0)
   if (maxBytes !== undefined && length > maxBytes) throw new Fault('tooLarge', `${length} bytes are sent, and there is room for ${maxBytes}`)
   // A body that is not read to its end leaves its connection for the answer.
-  return { source: call.req.iterator({ destroyOnReturn: false }), signal: signalOf(call.res), ...(range === undefined ? {} : { start: range }), ...(maxBytes === undefined ? {} : { maxBytes }) }
+  return { source: call.req.iterator({ destroyOnReturn: false }), isGiven: true, signal: signalOf(call.res), ...(range === undefined ? {} : { start: range }), ...(maxBytes === undefined ? {} : { maxBytes }) }
 }
 
 async function rangeOf(rooms: Rooms, call: Call, key: UploadKey): Promise<number | undefined> {

@@ -61,6 +61,8 @@ export interface TakeInOptions {
   readonly signal?: AbortSignal
   /** More bytes than this from the source are `tooLarge`. */
   readonly maxBytes?: number
+  /** The source's pieces may be emptied once they are stored (see the blobs' `WriteOptions`). */
+  readonly isGiven?: boolean
 }
 
 export interface Content extends Omit<BlobReader, 'path' | 'list'> {
