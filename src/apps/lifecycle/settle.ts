@@ -11,10 +11,14 @@ import type { Logger } from '#base/log.ts'
 const saveAfterMs = 500
 /** Longer than the pauses of who works with the machine by script; a collection stops everything for some 30 ms. */
 const quietMs = 2000
+/** A process that used more of the processor than this, of all the time, is not at rest: a long request is being worked on. */
+const restingShare = 0.25
 
 export interface SettleOptions {
   readonly clock: Clock
   readonly log: Logger
+  /** Processor time that this process has used, milliseconds. */
+  readonly processorMs?: () => number
   /** Gives what is free back to the kernel. */
   readonly trimMemory?: () => Promise<void>
 }
@@ -24,14 +28,16 @@ export interface Settling {
   busy(): void
 }
 
-export function settleSoon({ clock, log, trimMemory }: SettleOptions): Settling {
+export function settleSoon({ clock, log, processorMs = usedProcessorMs, trimMemory }: SettleOptions): Settling {
   let lastBusyMs = clock.monotonicMs()
   let isArmed = false
   const arm = (afterMs: number): void => {
     isArmed = true
-    clock.after(afterMs, free, { background: true })
+    const usedMs = processorMs()
+    clock.after(afterMs, () => free((processorMs() - usedMs) / afterMs), { background: true })
   }
-  const free = (): void => {
+  const free = (share: number): void => {
+    if (share > restingShare) return arm(quietMs)
     const leftMs = lastBusyMs + quietMs - clock.monotonicMs()
     if (leftMs > 0) return arm(leftMs)
     isArmed = false
@@ -46,4 +52,9 @@ export function settleSoon({ clock, log, trimMemory }: SettleOptions): Settling 
       if (!isArmed) arm(quietMs)
     },
   }
+}
+
+function usedProcessorMs(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1000
 }

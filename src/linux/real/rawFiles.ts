@@ -22,13 +22,16 @@ const typeBits = { fifo: 0o010000, charDevice: 0o020000, blockDevice: 0o060000, 
 const AT_FDCWD = -100
 const AT_SYMLINK_NOFOLLOW = 0x100
 const nsPerSecond = 1_000_000_000n
-/** XATTR_LIST_MAX and XATTR_SIZE_MAX. */
-const longestXattr = 64 * 1024
+/** XATTR_LIST_MAX and XATTR_SIZE_MAX: room for one answer, used by one call after another. */
+const xattrRoom = Buffer.allocUnsafeSlow(64 * 1024)
 
 function zeroEnded(path: RawPath): Buffer {
-  const bytes = Buffer.from(path)
-  if (bytes.includes(0)) throw Object.assign(new Error(`EINVAL: a path cannot hold a zero byte: ${JSON.stringify(bytes.toString())}`), { code: 'EINVAL' })
-  return Buffer.concat([bytes, Buffer.alloc(1)])
+  const given = typeof path === 'string' ? Buffer.from(path) : path
+  const bytes = Buffer.allocUnsafe(given.length + 1)
+  bytes.set(given)
+  bytes[given.length] = 0
+  if (bytes.indexOf(0) < given.length) throw Object.assign(new Error(`EINVAL: a path cannot hold a zero byte: ${JSON.stringify(Buffer.from(given).toString())}`), { code: 'EINVAL' })
+  return bytes
 }
 
 function check(result: number, syscall: string, path: RawPath): number {
@@ -69,22 +72,20 @@ export const rawFiles: RawFiles = {
   xattrs(path) {
     const found = new Map<string, Buffer>()
     const name = zeroEnded(path)
-    const list = Buffer.alloc(longestXattr)
     let length: number
     try {
-      length = check(calls.llistxattr(name, list, list.length), 'llistxattr', path)
+      length = check(calls.llistxattr(name, xattrRoom, xattrRoom.length), 'llistxattr', path)
     } catch (error) {
       if (isCode(error, ['ENOTSUP', 'EOPNOTSUPP'])) return found
       throw error
     }
     if (length === 0) return found
-    const value = Buffer.alloc(longestXattr)
-    for (const key of list.toString('utf8', 0, length - 1).split('\0')) {
-      const size = calls.lgetxattr(name, key, value, value.length)
+    for (const key of xattrRoom.toString('utf8', 0, length - 1).split('\0')) {
+      const size = calls.lgetxattr(name, key, xattrRoom, xattrRoom.length)
       // One that vanished since it was listed is not there; one that may not be read is an error.
       if (size < 0 && lastErrno() === 'ENODATA') continue
       check(size, `lgetxattr ${key}`, path)
-      found.set(key, Buffer.from(value.subarray(0, size)))
+      found.set(key, Buffer.from(xattrRoom.subarray(0, size)))
     }
     return found
   },
