@@ -140,7 +140,7 @@ export async function openBuildLaboratory(kernel: Kernel, folder: string, name =
       let output = ''
       const { images: [built] } = await laboratory.builder.build({
         ...quietRequest,
-        context: { kind: 'archive', tar: Readable.from([context]) },
+        context: { kind: 'archive', tar: Readable.from([Buffer.from(context)]) },
         onMessage: (message) => {
           if (message.kind === 'stream') output += message.text
         },

@@ -118,7 +118,7 @@ async function requestOf(): Promise<BuildRequest> {
   await opened().laboratory.build(context)
   builder.build = build
   const { Readable } = await import('node:stream')
-  return { ...(request ?? assert.fail('nothing was asked')), context: { kind: 'archive', tar: Readable.from([context]) } }
+  return { ...(request ?? assert.fail('nothing was asked')), context: { kind: 'archive', tar: Readable.from([Buffer.from(context)]) } }
 }
 
 test('an image carries the records of its layers', async () => {

@@ -39,25 +39,7 @@ export async function decompressed(source: Readable, what: string, processes: Pr
     yield* chunks
     for (let step = await iterator.next(); step.done !== true; step = await iterator.next()) yield step.value
   }
-  const plain = Readable.from(gathered(whole()), { objectMode: false, highWaterMark: gatheredBytes })
-  return expand(plain, compressionOf(Buffer.concat(chunks)), what, processes)
-}
-
-/** What reads the stream sits in another thread: a few large messages cost less than many small ones. */
-const gatheredBytes = 1 << 20
-
-async function* gathered(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-  let pending: Buffer[] = []
-  let length = 0
-  for await (const chunk of source) {
-    pending.push(chunk)
-    length += chunk.length
-    if (length < gatheredBytes) continue
-    yield pending.length === 1 ? chunk : Buffer.concat(pending, length)
-    pending = []
-    length = 0
-  }
-  if (length > 0) yield Buffer.concat(pending, length)
+  return expand(Readable.from(whole()), compressionOf(Buffer.concat(chunks)), what, processes)
 }
 
 export async function expand(source: Readable, compression: Compression, what: string, processes: Processes): Promise<Readable> {

@@ -35,11 +35,11 @@ export class Spool implements AsyncDisposable {
     return this.#file.fd
   }
 
-  /** Spools a tar that is not compressed. */
+  /** Spools a tar that is not compressed, and that nobody else reads. */
   addArchive(input: Readable, signal: AbortSignal): Promise<FileTree> {
     return this.#append(async () => {
       const args: SpoolArchiveArgs = { fd: this.fd, offset: this.#end }
-      const spooled = await this.#confined.run<SpoolArchiveArgs, Spooled>(this.#folder, new URL('./spool-archive.job.ts', import.meta.url), args, { input, signal })
+      const spooled = await this.#confined.run<SpoolArchiveArgs, Spooled>(this.#folder, new URL('./spool-archive.job.ts', import.meta.url), args, { input, inputIsOurs: true, signal })
       this.#end = spooled.end
       return new FileTree(spooled.entries)
     })

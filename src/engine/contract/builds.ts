@@ -7,7 +7,7 @@ import type { Readable } from 'node:stream'
 
 /** Where the main context's files come from. */
 export type BuildContext =
-  /** A tar, possibly compressed: the body of `POST /build`. Read once. */
+  /** A tar, possibly compressed: the body of `POST /build`. Read once; nobody else holds its chunks. */
   | { readonly kind: 'archive'; readonly tar: Readable }
   /** The client's folder, without what its ignore file (`ignore` is that file's text) leaves out. The Dockerfile comes apart from it. */
   | { readonly kind: 'folder'; readonly tar: FolderTar; readonly ignore: string }

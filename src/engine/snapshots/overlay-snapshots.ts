@@ -257,11 +257,14 @@ class OverlayDriver implements OverlaySnapshots {
 
   async diff(key: SnapshotKey, options: { readonly signal?: AbortSignal } = {}): Promise<LayerDescriptor> {
     const active = this.#actives.get(key)
-    await using packing = this.#options.confined.start<PackArgs, PackResult>(active.upper, packJob, { kind: 'layer', path: '/', name: '' }, options)
     await using ingest = await this.#options.blobs.begin()
-    const [size] = await Promise.all([packing.result, ingest.write(packing.output, options)])
+    await ingest.fill(async (fd) => {
+      const { filled, ...size } = await this.#options.confined.run<PackArgs, PackResult>(active.upper, packJob, { kind: 'layer', path: '/', name: '', fd }, options)
+      if (filled === undefined) throw new Fault('internal', 'a layer was packed, but not into its blob')
+      this.#sizes.set(filled.digest, size)
+      return filled
+    })
     const blob = await ingest.commit()
-    this.#sizes.set(blob.digest, size)
     return { diffId: blob.digest, digest: blob.digest, mediaType: mediaTypes.ociLayer, sizeBytes: blob.sizeBytes }
   }
 

@@ -25,6 +25,8 @@ export type JobFunction<A, R> = (args: A, context: JobContext) => Promise<R>
 
 export interface JobOptions {
   readonly input?: Readable
+  /** Nobody but the job will read the input's chunks: they are handed over without a copy. */
+  readonly inputIsOurs?: boolean
   readonly signal?: AbortSignal
 }
 

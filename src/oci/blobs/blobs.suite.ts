@@ -8,6 +8,7 @@ import { sleep, systemClock } from '#base/clock.ts'
 import { isFault } from '#base/fault.ts'
 import { digestOf } from '../digest.ts'
 import type { BlobReader, Blobs } from './contract.ts'
+import { HashedFile, type Filled } from './hashed-file.ts'
 
 export interface BlobsUnderTest extends AsyncDisposable {
   readonly blobs: Blobs
@@ -54,6 +55,23 @@ export function blobsSuite(name: string, make: () => Promise<BlobsUnderTest>): v
       await assert.rejects(store.blobs.open(digest, { start: 11 }), (error) => isFault(error, 'rangeNotSatisfiable'))
       assert.equal((await store.blobs.read(digest, { maxBytes: 10 })).toString(), 'hello blob')
       await assert.rejects(store.blobs.read(digest, { maxBytes: 9 }), (error) => isFault(error, 'tooLarge'))
+    })
+
+    test('another thread may fill an ingest: the bytes are a blob like others, and a failure leaves the ingest empty', async () => {
+      await using store = await make()
+      await using ingest = await store.blobs.begin()
+      const fill = async (fd: number, parts: readonly string[]): Promise<Filled> => {
+        await using file = new HashedFile(fd)
+        for (const part of parts) await file.append(Buffer.from(part))
+        return await file.end()
+      }
+      await assert.rejects(ingest.fill(async (fd) => fill(fd, ['half']).then(() => Promise.reject(new Error('cut off')))), /cut off/)
+      await ingest.fill((fd) => fill(fd, ['in ', 'one', ' go']))
+      assert.equal(ingest.offset, 9)
+      await assert.rejects(ingest.write(pieces('more')), (error) => isFault(error, 'conflict'))
+      const { digest } = await ingest.commit()
+      assert.equal(digest, digestOf('in one go'))
+      assert.equal(await contentOf(store.blobs, digest), 'in one go')
     })
 
     test('the empty blob is a blob', async () => {

@@ -19,6 +19,7 @@
  */
 import type { Readable } from 'node:stream'
 import type { Digest, DigestAlgorithm } from '../digest.ts'
+import type { Filled } from './hashed-file.ts'
 
 export interface BlobStat {
   readonly digest: Digest
@@ -64,6 +65,11 @@ export interface Ingest extends AsyncDisposable {
    * ingest: beyond it `tooLarge`. The source is read a little ahead.
    */
   write(source: AsyncIterable<Uint8Array>, options?: WriteOptions): Promise<number>
+  /**
+   * Lets another thread write the whole content into the file, by a {@link HashedFile}, so that no byte passes through this one. Only into
+   * an empty ingest, and nothing can be added (`conflict`). When the writer fails the ingest is empty again.
+   */
+  fill(writer: (fd: number) => Promise<Filled>): Promise<void>
   /** The bytes taken so far. Nothing may be written meanwhile. */
   content(): Readable
   /**

@@ -12,11 +12,13 @@ import { Readable } from 'node:stream'
 import { promisify } from 'node:util'
 import { present } from '#base/assert.ts'
 import type { Clock } from '#base/clock.ts'
-import { Fault, systemErrorCode } from '#base/fault.ts'
+import { Fault } from '#base/fault.ts'
 import type { Digest, DigestAlgorithm } from '../digest.ts'
 import { digestAlgorithm, digestFromHex } from '../digest.ts'
 import { isAbsence, renew, writtenAtMs } from './condemned.ts'
 import type { BlobStat, Ingest, WriteOptions } from './contract.ts'
+import { asDiskFault } from './disk-fault.ts'
+import type { Filled } from './hashed-file.ts'
 import { pump } from './pump.ts'
 import type { WriteBack } from './write-back.ts'
 
@@ -42,6 +44,8 @@ export class FileIngest implements Ingest {
   #hash: Hash
   #offset: number
   #writing = false
+  /** Of bytes that never passed here. */
+  #filled: Digest | undefined
   /** Bytes that were there when the last write-back began. */
   #broughtBytes = 0
   #bringing: Promise<void> = Promise.resolve()
@@ -68,15 +72,35 @@ export class FileIngest implements Ingest {
   }
 
   async write(source: AsyncIterable<Uint8Array>, options: WriteOptions = {}): Promise<number> {
-    this.#mustBeOpen()
-    if (this.#writing) throw new Fault('conflict', `ingest '${this.id}' is being written already`)
-    this.#writing = true
+    this.#beginWriting()
     try {
       await pump(source, { ...(options.signal === undefined ? {} : { signal: options.signal }), take: (pieces) => this.#take(pieces, options) })
       return this.#offset
     } finally {
       this.#writing = false
     }
+  }
+
+  async fill(writer: (fd: number) => Promise<Filled>): Promise<void> {
+    this.#beginWriting()
+    try {
+      if (this.#offset > 0) throw new Fault('conflict', `ingest '${this.id}' holds bytes already`)
+      const { digest, sizeBytes } = await writer(this.#parts.handle.fd)
+      this.#filled = digest
+      this.#offset = sizeBytes
+    } catch (error) {
+      await this.#parts.handle.truncate(this.#offset)
+      throw error
+    } finally {
+      this.#writing = false
+    }
+  }
+
+  #beginWriting(): void {
+    this.#mustBeOpen()
+    if (this.#writing) throw new Fault('conflict', `ingest '${this.id}' is being written already`)
+    if (this.#filled !== undefined) throw new Fault('conflict', `ingest '${this.id}' was filled in one go`)
+    this.#writing = true
   }
 
   async #take(pieces: readonly Uint8Array[], { maxBytes, onGrown, isGiven = false }: WriteOptions): Promise<void> {
@@ -153,7 +177,7 @@ export class FileIngest implements Ingest {
   }
 
   async #digest(algorithm: DigestAlgorithm): Promise<Digest> {
-    if (algorithm === 'sha256') return digestFromHex(this.#hash.copy().digest('hex'))
+    if (algorithm === 'sha256') return this.#filled ?? digestFromHex(this.#hash.copy().digest('hex'))
     const { hash } = await hashFile(this.#parts.path, algorithm)
     return digestFromHex(hash.digest('hex'), algorithm)
   }
@@ -170,7 +194,7 @@ export class FileIngest implements Ingest {
     this.#state = state
     await this.#parts.handle.close()
     if (state === 'aborted') await rm(this.#parts.path, { force: true })
-    this.#parts.letGo(state === 'released' ? { hash: this.#hash, length: this.#offset } : undefined)
+    this.#parts.letGo(state === 'released' && this.#filled === undefined ? { hash: this.#hash, length: this.#offset } : undefined)
   }
 
   #mustBeOpen(): void {
@@ -224,12 +248,6 @@ function without(pieces: readonly Uint8Array[], bytes: number): readonly Uint8Ar
 
 export function unknownIngest(id: string): Fault {
   return new Fault('notFound', `there is no ingest '${id}': it was committed, aborted, or never begun`, { details: { reason: 'BLOB_UPLOAD_UNKNOWN' } })
-}
-
-export function asDiskFault(error: unknown): unknown {
-  const code = systemErrorCode(error)
-  if (code === 'ENOSPC' || code === 'EDQUOT') return new Fault('resourceExhausted', 'no space left on device: free some room below the state folder, or prune images', { cause: error })
-  return error
 }
 
 export async function hashFile(path: string, algorithm: DigestAlgorithm): Promise<{ hash: Hash; length: number }> {

@@ -15,7 +15,8 @@ import type { Digest, DigestAlgorithm } from '../digest.ts'
 import { digestAlgorithm, isDigest } from '../digest.ts'
 import { condemnedSuffix, isAbsence, renew, unlessAside, unlinkIf, writtenAtMs } from './condemned.ts'
 import type { BlobStat, Blobs, Ingest } from './contract.ts'
-import { asDiskFault, emptyStream, FileIngest, hashFile, unknownIngest } from './file-ingest.ts'
+import { asDiskFault } from './disk-fault.ts'
+import { emptyStream, FileIngest, hashFile, unknownIngest } from './file-ingest.ts'
 import { WriteBack } from './write-back.ts'
 
 const ingestIdShape = /^[A-Za-z0-9_-]{1,128}$/

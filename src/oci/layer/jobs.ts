@@ -1,6 +1,7 @@
 /** The confined jobs of this room: where their modules stand, what they take and answer. They run in `#linux/contract/confined.ts`. */
 import type { BigIntStats } from 'node:fs'
 import type { IdMapping } from '#linux/contract/id-mapping.ts'
+import type { Filled } from '../blobs/hashed-file.ts'
 import type { LayerCompression } from '../descriptor.ts'
 import type { Digest } from '../digest.ts'
 import type { EntryType } from './entry.ts'
@@ -39,11 +40,15 @@ export interface PackArgs {
   readonly name: string
   /** The tree shows owners mapped; the archive gets those inside. */
   readonly ids?: IdMapping
+  /** An open, empty file that gets the tar instead of the output. */
+  readonly fd?: number
 }
 
 export interface PackResult {
   readonly entries: number
   readonly sizeBytes: number
+  /** Of the tar, where it went into a file. */
+  readonly filled?: Filled
 }
 
 export const packJob = new URL('./pack.job.ts', import.meta.url)

@@ -9,6 +9,7 @@ import { systemErrorCode } from '#base/fault.ts'
 import { containerIdOf, overflowId, type IdMapping, type IdRange } from '#linux/contract/id-mapping.ts'
 import type { RawFiles } from '#linux/contract/raw-files.ts'
 import { withoutRootId } from './file-capabilities.ts'
+import { BlockWriter } from './block-writer.ts'
 import type { EntryType, TarEntry } from './entry.ts'
 import { tarEnd, tarHeader, tarPadding } from './writer.ts'
 
@@ -21,7 +22,8 @@ export interface WalkOptions {
   readonly files: RawFiles
   /** How the owners that the tree shows are mapped; the archive gets those inside. */
   readonly ids?: IdMapping
-  readonly output: (chunk: Uint8Array) => Promise<void>
+  /** Takes a block of the tar; its memory is used again when the promise has resolved. */
+  readonly output: (block: Uint8Array) => Promise<void>
 }
 
 export interface Walked {
@@ -29,27 +31,25 @@ export interface Walked {
   readonly sizeBytes: number
 }
 
-const chunkBytes = 256 * 1024
 const separator = Buffer.from('/')
 
 export async function writeTree(options: WalkOptions): Promise<Walked> {
   const writer = new TreeWriter(options)
   await writer.visit(options.base, options.name, lstatSync(options.base, { bigint: true }))
-  await writer.close()
+  await writer.end()
   return { entries: writer.entries, sizeBytes: writer.sizeBytes }
 }
 
 class TreeWriter {
   readonly #options: WalkOptions
   readonly #links = new Map<string, Buffer>()
-  /** Small pieces are gathered so that 20,000 files do not mean 60,000 messages. */
-  #pending: Buffer[] = []
-  #pendingBytes = 0
+  readonly #blocks: BlockWriter
   entries = 0
   sizeBytes = 0
 
   constructor(options: WalkOptions) {
     this.#options = options
+    this.#blocks = new BlockWriter(options.output)
   }
 
   async visit(path: Buffer, name: Buffer, found: BigIntStats): Promise<void> {
@@ -97,15 +97,19 @@ class TreeWriter {
 
   /** Exactly `size` bytes: a file that shrinks meanwhile is filled with zeros, one that grows is cut. */
   async #content(descriptor: number, size: number): Promise<void> {
-    for (let done = 0; done < size; ) {
-      const chunk = Buffer.allocUnsafe(Math.min(chunkBytes, size - done))
-      const length = readSync(descriptor, chunk, 0, chunk.length, null)
-      if (length === 0) chunk.fill(0)
-      const part = length === 0 ? chunk : chunk.subarray(0, length)
-      await this.#emit(part)
-      done += part.length
+    for (let left = size; left > 0; ) {
+      const room = this.#blocks.room()
+      if (room === undefined) {
+        await this.#blocks.next()
+        continue
+      }
+      const part = room.subarray(0, left)
+      const length = readSync(descriptor, part, 0, part.length, null)
+      if (length === 0) part.fill(0)
+      this.#blocks.advance(length === 0 ? part.length : length)
+      left -= length === 0 ? part.length : length
     }
-    await this.#emit(tarPadding(size))
+    await this.#blocks.write(tarPadding(size))
   }
 
   #entry(path: Buffer, name: Buffer, found: BigIntStats, type: EntryType): TarEntry {
@@ -139,27 +143,12 @@ class TreeWriter {
 
   async #header(entry: TarEntry): Promise<void> {
     this.entries += 1
-    await this.#emit(tarHeader(entry))
+    await this.#blocks.write(tarHeader(entry))
   }
 
-  async #emit(bytes: Buffer): Promise<void> {
-    if (bytes.length === 0) return
-    this.#pending.push(bytes)
-    this.#pendingBytes += bytes.length
-    if (this.#pendingBytes >= chunkBytes) await this.#flush()
-  }
-
-  async #flush(): Promise<void> {
-    const [only] = this.#pending
-    const chunk = this.#pending.length === 1 && only !== undefined ? only : Buffer.concat(this.#pending)
-    this.#pending = []
-    this.#pendingBytes = 0
-    await this.#options.output(chunk)
-  }
-
-  async close(): Promise<void> {
-    this.#pending.push(tarEnd)
-    await this.#flush()
+  async end(): Promise<void> {
+    await this.#blocks.write(tarEnd)
+    await this.#blocks.end()
   }
 }
 

@@ -77,6 +77,15 @@ test('20 MB stream in and out with backpressure', async () => {
   assert.equal((await running.result).bytes, bytes)
 })
 
+test('chunks that are nobody else\'s are handed over, others stay as they are', async () => {
+  for (const inputIsOurs of [true, false]) {
+    const chunks = Array.from({ length: 20 }, (_, index) => new Uint8Array(70_000).fill(index))
+    const answer = await kernel.confined.run<EscapeArgs, Answer>(jail, job, {}, { input: Readable.from(chunks), inputIsOurs })
+    assert.equal(answer.bytes, 1_400_000)
+    assert.ok(chunks.every(({ length }) => length === (inputIsOurs ? 0 : 70_000)))
+  }
+})
+
 test('a fault of the job, of its input, of its root and an abort reach the caller as what they are', async () => {
   const { confined } = kernel
   await assert.rejects(confined.run(jail, job, { fail: true }), (error) => isFault(error, 'unprocessable') && error.details['why'] === 'test')

@@ -18,6 +18,9 @@ interface IdleWorker {
   readonly timer: Timer
 }
 
+/** Small chunks travel together: a message costs more than many of them. */
+const gatheredBytes = 256 * 1024
+
 /** Jobs at a time; more wait their turn. */
 export interface JobLimits {
   /** Of those that only compute and answer. */
@@ -223,19 +226,34 @@ class JobRun<R> {
 
   async #feed(): Promise<void> {
     if (this.#inputEnded) return
+    const chunks: Uint8Array<ArrayBuffer>[] = []
     try {
-      const next = await this.#input?.next()
-      if (next === undefined || next.done === true) {
-        this.#inputEnded = true
-        this.#send({ kind: 'inputEnd' })
-      } else {
-        // A copy that is handed over: the structured clone would copy twice, and others may still read the chunk itself.
-        const bytes = new Uint8Array(next.value)
-        this.#worker.postMessage({ kind: 'chunk', bytes } satisfies ToJob, [bytes.buffer])
+      // What is at hand; more is not waited for.
+      for (let length = 0; length === 0 || (length < gatheredBytes && (this.#options.input?.readableLength ?? 0) > 0); ) {
+        const next = await this.#input?.next()
+        if (next === undefined || next.done === true) {
+          this.#inputEnded = true
+          break
+        }
+        const chunk = this.#owned(next.value)
+        chunks.push(chunk)
+        length += chunk.length
       }
+      if (chunks.length > 0) this.#worker.postMessage({ kind: 'chunks', chunks } satisfies ToJob, chunks.map(({ buffer }) => buffer))
+      if (this.#inputEnded) this.#send({ kind: 'inputEnd' })
     } catch (error) {
       this.#inputEnded = true
       this.#send({ kind: 'inputFailed', fault: toFaultMessage(error) })
     }
+  }
+
+  /**
+   * What can be handed over: the chunk itself where nobody else reads it, so that V8 forgets it at once (what waits to be collected makes it
+   * collect the whole heap again and again); else a copy, for the structured clone would copy twice.
+   */
+  #owned(chunk: Uint8Array): Uint8Array<ArrayBuffer> {
+    const { buffer } = chunk
+    const isWhole = this.#options.inputIsOurs === true && buffer instanceof ArrayBuffer && buffer.byteLength === chunk.byteLength
+    return isWhole ? new Uint8Array(buffer) : new Uint8Array(chunk)
   }
 }

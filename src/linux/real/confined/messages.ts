@@ -1,9 +1,9 @@
-/** What the main thread and a confined worker say to each other. Bytes move under credit: one `more` per chunk taken. */
+/** What the main thread and a confined worker say to each other. Bytes move under credit: one `needInput` or `more` per message taken. */
 import type { FaultMessage } from '../faultMessage.ts'
 
 export type ToJob =
   | { readonly kind: 'start'; readonly root: string; readonly module: string; readonly args: unknown }
-  | { readonly kind: 'chunk'; readonly bytes: Uint8Array }
+  | { readonly kind: 'chunks'; readonly chunks: readonly Uint8Array[] }
   | { readonly kind: 'inputEnd' }
   | { readonly kind: 'inputFailed'; readonly fault: FaultMessage }
   | { readonly kind: 'more' }
@@ -15,5 +15,5 @@ export type FromJob =
   | { readonly kind: 'done'; readonly result: unknown }
   | { readonly kind: 'failed'; readonly fault: FaultMessage; /** The thread stands in no known root any more. */ readonly spoiled: boolean }
 
-/** Chunks on their way in each direction before the sender waits. */
+/** Messages on their way in each direction before the sender waits. */
 export const window = 4

@@ -18,7 +18,7 @@ const post = (message: FromJob): void => port.postMessage(message)
 check(libc.unshare(CLONE_FS), 'give the confined worker a root of its own')
 const home = openSync('/', 'r')
 
-type Arrived = { readonly bytes: Uint8Array } | { readonly fault: Fault } | 'end'
+type Arrived = { readonly chunks: readonly Uint8Array[] } | { readonly fault: Fault } | 'end'
 
 /** The streams and the signal of the job that runs now. */
 class Session implements JobContext {
@@ -45,7 +45,7 @@ class Session implements JobContext {
       if (next === undefined) continue
       if ('fault' in next) throw next.fault
       post({ kind: 'needInput' })
-      yield next.bytes
+      yield* next.chunks
     }
   }
 
@@ -115,8 +115,8 @@ port.on('message', (message: ToJob) => {
       session = new Session()
       void start(message, session)
       return
-    case 'chunk':
-      return session.arrive({ bytes: message.bytes })
+    case 'chunks':
+      return session.arrive({ chunks: message.chunks })
     case 'inputEnd':
       return session.arrive('end')
     case 'inputFailed':
