@@ -32,6 +32,8 @@ export interface BuildOptions {
   readonly cacheTo: readonly string[]
   readonly allow: readonly string[]
   readonly output?: string
+  readonly provenance?: string
+  readonly annotation: readonly string[]
   readonly push?: boolean
   readonly check?: boolean
   readonly call?: string
@@ -96,7 +98,12 @@ function queryOf(options: BuildOptions, output: BuildOutput | undefined): URLSea
   set('nocache', options.cache ? undefined : '1')
   set('pull', options.pull === true ? '1' : undefined)
   set('target', options.target)
-  set('platform', options.platform)
+  const platforms = platformsOf(options)
+  if (platforms.length > 1) query.set('platforms', JSON.stringify(platforms))
+  else set('platform', platforms[0])
+  const provenance = provenanceOf(options)
+  set('attest', provenance === undefined ? undefined : JSON.stringify({ provenance }))
+  set('exporter', options.annotation.length === 0 ? undefined : JSON.stringify(Object.fromEntries(options.annotation.map(annotationOf))))
   set('networkmode', options.network)
   set('contexts', options.buildContext.length === 0 ? undefined : JSON.stringify(pairs(options.buildContext, {})))
   set('cachefrom', options.cacheFrom.length === 0 ? undefined : JSON.stringify(options.cacheFrom))
@@ -109,10 +116,31 @@ function queryOf(options: BuildOptions, output: BuildOutput | undefined): URLSea
   return query
 }
 
+function platformsOf({ platform }: BuildOptions): readonly string[] {
+  return (platform ?? '').split(',').map((each) => each.trim()).filter((each) => each !== '')
+}
+
+/** Undefined: none. */
+function provenanceOf({ provenance }: BuildOptions): string | undefined {
+  if (provenance === undefined || provenance === 'false' || provenance === '0') return undefined
+  return provenance === 'true' || provenance === '1' ? 'mode=min' : provenance
+}
+
+/** `index:key=value`, `manifest[linux/arm64]:key=value`, or `key=value` of every manifest: as BuildKit's exporters call it. */
+function annotationOf(spec: string): readonly [name: string, value: string] {
+  const match = /^(?:([a-z-]+)(?:\[([A-Za-z0-9_/-]+)\])?:)?([^=\s]+)=(.*)$/s.exec(spec)
+  if (match === null) throw new ExitError(`--annotation ${spec}: expected [TYPE[PLATFORM]:]KEY=VALUE`)
+  const [, type, platform, key = '', value = ''] = match
+  return [`annotation${type === undefined ? '' : `-${type}`}${platform === undefined ? '' : `[${platform}]`}.${key}`, value]
+}
+
 export async function build(engine: DockerConnection, terminal: Terminal, context: string, options: BuildOptions): Promise<number> {
   const parsed = options.output === undefined ? undefined : parseOutput(options.output)
   const push = options.push === true || parsed?.push === true
   if (push && options.tag.length === 0) throw new ExitError('--push needs a name: give one with --tag')
+  const isIndex = platformsOf(options).length > 1 || provenanceOf(options) !== undefined
+  if (isIndex && parsed?.type === 'docker') throw new ExitError("docker's archives hold images of one platform without attestations: use --output type=oci")
+  if (isIndex && parsed?.type === 'oci' && options.tag.length === 0) throw new ExitError('an archive of an index needs a name: give one with --tag')
   const sink = parsed?.type === 'tar' || parsed?.type === 'local' ? sinkOf(parsed, terminal) : undefined
   const secrets = secretsOf(options.secret)
   const source = sourceOf(context, options)

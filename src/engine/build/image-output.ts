@@ -5,7 +5,7 @@ import { rfc3339Nano, rfc3339Seconds } from '#base/clock.ts'
 import { Fault } from '#base/fault.ts'
 import { parsePlatform } from '#oci/platform.ts'
 import type { ContainerDefaults, Image, ImageConfig } from '../contract/images.ts'
-import type { BuildMaterial, BuildResult } from '../contract/builds.ts'
+import type { BuildOrigin, BuildResult } from '../contract/builds.ts'
 import type { BuildRequest, BuiltRoot } from '../http/backend.ts'
 import type { BuildShared } from './build-shared.ts'
 import { cacheKey } from './cache.ts'
@@ -19,12 +19,12 @@ import type { Vertex } from './vertices.ts'
 /** Stores the images; the names go to the first of them, which stands for all where no index does. */
 export async function exportImages(built: readonly BuiltState[], vertex: Vertex): Promise<BuildResult['images']> {
   const images: BuildResult['images'][number][] = []
-  for (const each of built) images.push({ platform: each.shared.target.platform, imageId: (await exportImage(each, vertex)).id, materials: materialsOf(each) })
+  for (const each of built) images.push({ platform: each.shared.target.platform, imageId: (await exportImage(each, vertex)).id, ...originOf(each) })
   return images
 }
 
-function materialsOf({ shared, state }: BuiltState): readonly BuildMaterial[] {
-  return mergedMaterials(shared.contexts.materials, state.materials)
+function originOf({ shared: { contexts, request, main }, state }: BuiltState): BuildOrigin {
+  return { materials: mergedMaterials(contexts.materials, state.materials), dockerfile: { file: request.dockerfile, text: main.dockerfile } }
 }
 
 async function exportImage({ shared, state: built }: BuiltState, vertex: Vertex): Promise<Image> {
@@ -65,7 +65,7 @@ async function openRoot({ shared, state }: BuiltState): Promise<BuiltRoot & Asyn
   await snapshots.prepare(key, chainId)
   return {
     platform: target.platform,
-    materials: materialsOf({ shared, state }),
+    ...originOf({ shared, state }),
     tar: () => snapshots.exportRoot(key, { signal }),
     files: async () => {
       await mkdir(root)

@@ -92,10 +92,15 @@ export type BuildMaterial =
   | { readonly kind: 'git'; readonly url: string; readonly commit: string | undefined; readonly isContext: boolean }
   | { readonly kind: 'url'; readonly url: string; readonly sha256: string | undefined; readonly isContext: boolean }
 
-export interface BuiltImage {
+/** What one platform's result comes from. */
+export interface BuildOrigin {
+  readonly materials: readonly BuildMaterial[]
+  readonly dockerfile: { readonly file: string; readonly text: string }
+}
+
+export interface BuiltImage extends BuildOrigin {
   readonly platform: string
   readonly imageId: string
-  readonly materials: readonly BuildMaterial[]
 }
 
 export interface BuildResult {

@@ -6,11 +6,9 @@ import { Fault } from '#base/fault.ts'
 import { JsonInput } from '../http/json-input.ts'
 import { parseJson } from '#base/json.ts'
 import { parsePlatform, platformText } from '#oci/platform.ts'
-import { isTrue } from './options.ts'
+import { isTrue, type Attributes } from '../exports/options.ts'
 import type { BuildCall } from '../contract/builds.ts'
 import type { BuildRequest } from '../http/backend.ts'
-
-export type Attributes = ReadonlyMap<string, string>
 
 /** What the attributes alone decide of a request. */
 export type AskedBuild = Pick<

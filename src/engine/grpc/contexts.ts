@@ -9,7 +9,7 @@ import type { BuildContext, NamedContext } from '../contract/builds.ts'
 import type { BuildRequest } from '../http/backend.ts'
 import { clientFolder, definitionOfFolder, folderContext, folderTar, ignoreOfFolder, type ClientFolder, type LoadedDefinition } from '../http/session-build.ts'
 import type { Session } from '../session/client-session.ts'
-import type { Attributes } from './attributes.ts'
+import type { Attributes } from '../exports/options.ts'
 import { resultIdOf } from './definitions.ts'
 
 export interface ContextSources {

@@ -4,11 +4,12 @@ import { Fault } from '#base/fault.ts'
 import { filesOfAll, folderOf, tarOfAll, type ExtraFile, type PlatformFolders } from '../build/platform-files.ts'
 import { fromBytePath } from '../build/tree.ts'
 import type { BuiltRoot } from '../http/backend.ts'
-import { statementOf } from './attestations.ts'
+import { statementOf } from '../exports/attestations.ts'
 import type { Exporter } from './exporters.ts'
 import type { Job } from './job.ts'
-import { isTrue } from './options.ts'
-import { attestationsOf, wishedAttestations } from './result-attestations.ts'
+import { isTrue } from '../exports/options.ts'
+import { attestationsOf, wishedProvenance } from '../exports/attested-build.ts'
+import { attestedBuild } from './frontend-solve.ts'
 import type { FrontendResult } from './result.ts'
 
 export async function exportFiles(job: Job, result: FrontendResult, exporter: Exporter): Promise<void> {
@@ -18,7 +19,7 @@ export async function exportFiles(job: Job, result: FrontendResult, exporter: Ex
   // An archive of several platforms always has folders for them.
   const split = type === 'tar' ? isSeveral : isTrue(attributes, 'platform-split', isSeveral)
   const folders: PlatformFolders = { split, extra: (root, entries) => attestationFiles(job, result, { root, entries, prefix: attributes.get('attestation-prefix') ?? '', isNamedApart: isSeveral && !split }) }
-  const isPlain = !split && !isSeveral && wishedAttestations(result, { inline: false }) === undefined
+  const isPlain = !split && !isSeveral && wishedProvenance(attestedBuild(job, result), 'file') === undefined
   await result.handOver((built) =>
     job.vertices.during(`exporting to client ${type === 'local' ? 'directory' : 'tarball'}`, async (vertex) => {
       if (type === 'local') await session.sendFiles(isPlain ? await onlyOf(built).files() : await filesOfAll(built, folders), job.signal, { exporter: index, replace: attributes.get('mode') === 'delete' })
@@ -44,7 +45,7 @@ interface Attested {
 /** Attestations whose subjects are the files themselves. */
 function attestationFiles(job: Job, result: FrontendResult, { root, entries, prefix, isNamedApart }: Attested): readonly ExtraFile[] {
   const subjects = entries.filter(({ type }) => type === 'file').map(({ path, sha256 }) => ({ name: fromBytePath(path), digest: { sha256 } }))
-  return attestationsOf(job, result, { materials: root.materials, inline: false }).map((each) => {
+  return attestationsOf(attestedBuild(job, result), root, 'file').map((each) => {
     const { name, ext } = posix.parse(each.fileName)
     return { name: `${prefix}${name}${isNamedApart ? `.${folderOf(root)}` : ''}${ext}`, content: Buffer.from(JSON.stringify(statementOf(each, subjects), undefined, 2)) }
   })

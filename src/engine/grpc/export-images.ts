@@ -10,10 +10,11 @@ import type { BuiltImage } from '../contract/builds.ts'
 import type { Images, IndexAssembly } from '../contract/images.ts'
 import type { Session } from '../session/client-session.ts'
 import type { Exporter } from './exporters.ts'
-import { assemble, needsAssembly } from './image-assembly.ts'
-import { imageOptions, type ImageOptions } from './image-options.ts'
+import { assemble, needsAssembly } from '../exports/image-assembly.ts'
+import { imageOptions, type ImageOptions } from '../exports/image-options.ts'
 import type { Job } from './job.ts'
-import { attestationsOf, wishedAttestations } from './result-attestations.ts'
+import { attestationsOf, wishedProvenance } from '../exports/attested-build.ts'
+import { attestedBuild } from './frontend-solve.ts'
 import type { FrontendResult } from './result.ts'
 
 export interface ImageExport {
@@ -43,9 +44,10 @@ export async function exportImages(job: Job, result: FrontendResult, { exporters
 function plan(exporter: Exporter, result: FrontendResult): Planned {
   const options = imageOptions(exporter.attributes)
   const isMultiPlatform = result.platforms.length > 0
-  const isAttested = wishedAttestations(result, { inline: true }) !== undefined
+  const isAttested = wishedProvenance({ attributes: result.attributes, isMultiPlatform }, 'index') !== undefined
   if (exporter.type === 'docker' && (isMultiPlatform || isAttested)) throw new Fault('invalidArgument', 'docker exporter does not currently support exporting manifest lists')
-  return { ...exporter, options, isAssembled: needsAssembly(options, result.targets, { isMultiPlatform, isAttested }) }
+  // An OCI archive has what a registry would have: compressed layers.
+  return { ...exporter, options, isAssembled: exporter.type === 'oci' || needsAssembly(options, result.targets, { isMultiPlatform, isAttested }) }
 }
 
 interface Exporting {
@@ -82,7 +84,7 @@ async function exportAssembled(job: Job, exporter: Planned, { result, built, ima
   const { options, kind, type } = exporter
   using assembly = images.assembleIndex()
   const target = await job.vertices.during(kind === 'store' ? 'exporting to image' : `exporting to ${type} image format`, async (vertex) => {
-    const made = await assemble(assembly, built, { options, isMultiPlatform: result.platforms.length > 0, attestationsOf: (image) => attestationsOf(job, result, { materials: image.materials, inline: true }), vertex, signal: job.signal })
+    const made = await assemble(assembly, built, { options, isMultiPlatform: result.platforms.length > 0, attestationsOf: (image) => attestationsOf(attestedBuild(job, result), image, 'index'), vertex, signal: job.signal })
     if (kind === 'store') await nameTarget(assembly, made, { names: options.names, vertex })
     return made
   })

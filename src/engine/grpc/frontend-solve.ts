@@ -2,8 +2,9 @@
 import { Fault } from '#base/fault.ts'
 import { randomHex, systemRandom } from '#base/random.ts'
 import type { ProtoMessage } from '#base/proto-wire.ts'
+import type { AttestedBuild } from '../exports/attested-build.ts'
 import type { BuildAnswer } from '../contract/builds.ts'
-import type { Attributes } from './attributes.ts'
+import type { Attributes } from '../exports/options.ts'
 import type { ContextSources } from './contexts.ts'
 import { resultIdOf, sourceUrlOf } from './definitions.ts'
 import { fetchedResult, solveFrontend } from './frontend.ts'
@@ -44,6 +45,10 @@ async function imageOf(service: BuildService, ref: string): Promise<string> {
   const image = (await result.image()).images[index]
   if (image === undefined) throw new Fault('notFound', `no such ref: ${ref}`)
   return image.imageId
+}
+
+export function attestedBuild(job: Job, { attributes, platforms }: FrontendResult): AttestedBuild {
+  return { invocationId: job.request.ref, startedNs: job.startedNs, nowNs: job.nowNs, attributes, isMultiPlatform: platforms.length > 0 }
 }
 
 const owners = new WeakMap<Job, FrontendResult[]>()

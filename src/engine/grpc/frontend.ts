@@ -4,7 +4,8 @@ import { hostPlatform, platformText } from '#oci/platform.ts'
 import type { BuildAnswer, CacheExport, CacheImport } from '../contract/builds.ts'
 import type { BuildRequest, EngineBackend } from '../http/backend.ts'
 import { checkedDefinition, lentBy, type LoadedDefinition } from '../http/session-build.ts'
-import { cacheImportsOf, isMultiPlatform, parseAttributes, type Attributes } from './attributes.ts'
+import type { Attributes } from '../exports/options.ts'
+import { cacheImportsOf, isMultiPlatform, parseAttributes } from './attributes.ts'
 import { contextOf, loadDefinition, namedContextsOf, type ContextSources } from './contexts.ts'
 import { located } from './failure.ts'
 import type { Job } from './job.ts'
@@ -51,7 +52,7 @@ export async function solveFrontend(job: Job, frontend: string, options: Fronten
   })
   const { call = 'build' } = asked
   const platforms = isMultiPlatform(attributes) ? asked.platforms : []
-  if (call === 'build') return new FrontendResult({ id: options.id, platforms, targets: asked.platforms.length === 0 ? [platformText(hostPlatform)] : asked.platforms, attributes, definition: definition === undefined ? undefined : { file: asked.dockerfile, text: definition }, builder: backend.builder, images: backend.images, request, explain })
+  if (call === 'build') return new FrontendResult({ id: options.id, platforms, targets: asked.platforms.length === 0 ? [platformText(hostPlatform)] : asked.platforms, attributes, builder: backend.builder, images: backend.images, request, explain })
   try {
     const { answer } = await backend.builder.build(await request())
     if (answer === undefined) throw new Fault('unimplemented', `the builder has no answer to the call '${call}'`)
@@ -79,7 +80,7 @@ export function fetchedResult(job: Job, url: string, { id, backend }: Pick<Front
     onMessage: job.tell,
     signal,
   })
-  return new FrontendResult({ id, platforms: [], targets: [], attributes: new Map(), definition: undefined, builder: backend.builder, images: backend.images, request, explain: (error) => error })
+  return new FrontendResult({ id, platforms: [], targets: [], attributes: new Map(), builder: backend.builder, images: backend.images, request, explain: (error) => error })
 }
 
 function readDefinition(job: Job, sources: ContextSources, file: string): Promise<LoadedDefinition | undefined> {

@@ -5,7 +5,7 @@
 import { isFault } from '#base/fault.ts'
 import type { BuildResult } from '../contract/builds.ts'
 import type { Images } from '../contract/images.ts'
-import type { Attributes } from './attributes.ts'
+import type { Attributes } from '../exports/options.ts'
 import type { BuildRequest, BuiltRoot, ImageBuilder } from '../http/backend.ts'
 
 export interface ResultOptions {
@@ -16,8 +16,6 @@ export interface ResultOptions {
   readonly targets: readonly string[]
   /** What was asked of the frontend. */
   readonly attributes: Attributes
-  /** The Dockerfile; undefined: it comes with the context. */
-  readonly definition: { readonly file: string; readonly text: string } | undefined
   readonly builder: ImageBuilder
   readonly images: Pick<Images, 'list' | 'remove' | 'tag'>
   /** A request of its own for each time that something is made of the result: contexts are read once. */
@@ -31,7 +29,6 @@ export class FrontendResult {
   readonly platforms: readonly string[]
   readonly targets: readonly string[]
   readonly attributes: Attributes
-  readonly definition: ResultOptions['definition']
   readonly #options: ResultOptions
   #image: Promise<BuildResult> | undefined
   #holders = 1
@@ -48,7 +45,6 @@ export class FrontendResult {
     this.platforms = options.platforms
     this.targets = options.targets
     this.attributes = options.attributes
-    this.definition = options.definition
     this.#options = options
   }
 

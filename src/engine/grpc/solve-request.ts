@@ -1,6 +1,6 @@
 /** What a client asks of `Control.Solve` (moby/buildkit `api/services/control/control.proto`), read once. */
 import type { ProtoMessage } from '#base/proto-wire.ts'
-import type { Attributes } from './attributes.ts'
+import type { Attributes } from '../exports/options.ts'
 
 /** A type and what is said about it: an exporter, a cache's source or its destination. */
 export interface TypedOptions {

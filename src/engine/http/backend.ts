@@ -5,7 +5,7 @@ import type { Duplex, Readable } from 'node:stream'
 import type { Clock } from '#base/clock.ts'
 import type { Logger } from '#base/log.ts'
 import type { TreeEntry } from '../build/tree.ts'
-import type { BuildCall, BuildContext, BuildDialect, BuildEntitlement, BuildMaterial, BuildMessage, BuildResult, CacheExport, CacheImport, NamedContext } from '../contract/builds.ts'
+import type { BuildCall, BuildContext, BuildDialect, BuildEntitlement, BuildMessage, BuildOrigin, BuildResult, CacheExport, CacheImport, NamedContext } from '../contract/builds.ts'
 import type { Containers } from '../contract/containers.ts'
 import type { Events } from '../contract/events.ts'
 import type { ContainerDefaults, Images, RegistryAuth } from '../contract/images.ts'
@@ -181,9 +181,8 @@ export interface BuildRequest {
 }
 
 /** The root file system of the target stage for one platform, for as long as the output takes. */
-export interface BuiltRoot {
+export interface BuiltRoot extends BuildOrigin {
   readonly platform: string
-  readonly materials: readonly BuildMaterial[]
   tar(): Promise<Readable>
   /** Parents first, in the order of their paths; the root itself is not among them. */
   files(): Promise<{ readonly entries: Iterable<TreeEntry>; readonly content: (entry: TreeEntry) => Readable }>

@@ -1,6 +1,7 @@
 /** Parameters of `POST /build` that Docker's API has not: what `berth build` asks for beside, each as JSON or as a word. */
 import { Fault } from '#base/fault.ts'
 import { parseJson } from '#base/json.ts'
+import { parsePlatform, platformText } from '#oci/platform.ts'
 import type { BuildCall, BuildEntitlement, CacheExport, CacheImport, NamedContext } from '../contract/builds.ts'
 import type { BuildRequest } from './backend.ts'
 import { JsonInput, queryBoolean } from './json-input.ts'
@@ -14,6 +15,7 @@ export function buildExtensions(query: URLSearchParams): Partial<BuildRequest> {
     cacheTo: textsOf(query, 'cacheto').map(cacheExport),
     entitlements: textsOf(query, 'entitlements').map(entitlement),
     keepFailedRoot: queryBoolean(query, 'keepfailed'),
+    ...(query.has('platforms') ? { platforms: textsOf(query, 'platforms').map((platform) => platformText(parsePlatform(platform))) } : {}),
   }
 }
 

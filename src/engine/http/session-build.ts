@@ -2,6 +2,7 @@
 import { Fault } from '#base/fault.ts'
 import { ignorePatterns } from '#base/path-patterns.ts'
 import { readTar } from '#oci/layer/reader.ts'
+import { filesOfAll, tarOfAll, type PlatformFolders } from '../build/platform-files.ts'
 import type { BuildContext, FolderTar } from '../contract/builds.ts'
 import type { Session } from '../session/client-session.ts'
 import type { BuildRequest } from './backend.ts'
@@ -89,9 +90,12 @@ export function outputTo(session: Session | undefined, outputs: readonly JsonInp
   if (type === 'image' || type === 'docker' || type === 'moby') return undefined
   if (type !== 'local' && type !== 'tar') throw new Fault('invalidArgument', `output of type '${type}' is not supported; expected local or tar`)
   if (session === undefined) throw new Fault('invalidArgument', `output of type '${type}' needs the client's session`)
-  return async ([built]) => {
-    if (built === undefined) throw new Fault('internal', 'nothing was built')
-    await (type === 'local' ? session.sendFiles(await built.files(), signal) : session.sendArchive(await built.tar(), signal))
+  return async (built) => {
+    const [only, ...others] = built
+    if (only === undefined) throw new Fault('internal', 'nothing was built')
+    const folders: PlatformFolders = { split: others.length > 0, extra: () => [] }
+    if (type === 'local') await session.sendFiles(others.length > 0 ? await filesOfAll(built, folders) : await only.files(), signal)
+    else await session.sendArchive(others.length > 0 ? tarOfAll(built, folders) : await only.tar(), signal)
   }
 }
 

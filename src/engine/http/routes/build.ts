@@ -6,8 +6,10 @@ import type { Duplex } from 'node:stream'
 import { Fault } from '#base/fault.ts'
 import { sendEmpty, sendJson } from '#base/http.ts'
 import { parseJson } from '#base/json.ts'
+import { randomHex, systemRandom } from '#base/random.ts'
 import { parsePlatform } from '#oci/platform.ts'
 import type { BuildMessage, CacheImport } from '../../contract/builds.ts'
+import { assembledBuild, storeAssembled } from '../assembled-build.ts'
 import type { BuildRequest, EngineBackend } from '../backend.ts'
 import { buildExtensions, cacheImport } from '../build-extensions.ts'
 import { BuildTrace } from '../build-trace.ts'
@@ -141,7 +143,10 @@ async function build(exchange: Exchange): Promise<void> {
     const sessionId = query.get('session') ?? ''
     // Before anything can be refused: a client that hears of the end first never ends its session.
     const session = sessionId === '' ? undefined : await sessions.get(sessionId)
-    const { answer } = await builder.build(await requestOf(exchange, session, AbortSignal.any([exchange.signal, running.signal]), tell))
+    const request = await requestOf(exchange, session, AbortSignal.any([exchange.signal, running.signal]), tell)
+    const assembled = assembledBuild(query, request, { id: buildId || randomHex(systemRandom, 12), nowNs: () => backend.clock.nowNs() })
+    const { images, answer } = await builder.build(assembled === undefined ? request : { ...request, tags: [] })
+    if (assembled !== undefined) await storeAssembled(backend.images, images, { ...assembled, request })
     if (answer !== undefined) out.line(trace === undefined ? { stream: answer.text } : { id: 'berth.answer', aux: { Text: answer.text, ExitCode: String(answer.exitCode), Json: answer.json } })
   } catch (error) {
     out.fail(error)

@@ -4,7 +4,7 @@
  */
 import { Fault } from '#base/fault.ts'
 import { parsePlatform, platformText } from '#oci/platform.ts'
-import type { Attributes } from './attributes.ts'
+import type { Attributes } from './options.ts'
 
 type Pairs = Readonly<Record<string, string>>
 

@@ -1,6 +1,8 @@
 /** Words of exporters' attributes (moby/buildkit `exporter/containerimage/opts.go`). */
 import { Fault } from '#base/fault.ts'
-import type { Attributes } from './attributes.ts'
+
+/** What clients say by names: attributes of a frontend or of an exporter. */
+export type Attributes = ReadonlyMap<string, string>
 
 /** Go's words for a truth value; said without one it is true, as in Docker. */
 export function isTrue(attributes: Attributes, name: string, fallback = false): boolean {

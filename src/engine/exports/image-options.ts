@@ -3,7 +3,7 @@ import { Fault } from '#base/fault.ts'
 import { canonicalReference, parseReference, withDefaultTag } from '#oci/reference.ts'
 import type { ManifestFormat } from '../contract/images.ts'
 import { annotationsOf, hasAny, type Annotations } from './annotations.ts'
-import type { Attributes } from './attributes.ts'
+import type { Attributes } from './options.ts'
 import { isTrue } from './options.ts'
 
 export interface ImageOptions {

@@ -5,7 +5,7 @@
 import { Fault } from '#base/fault.ts'
 import { mediaTypes, writeDescriptor, type Descriptor } from '#oci/descriptor.ts'
 import type { IndexAssembly } from '../contract/images.ts'
-import type { Attributes } from './attributes.ts'
+import type { Attributes } from './options.ts'
 import { isTrue } from './options.ts'
 
 export interface ProvenanceWish {

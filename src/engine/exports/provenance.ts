@@ -4,21 +4,17 @@
  * that was asked, and no LLB definition.
  */
 import { rfc3339Nano } from '#base/clock.ts'
-import type { BuildMaterial } from '../contract/builds.ts'
+import type { BuildMaterial, BuildOrigin } from '../contract/builds.ts'
 import type { Attestation, ProvenanceWish } from './attestations.ts'
-import type { Attributes } from './attributes.ts'
+import type { Attributes } from './options.ts'
 import { imagePurl } from './purl.ts'
 
-export interface ProvenanceFacts {
+export interface ProvenanceFacts extends BuildOrigin {
   readonly invocationId: string
   readonly startedNs: bigint
   readonly finishedNs: bigint
   /** The frontend's. */
   readonly attributes: Attributes
-  /** What the files of this platform were made of. */
-  readonly materials: readonly BuildMaterial[]
-  /** The Dockerfile; undefined: it came with the context. */
-  readonly definition: { readonly file: string; readonly text: string } | undefined
   /** Of this machine. */
   readonly builderPlatform: string
 }
@@ -120,10 +116,10 @@ function resource(material: BuildMaterial): { readonly uri: string; readonly dig
   }
 }
 
-function buildMetadata({ attributes, definition }: ProvenanceFacts, { mode }: ProvenanceWish): object {
+function buildMetadata({ attributes, dockerfile }: ProvenanceFacts, { mode }: ProvenanceWish): object {
   const vcs = Object.fromEntries([...attributes].flatMap(([name, value]) => (name.startsWith('vcs:') && value !== '' ? [[name.slice('vcs:'.length), withoutCredentials(value)]] : [])))
-  const infos = definition === undefined ? undefined : [{ filename: definition.file, language: 'Dockerfile', data: Buffer.from(definition.text).toString('base64') }]
-  return { ...(Object.keys(vcs).length === 0 ? {} : { vcs }), ...(mode === 'min' || infos === undefined ? {} : { source: { infos } }) }
+  const infos = [{ filename: dockerfile.file, language: 'Dockerfile', data: Buffer.from(dockerfile.text).toString('base64') }]
+  return { ...(Object.keys(vcs).length === 0 ? {} : { vcs }), ...(mode === 'min' ? {} : { source: { infos } }) }
 }
 
 /** An address as it may be told to everybody. */
