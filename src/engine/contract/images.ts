@@ -193,8 +193,8 @@ export interface ImportRootOptions {
 export interface SaveOptions {
   /** Of a lone image or a target, instead of what it was asked for by. */
   readonly names?: readonly string[]
-  /** A target that is saved although no name stands for it; it is in this machine's store, and held there. */
-  readonly target?: ImageTarget
+  /** A target that is saved although no name stands for it; it is in this machine's store, and held there. Its annotations and platform go along. */
+  readonly target?: Descriptor
   /** Only the manifest of this platform. */
   readonly platform?: string
   readonly signal?: AbortSignal

@@ -5,6 +5,7 @@
 import { Readable } from 'node:stream'
 import { Fault, isFault } from '#base/fault.ts'
 import { mediaTypes, writeDescriptor } from '#oci/descriptor.ts'
+import type { Descriptor } from '#oci/descriptor.ts'
 import { digestAlgorithm, digestHex, digestOf } from '#oci/digest.ts'
 import type { Digest } from '#oci/digest.ts'
 import { parseManifest } from '#oci/manifest.ts'
@@ -23,7 +24,7 @@ interface Chosen {
   /** Canonical names with tag. */
   readonly names: readonly string[]
   /** What `index.json` lists. */
-  readonly root: ImageTarget
+  readonly root: Descriptor
   /** Its bytes, where they are not a blob. */
   readonly bytes?: Buffer
   /** Every other blob that goes along. */
@@ -39,7 +40,7 @@ export async function saveArchive(store: ImageStore, namesOrIds: readonly string
     const before = chosen.get(found.root.digest)
     chosen.set(found.root.digest, { ...found, names: [...new Set([...(before?.names ?? []), ...found.names])] })
   }
-  if (options.target !== undefined) choose({ names: options.names ?? [], ...(await wholeTarget(store, options.target)) })
+  if (options.target !== undefined) choose({ names: options.names ?? [], ...(await wholeTarget(store, options.target)), root: options.target })
   for (const text of namesOrIds) {
     const known = findAsked(store, text)
     choose({ names: options.names ?? askedNames(store, known, text), ...(await savedForm(store, { known, target: store.targetOf(text), platform, name: text })) })
@@ -120,7 +121,7 @@ async function* archive(store: ImageStore, images: readonly Chosen[]): AsyncGene
 
 function indexEntries({ names, root }: Chosen): object[] {
   if (names.length === 0) return [writeDescriptor(root)]
-  return names.map((name) => writeDescriptor({ ...root, annotations: { 'io.containerd.image.name': name, 'org.opencontainers.image.ref.name': parseReference(name).tag ?? 'latest' } }))
+  return names.map((name) => writeDescriptor({ ...root, annotations: { ...root.annotations, 'io.containerd.image.name': name, 'org.opencontainers.image.ref.name': parseReference(name).tag ?? 'latest' } }))
 }
 
 /** One for each image, however many manifests it is saved by. */
