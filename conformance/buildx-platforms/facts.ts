@@ -66,7 +66,7 @@ function listOf(value: unknown): readonly Node[] {
 }
 
 /** BuildKit's own: how it turned the Dockerfile into LLB, and which of its versions that was. */
-const ownMembers: readonly string[] = ['buildConfig', 'llbDefinition', 'digestMapping', 'locations', 'compatibilityVersion', 'dockerfileVersion', 'size', 'layers@metadata', 'org.opencontainers.image.created', 'config.digest']
+const ownMembers: readonly string[] = ['buildConfig', 'llbDefinition', 'digestMapping', 'locations', 'compatibilityVersion', 'dockerfileVersion', 'size', 'org.opencontainers.image.created', 'config.digest']
 const times: readonly string[] = ['startedOn', 'finishedOn', 'invocationId', 'buildStartedOn', 'buildFinishedOn', 'buildInvocationID']
 
 /** Members in the order of their names; digests by the place at which they were met first. */
@@ -74,7 +74,7 @@ function steadyJson(value: unknown, names: ReadonlyMap<string, string>, inside =
   if (Array.isArray(value)) return `[${value.map((each) => steadyJson(each, names, inside)).join(',')}]`
   if (!isRecord(value)) return JSON.stringify(typeof value === 'string' ? steadyText(value, names) : value)
   const members = Object.entries(value)
-    .filter(([name, member]) => member !== undefined && member !== null && !ownMembers.includes(name) && !(name === 'layers' && inside === 'buildkit_metadata'))
+    .filter(([name, member]) => member !== undefined && member !== null && !ownMembers.includes(name) && !(name === 'layers' && inside === 'buildkit_metadata') && !(name === 'annotations' && isRecord(member) && Object.keys(member).length === 0))
     .toSorted(([a], [b]) => (a < b ? -1 : 1))
   return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${times.includes(name) ? '"…"' : steadyJson(member, names, name)}`).join(',')}}`
 }
