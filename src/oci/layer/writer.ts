@@ -75,7 +75,8 @@ export function tarPadding(sizeBytes: number): Buffer {
   return zeros.subarray(0, (blockBytes - (sizeBytes % blockBytes)) % blockBytes)
 }
 
-const zeros = Buffer.alloc(2 * blockBytes)
+/** Parts of it are everybody's. A buffer that is a memory's whole is handed over to workers where it is read by one alone, and gone then. */
+const zeros = Buffer.alloc(3 * blockBytes)
 
 /** The end mark. */
-export const tarEnd: Buffer = zeros
+export const tarEnd: Buffer = zeros.subarray(0, 2 * blockBytes)
