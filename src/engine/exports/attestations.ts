@@ -6,6 +6,7 @@ import { Fault } from '#base/fault.ts'
 import { mediaTypes, writeDescriptor, type Descriptor } from '#oci/descriptor.ts'
 import type { IndexAssembly } from '../contract/images.ts'
 import type { Attributes } from './options.ts'
+import { sbomWishOf, type SbomWish } from './sbom.ts'
 import { isTrue } from './options.ts'
 
 export interface ProvenanceWish {
@@ -27,18 +28,29 @@ export interface Attestation {
 
 const prefixes = ['attest:', 'build-arg:BUILDKIT_ATTEST_']
 
-/** Undefined: none is wanted. */
-export function provenanceWish(attributes: Attributes): ProvenanceWish | undefined {
-  let wished: Attributes | undefined
+/** By type what is said of the attestations that are wanted. */
+function wishedTypes(attributes: Attributes): ReadonlyMap<string, Attributes> {
+  const wished = new Map<string, Attributes>()
   for (const [name, value] of attributes) {
     const prefix = prefixes.find((each) => name.startsWith(each))
     if (prefix === undefined) continue
     const type = name.slice(prefix.length).toLowerCase()
-    if (type === 'sbom') throw new Fault('unimplemented', 'SBOM attestations are not made by this engine: run a scanner on the image, or build with --sbom=false')
-    if (type !== 'provenance') throw new Fault('invalidArgument', `unknown attestation type "${type}"`)
-    wished = fieldsOf(value)
+    if (type !== 'sbom' && type !== 'provenance') throw new Fault('invalidArgument', `unknown attestation type "${type}"`)
+    wished.set(type, fieldsOf(value))
   }
-  return wished === undefined ? undefined : wishOf(wished)
+  return wished
+}
+
+/** Undefined: none is wanted. */
+export function provenanceWish(attributes: Attributes): ProvenanceWish | undefined {
+  const fields = wishedTypes(attributes).get('provenance')
+  return fields === undefined ? undefined : wishOf(fields)
+}
+
+/** Undefined: none is wanted. */
+export function sbomWish(attributes: Attributes): SbomWish | undefined {
+  const fields = wishedTypes(attributes).get('sbom')
+  return fields === undefined ? undefined : sbomWishOf(fields)
 }
 
 function fieldsOf(text: string): Attributes {

@@ -8,18 +8,17 @@ import { statementOf } from '../exports/attestations.ts'
 import type { Exporter } from './exporters.ts'
 import type { Job } from './job.ts'
 import { isTrue } from '../exports/options.ts'
-import { attestationsOf, wishedProvenance } from '../exports/attested-build.ts'
-import { attestedBuild } from './frontend-solve.ts'
+import { attestationsOf, isAttested, type AttestedBuild } from '../exports/attested-build.ts'
 import type { FrontendResult } from './result.ts'
 
-export async function exportFiles(job: Job, result: FrontendResult, exporter: Exporter): Promise<void> {
+export async function exportFiles(job: Job, result: FrontendResult, { exporter, attested }: { readonly exporter: Exporter; readonly attested: AttestedBuild }): Promise<void> {
   const { type, attributes, index } = exporter
   const session = await job.session(undefined)
   const isSeveral = result.platforms.length > 0
   // An archive of several platforms always has folders for them.
   const split = type === 'tar' ? isSeveral : isTrue(attributes, 'platform-split', isSeveral)
-  const folders: PlatformFolders = { split, extra: (root, entries) => attestationFiles(job, result, { root, entries, prefix: attributes.get('attestation-prefix') ?? '', isNamedApart: isSeveral && !split }) }
-  const isPlain = !split && !isSeveral && wishedProvenance(attestedBuild(job, result), 'file') === undefined
+  const folders: PlatformFolders = { split, extra: (root, entries) => attestationFiles(attested, { root, entries, prefix: attributes.get('attestation-prefix') ?? '', isNamedApart: isSeveral && !split }) }
+  const isPlain = !split && !isSeveral && !isAttested(attested, 'file')
   await result.handOver((built) =>
     job.vertices.during(`exporting to client ${type === 'local' ? 'directory' : 'tarball'}`, async (vertex) => {
       if (type === 'local') await session.sendFiles(isPlain ? await onlyOf(built).files() : await filesOfAll(built, folders), job.signal, { exporter: index, replace: attributes.get('mode') === 'delete' })
@@ -43,9 +42,9 @@ interface Attested {
 }
 
 /** Attestations whose subjects are the files themselves. */
-function attestationFiles(job: Job, result: FrontendResult, { root, entries, prefix, isNamedApart }: Attested): readonly ExtraFile[] {
+function attestationFiles(attested: AttestedBuild, { root, entries, prefix, isNamedApart }: Attested): readonly ExtraFile[] {
   const subjects = entries.filter(({ type }) => type === 'file').map(({ path, sha256 }) => ({ name: fromBytePath(path), digest: { sha256 } }))
-  return attestationsOf(attestedBuild(job, result), root, 'file').map((each) => {
+  return attestationsOf(attested, root, 'file').map((each) => {
     const { name, ext } = posix.parse(each.fileName)
     return { name: `${prefix}${name}${isNamedApart ? `.${folderOf(root)}` : ''}${ext}`, content: Buffer.from(JSON.stringify(statementOf(each, subjects), undefined, 2)) }
   })

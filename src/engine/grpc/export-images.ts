@@ -13,13 +13,13 @@ import type { Exporter } from './exporters.ts'
 import { assemble, needsAssembly } from '../exports/image-assembly.ts'
 import { imageOptions, type ImageOptions } from '../exports/image-options.ts'
 import type { Job } from './job.ts'
-import { attestationsOf, wishedProvenance } from '../exports/attested-build.ts'
-import { attestedBuild } from './frontend-solve.ts'
+import { attestationsOf, isAttested, type AttestedBuild } from '../exports/attested-build.ts'
 import type { FrontendResult } from './result.ts'
 
 export interface ImageExport {
   readonly exporters: readonly Exporter[]
   readonly images: Pick<Images, 'assembleIndex' | 'push' | 'save'>
+  readonly attested: AttestedBuild
 }
 
 interface Planned extends Exporter {
@@ -28,14 +28,14 @@ interface Planned extends Exporter {
   readonly isAssembled: boolean
 }
 
-export async function exportImages(job: Job, result: FrontendResult, { exporters, images }: ImageExport): Promise<ReadonlyMap<string, string>> {
+export async function exportImages(job: Job, result: FrontendResult, { exporters, images, attested }: ImageExport): Promise<ReadonlyMap<string, string>> {
   const planned = exporters.map((exporter) => plan(exporter, result))
   const stored = planned.filter(({ kind }) => kind === 'store')
   const plain = stored.filter(({ isAssembled }) => !isAssembled)
   const built = await result.image({ tags: plain.flatMap(({ options }) => options.names), keep: plain.length > 0 || stored.some(({ options }) => options.names.length === 0) })
   const facts = new Map<string, string>()
   if (planned.length === 0) factsOfImage(imageOfMachine(built.images).imageId, facts)
-  for (const exporter of planned) await (exporter.isAssembled ? exportAssembled : exportPlain)(job, exporter, { result, built: built.images, images, facts })
+  for (const exporter of planned) await (exporter.isAssembled ? exportAssembled : exportPlain)(job, exporter, { result, built: built.images, images, attested, facts })
   const allNames = planned.flatMap(({ options }) => options.names)
   if (allNames.length > 0) facts.set('image.name', [...new Set(allNames)].join(','))
   return facts
@@ -44,16 +44,17 @@ export async function exportImages(job: Job, result: FrontendResult, { exporters
 function plan(exporter: Exporter, result: FrontendResult): Planned {
   const options = imageOptions(exporter.attributes)
   const isMultiPlatform = result.platforms.length > 0
-  const isAttested = wishedProvenance({ attributes: result.attributes, isMultiPlatform }, 'index') !== undefined
-  if (exporter.type === 'docker' && (isMultiPlatform || isAttested)) throw new Fault('invalidArgument', 'docker exporter does not currently support exporting manifest lists')
+  const hasAttestations = isAttested({ attributes: result.attributes, isMultiPlatform }, 'index')
+  if (exporter.type === 'docker' && (isMultiPlatform || hasAttestations)) throw new Fault('invalidArgument', 'docker exporter does not currently support exporting manifest lists')
   // An OCI archive has what a registry would have: compressed layers.
-  return { ...exporter, options, isAssembled: exporter.type === 'oci' || needsAssembly(options, result.targets, { isMultiPlatform, isAttested }) }
+  return { ...exporter, options, isAssembled: exporter.type === 'oci' || needsAssembly(options, result.targets, { isMultiPlatform, isAttested: hasAttestations }) }
 }
 
 interface Exporting {
   readonly result: FrontendResult
   readonly built: readonly BuiltImage[]
   readonly images: ImageExport['images']
+  readonly attested: AttestedBuild
   /** Told to the client. */
   readonly facts: Map<string, string>
 }
@@ -80,11 +81,11 @@ async function exportPlain(job: Job, exporter: Planned, { built, images, facts }
 
 // ---- what is made of it ----------------------------------------------------------------------------------------------
 
-async function exportAssembled(job: Job, exporter: Planned, { result, built, images, facts }: Exporting): Promise<void> {
+async function exportAssembled(job: Job, exporter: Planned, { result, built, images, attested, facts }: Exporting): Promise<void> {
   const { options, kind, type } = exporter
   using assembly = images.assembleIndex()
   const target = await job.vertices.during(kind === 'store' ? 'exporting to image' : `exporting to ${type} image format`, async (vertex) => {
-    const made = await assemble(assembly, built, { options, isMultiPlatform: result.platforms.length > 0, attestationsOf: (image) => attestationsOf(attestedBuild(job, result), image, 'index'), vertex, signal: job.signal })
+    const made = await assemble(assembly, built, { options, isMultiPlatform: result.platforms.length > 0, attestationsOf: (image) => attestationsOf(attested, image, 'index'), vertex, signal: job.signal })
     if (kind === 'store') await nameTarget(assembly, made, { names: options.names, vertex })
     return made
   })

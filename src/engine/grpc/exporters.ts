@@ -1,9 +1,12 @@
 /** Where a build's result goes (moby/buildkit `exporter/`): into the image store and registries, into archives and folders of the client. */
 import { Fault } from '#base/fault.ts'
 import type { EngineBackend } from '../http/backend.ts'
+import { sbomWish, type Attestation } from '../exports/attestations.ts'
+import { scanImages } from '../exports/sbom.ts'
 import { exportFiles } from './export-files.ts'
 import { exportImages } from './export-images.ts'
 import { imageOptions } from '../exports/image-options.ts'
+import { attestedBuild } from './frontend-solve.ts'
 import type { Job } from './job.ts'
 import type { FrontendResult } from './result.ts'
 import type { TypedOptions } from './solve-request.ts'
@@ -34,14 +37,25 @@ export function checkExporters(asked: readonly TypedOptions[]): void {
 }
 
 /** Makes what was asked for. Answers the facts that clients are told about it. */
-export async function exportResult(job: Job, result: FrontendResult, backend: Pick<EngineBackend, 'images'>): Promise<ReadonlyMap<string, string>> {
+export async function exportResult(job: Job, result: FrontendResult, backend: Pick<EngineBackend, 'images' | 'builder'>): Promise<ReadonlyMap<string, string>> {
   const exporters = exportersOf(job.request.exporters)
+  const scans = exporters.length === 0 ? undefined : await scansOf(job, result, backend)
+  const attested = { ...attestedBuild(job, result), ...(scans === undefined ? {} : { scans }) }
   const facts = new Map<string, string>()
   const images = exporters.filter(({ kind }) => kind !== 'root')
-  if (images.length > 0 || result.isLinked) for (const fact of await exportImages(job, result, { exporters: images, images: backend.images })) facts.set(...fact)
+  if (images.length > 0 || result.isLinked) for (const fact of await exportImages(job, result, { exporters: images, images: backend.images, attested })) facts.set(...fact)
   else if (exporters.length === 0) await result.evaluate()
-  for (const exporter of exporters) if (exporter.kind === 'root') await exportFiles(job, result, exporter)
+  for (const exporter of exporters) if (exporter.kind === 'root') await exportFiles(job, result, { exporter, attested })
   const { cacheManifest } = result
   if (cacheManifest !== undefined) facts.set('cache.manifest', JSON.stringify({ mediaType: cacheManifest.mediaType, digest: cacheManifest.digest, size: cacheManifest.sizeBytes }))
   return facts
+}
+
+/** What a scanner finds in each platform's image. */
+async function scansOf(job: Job, result: FrontendResult, { builder, images }: Pick<EngineBackend, 'images' | 'builder'>): Promise<ReadonlyMap<string, readonly Attestation[]> | undefined> {
+  const wish = sbomWish(result.attributes)
+  if (wish === undefined || builder === undefined) return undefined
+  const session = await job.session(undefined)
+  const built = await result.image()
+  return scanImages(built.images, wish, { builder, images, credentials: (host) => session.credentials(host, job.signal), vertices: job.vertices, signal: job.signal })
 }

@@ -159,4 +159,20 @@ suite('builds for several platforms', { skip: busyboxMissing }, () => {
     await assert.rejects(buildAsBuildx(client, socketPath, { ref: 'stranger', dockerfile, exporter: { 'annotation[linux/s390x].a': 'b' } }), /no platform linux\/s390x found in source/)
     await assert.rejects(buildAsBuildx(client, socketPath, { ref: 'list', dockerfile, attributes: { platform: 'linux/amd64,linux/arm64' }, exporter: { type: 'docker' } }), /docker exporter does not currently support exporting manifest lists/)
   })
+  test('a scanner image of the client’s choice says what is in each platform’s files', async () => {
+    using client = await BuildClient.open(socketPath)
+    const script = '#!/bin/sh\necho looking\nprintf \'{"predicateType":"https://spdx.dev/Document","predicate":{"files":"%s","told":"%s"}}\' "$(ls $BUILDKIT_SCAN_SOURCE)" "$BUILDKIT_SCAN_TOLD" > $BUILDKIT_SCAN_DESTINATION/$(basename $BUILDKIT_SCAN_SOURCE).spdx.json\n'
+    await buildAsBuildx(client, socketPath, { ref: 'scanner', dockerfile: 'FROM bb:1\nCOPY --chmod=755 scan /scan\nENTRYPOINT ["/scan"]\n', context: { scan: script }, name: 'scanner:1' })
+    const dockerfile = 'FROM scratch\nARG TARGETARCH\nCOPY f /$TARGETARCH\n'
+    const { facts } = await buildAsBuildx(client, socketPath, { ref: 'scanned', dockerfile, context: { f: '' }, name: 'scanned:1', attributes: { platform: 'linux/amd64,linux/arm64', 'attest:sbom': 'generator=scanner:1,TOLD=a $b' } })
+    const { manifests: [, , ...attestations] = [] } = await manifestAt(facts.get('containerimage.digest'))
+    const found = await Promise.all(attestations.map(async ({ digest }) => {
+      const [layer] = (await manifestAt(digest)).layers ?? []
+      const statement: { readonly predicate: unknown } = JSON.parse((await (await openFileBlobs(join(real.root, 'blobs'))).read(parseDigest(layer?.digest), { maxBytes: 1 << 20 })).toString())
+      return [layer?.annotations, statement.predicate]
+    }))
+    assert.deepEqual(found, ['amd64', 'arm64'].map((files) => [{ 'in-toto.io/predicate-type': 'https://spdx.dev/Document' }, { files, told: 'a $b' }]))
+    assert.ok((await client.steps('scanned')).includes('[linux/arm64] generating sbom using docker.io/library/scanner:1'))
+    await assert.rejects(buildAsBuildx(client, socketPath, { ref: 'no scanner', dockerfile, context: { f: '' }, name: 'scanned:2', attributes: { 'attest:sbom': 'generator=localhost:1/absent' } }), /localhost:1/)
+  })
 })

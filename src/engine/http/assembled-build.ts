@@ -2,12 +2,14 @@
  * What `berth build` asks of `POST /build` beside an image: an index of several platforms, annotations, provenance. The words are those of
  * BuildKit's exporters and attestations (`exports/`).
  */
+import { Fault } from '#base/fault.ts'
 import { parseJson } from '#base/json.ts'
 import { hostPlatform, platformText } from '#oci/platform.ts'
 import { Vertices } from '../build/vertices.ts'
 import type { BuiltImage } from '../contract/builds.ts'
 import type { Images } from '../contract/images.ts'
-import { attestationsOf, wishedProvenance, type AttestedBuild } from '../exports/attested-build.ts'
+import { attestationsOf, isAttested, type AttestedBuild } from '../exports/attested-build.ts'
+import { sbomWish } from '../exports/attestations.ts'
 import { assemble, needsAssembly } from '../exports/image-assembly.ts'
 import { imageOptions, type ImageOptions } from '../exports/image-options.ts'
 import type { Attributes } from '../exports/options.ts'
@@ -24,8 +26,9 @@ export function assembledBuild(query: URLSearchParams, request: BuildRequest, { 
   if (request.output !== undefined || (request.call ?? 'build') !== 'build') return undefined
   const options = imageOptions(new Map([...mapOf(query, 'exporter'), ['name', request.tags.join(',')]]))
   const build = { invocationId: id, startedNs: nowNs(), nowNs, attributes: attributesOf(query, request), isMultiPlatform: request.platforms.length > 1 }
+  if (sbomWish(build.attributes) !== undefined) throw new Fault('unimplemented', 'SBOMs are made for clients of BuildKit’s kind alone: build with buildx')
   const targets = request.platforms.length === 0 ? [platformText(hostPlatform)] : request.platforms
-  return needsAssembly(options, targets, { isMultiPlatform: build.isMultiPlatform, isAttested: wishedProvenance(build, 'index') !== undefined }) ? { options, build } : undefined
+  return needsAssembly(options, targets, { isMultiPlatform: build.isMultiPlatform, isAttested: isAttested(build, 'index') }) ? { options, build } : undefined
 }
 
 /** As a frontend would have been asked. */
