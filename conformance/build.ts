@@ -7,13 +7,14 @@
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { isDeepStrictEqual } from 'node:util'
 import { startDockerd, type Dockerd } from '../bench/dockerd.ts'
 import type { ContainerDefaults, ImageConfig } from '../src/engine/contract/images.ts'
+import type { BuildLoans } from '../src/engine/http/backend.ts'
 import { openBuildLaboratory, type BuildLaboratory } from '../src/engine/build/builder.fixture.ts'
 import { openKernel } from '../src/linux/real/kernel.ts'
 import { sampleTar, type Sample } from '../src/oci/layer/archive-samples.ts'
@@ -88,7 +89,7 @@ async function compareAll(dockerd: Dockerd, laboratory: BuildLaboratory, work: s
 /** The images that cases start from, built by both from the same files. */
 function baseImages(): readonly BuildCase[] {
   const busybox = readFileSync('/bin/busybox')
-  const applets = ['sh', 'echo', 'mkdir', 'ln', 'cat', 'rm', 'chmod', 'chown', 'touch', 'true', 'false', 'env', 'grep', 'sort', 'mkfifo', 'mknod', 'dd', 'pwd', 'id']
+  const applets = ['sh', 'echo', 'mkdir', 'ln', 'cat', 'rm', 'chmod', 'chown', 'touch', 'true', 'false', 'env', 'grep', 'sort', 'mkfifo', 'mknod', 'dd', 'pwd', 'id', 'ls', 'printf', 'awk', 'stat']
   const files: Sample[] = [
     { path: 'root', type: 'directory' },
     { path: 'root/bin', type: 'directory' },
@@ -118,9 +119,17 @@ async function buildBoth(builders: Builders, build: BuildCase, tag: string | und
   const files = [{ path: 'Dockerfile', content: build.dockerfile }, ...(build.files ?? [])]
   const context = sampleTar(files)
   const expected = await buildWithDockerd(builders, build, context, tag ?? 'case')
-  const { image } = await builders.laboratory.build(sentAsFolder(build) ? sampleTar(files.map((file) => ({ ...file, uid: 0, gid: 0 }))) : context, { tags: tag === undefined ? [] : [tag], buildArgs: build.args ?? {}, target: build.target ?? '', labels: build.labels ?? {}, dialect: build.buildkit === true ? 'buildkit' : 'classic' })
+  const { image } = await builders.laboratory.build(sentAsFolder(build) ? sampleTar(files.map((file) => ({ ...file, uid: 0, gid: 0 }))) : context, { tags: tag === undefined ? [] : [tag], buildArgs: build.args ?? {}, target: build.target ?? '', loans: loansOf(build), labels: build.labels ?? {}, dialect: build.buildkit === true ? 'buildkit' : 'classic' })
   const layers = image.config.rootfs.diff_ids.map((diffId) => readFileSync(builders.laboratory.blobs.path(parseDigest(diffId))))
   return { expected, found: { config: image.config.config ?? {}, architecture: image.config.architecture, layers: layers.length, tree: await treeOf(layers) } }
+}
+
+function loansOf({ secrets = {} }: BuildCase): BuildLoans {
+  return {
+    secret: async (id) => (secrets[id] === undefined ? undefined : Buffer.from(secrets[id])),
+    hasAgent: async () => false,
+    forwardAgent: async () => Promise.reject(new Error('there is no agent')),
+  }
 }
 
 /** BuildKit's clients send what lies in a folder as root's. */
@@ -137,6 +146,10 @@ async function buildWithDockerd({ dockerd, work }: Builders, build: BuildCase, c
     return result.stdout.toString()
   }
   const options = [...Object.entries(build.args ?? {}).flatMap(([name, value]) => ['--build-arg', `${name}=${value}`]), ...Object.entries(build.labels ?? {}).flatMap(([name, value]) => ['--label', `${name}=${value}`])]
+  for (const [id, text] of Object.entries(build.secrets ?? {})) {
+    writeFileSync(join(work, `secret-${id}`), text)
+    options.push('--secret', `id=${id},src=${join(work, `secret-${id}`)}`)
+  }
   const folder = join(work, 'context')
   if (build.fromFolder === true) {
     mkdirSync(folder)

@@ -10,6 +10,10 @@ export interface BuildCase {
   readonly name: string
   /** Judged by the BuildKit inside dockerd: the classic builder does not know it. */
   readonly buildkit?: true
+  /** Not built a second time by BuildKit. */
+  readonly classicAlone?: true
+  /** Lent to the build, by id. */
+  readonly secrets?: Readonly<Record<string, string>>
   /** Differences that are meant, as the driver writes them (`config.Cmd: dockerd …, Berth …`), and why. */
   readonly differs?: Readonly<Record<string, string>>
   readonly dockerfile: string
