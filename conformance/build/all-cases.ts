@@ -5,4 +5,4 @@ import { moreCases } from './more-cases.ts'
 
 const written: readonly BuildCase[] = [...buildCases, ...moreCases, ...flagCases]
 
-export const allBuildCases: readonly BuildCase[] = [...written, ...written.filter(({ buildkit, classicAlone }) => buildkit !== true && classicAlone !== true).map((each): BuildCase => ({ ...each, name: `buildkit: ${each.name}`, buildkit: true }))]
+export const allBuildCases: readonly BuildCase[] = [...written, ...written.filter(({ buildkit, classicAlone }) => buildkit !== true && classicAlone !== true).map((each): BuildCase => ({ ...each, name: `buildkit: ${each.name}`, buildkit: true, differs: each.twinDiffers ?? {} }))]

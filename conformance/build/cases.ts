@@ -16,6 +16,8 @@ export interface BuildCase {
   readonly secrets?: Readonly<Record<string, string>>
   /** Differences that are meant, as the driver writes them (`config.Cmd: dockerd …, Berth …`), and why. */
   readonly differs?: Readonly<Record<string, string>>
+  /** The same, where BuildKit builds it a second time. */
+  readonly twinDiffers?: Readonly<Record<string, string>>
   readonly dockerfile: string
   readonly files?: readonly Sample[]
   readonly args?: Readonly<Record<string, string>>

@@ -8,6 +8,7 @@ import type { ChainId } from '../contract/images.ts'
 import type { BuildShared } from './build-shared.ts'
 import { cacheKey } from './cache.ts'
 import { compressionOf, expand, looksLikeTar } from './decompress.ts'
+import { rulesOf } from './dialect.ts'
 import { syntaxFault } from './dockerfile/fault.ts'
 import type { CopyInstruction, Instruction } from './dockerfile/instructions.ts'
 import { remoteInputs } from './remote-inputs.ts'
@@ -24,6 +25,8 @@ export type CopySource =
 export interface CopyGroup {
   readonly selection: readonly Selected[]
   readonly keepOwners: boolean
+  /** What ADD has unpacked. */
+  readonly isUnpacked?: true
 }
 
 export interface PreparedCopy {
@@ -139,7 +142,7 @@ async function unpackArchives(selected: readonly Selected[], request: CopyReques
     const root = each.entries[0]
     const tree = root?.type === 'file' && root.sizeBytes > 0 ? await readArchive(root, each.name, request) : undefined
     if (tree === undefined) groups.push({ selection: [each], keepOwners: request.keepOwners })
-    else groups.push({ selection: [{ name: each.name, entries: [...tree.walk('')] }], keepOwners: request.instruction.chown === undefined })
+    else groups.push({ selection: [{ name: each.name, entries: [...tree.walk('')] }], keepOwners: request.instruction.chown === undefined || !rulesOf(request.shared.request).archivesAreOwned, isUnpacked: true })
   }
   return groups
 }

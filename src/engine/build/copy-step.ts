@@ -29,7 +29,7 @@ export async function copyStep(state: StageState, instruction: CopyAt, tools: St
   const keepOwners = owner === undefined && (instruction.from !== undefined || rulesOf(shared.request).contextsKeepOwners)
   const exclude = instruction.exclude.map(expand)
   const copy = await copyInputs(await copySource(instruction, sources, tools), { instruction, sources, exclude, checksum: optional(instruction.checksum), keepOwners, shared, vertex: report.vertex, note: tools.note, expand })
-  const identity = { destination, isFolder, owner: owner ?? '', mode: mode ?? '', keepOwners, unpack: instruction.kind === 'add' ? (instruction.unpack ?? 'local') : false, digest: copy.digest }
+  const identity = { dialect: shared.request.dialect ?? 'classic', destination, isFolder, owner: owner ?? '', mode: mode ?? '', keepOwners, unpack: instruction.kind === 'add' ? (instruction.unpack ?? 'local') : false, digest: copy.digest }
   const flags = instruction.from === undefined ? '' : `--from=${instruction.from} `
   const next = (result: StepResult): StageState => withLayer(state, result, `${instruction.kind.toUpperCase()} ${flags}${[...sources, ...instruction.heredocs.map(({ name }) => `<<${name}`), written].join(' ')}`)
   const act = (rootfs: string): Promise<void> => place(rootfs, copy, { destination, isFolder, owner, mode, at: instruction, tools })
@@ -53,8 +53,14 @@ interface Placing {
 async function place(rootfs: string, copy: PreparedCopy, { destination, isFolder, owner, mode, at, tools }: Placing): Promise<void> {
   const { options, spool, signal } = tools.shared
   try {
-    for (const { selection, keepOwners } of await copy.load()) {
-      const args: PlaceFilesArgs = { fd: spool.fd, selection, destination, isFolder, keepOwners, ...(owner === undefined ? {} : { owner }), ...(mode === undefined ? {} : { mode }) }
+    const { copiesKeepKinds, foldersAboveAreOwned } = rulesOf(tools.shared.request)
+    for (const { selection, keepOwners, isUnpacked = false } of await copy.load()) {
+      const args: PlaceFilesArgs = {
+        fd: spool.fd, selection, destination, isFolder, keepOwners,
+        // What is unpacked keeps its modes, and is laid down as layers are.
+        ...(owner === undefined || keepOwners ? {} : { owner }), ...(mode === undefined || isUnpacked ? {} : { mode }),
+        replaces: isUnpacked || !copiesKeepKinds, foldersAboveAreRoots: !foldersAboveAreOwned,
+      }
       await options.confined.run(rootfs, placeFiles, args, { signal })
     }
   } catch (error) {

@@ -3,7 +3,7 @@
  * so that links in the destination are followed as the container would follow them, and never out of it.
  * Reference: https://docs.docker.com/reference/dockerfile/#copy ("Destination").
  */
-import { chmodSync, chownSync, closeSync, constants, fchmodSync, fchownSync, lchownSync, linkSync, lstatSync, mkdirSync, openSync, readFileSync, readSync, statSync, symlinkSync, unlinkSync, writeSync } from 'node:fs'
+import { chmodSync, chownSync, closeSync, constants, fchmodSync, fchownSync, lchownSync, linkSync, lstatSync, mkdirSync, openSync, readFileSync, readSync, rmSync, statSync, symlinkSync, unlinkSync, writeSync } from 'node:fs'
 import { unreachable } from '#base/assert.ts'
 import { Fault, systemErrorCode } from '#base/fault.ts'
 import type { JobContext } from '#linux/contract/confined.ts'
@@ -25,7 +25,13 @@ export interface PlaceFilesArgs {
   readonly keepOwners: boolean
   /** `--chmod`, for files and folders alike: octal or symbolic, checked by the caller. */
   readonly mode?: string
+  /** What is copied takes the place of what is of another kind; absent: that is refused. */
+  readonly replaces?: boolean
+  /** Folders made above the destination of a folder are root's; absent: they have the owner of what is copied. */
+  readonly foldersAboveAreRoots?: boolean
 }
+
+const root = { uid: 0, gid: 0 } as const
 
 interface Owner {
   readonly uid: number
@@ -43,6 +49,8 @@ class Placement {
   /** Undefined: each entry's own. */
   readonly #owner: Owner | undefined
   readonly #changeMode: ModeChange
+  /** Of folders made for what is copied. A mode in words says nothing of them, as in BuildKit. */
+  readonly #folderMode: number
   readonly #links = new Map<number, string>()
   readonly #folderTimes: { readonly path: string; readonly modifiedNs: bigint }[] = []
   readonly #buffer = Buffer.allocUnsafe(1 << 20)
@@ -55,21 +63,22 @@ class Placement {
     this.#signal = context.signal
     this.#files = context.files
     this.#changeMode = (args.mode === undefined ? undefined : parseMode(args.mode)) ?? ((mode) => mode)
-    this.#owner = args.owner !== undefined ? lookUpOwner(args.owner) : args.keepOwners ? undefined : { uid: 0, gid: 0 }
+    this.#folderMode = args.mode !== undefined && /^[0-7]+$/.test(args.mode) ? Number.parseInt(args.mode, 8) & 0o777 : 0o755
+    this.#owner = args.owner !== undefined ? lookUpOwner(args.owner) : args.keepOwners ? undefined : root
   }
 
   run(): void {
     const { selection, isFolder } = this.#args
     const destination = Buffer.from(this.#args.destination, 'utf8').toString('latin1')
     for (const { name, entries } of selection) {
-      const root = entries[0]
-      if (root === undefined) continue
-      if (root.type === 'directory') this.#placeFolder(entries, destination)
+      const first = entries[0]
+      if (first === undefined) continue
+      if (first.type === 'directory') this.#placeFolder(entries, destination)
       else {
         const inFolder = isFolder || statSync(bytes(destination), { throwIfNoEntry: false })?.isDirectory() === true
         const target = inFolder ? `${trimSlash(destination)}/${name}` : destination
         this.#makeFolders(parentPath(target))
-        this.#placeEntry(root, target)
+        this.#placeEntry(first, target)
       }
     }
     for (const { path, modifiedNs } of this.#folderTimes.reverse()) this.#files.setTimes(bytes(path), modifiedNs, modifiedNs)
@@ -77,6 +86,7 @@ class Placement {
 
   /** The contents of a folder go into the destination, which becomes a folder. */
   #placeFolder(entries: readonly TreeEntry[], destination: string): void {
+    if (this.#args.foldersAboveAreRoots === true) this.#makeFolders(parentPath(destination), root)
     this.#makeFolders(destination)
     for (const entry of entries.slice(1)) {
       if (this.#signal.aborted) throw new Fault('canceled', 'the copy was canceled')
@@ -84,21 +94,20 @@ class Placement {
     }
   }
 
-  /** Missing folders are made with mode 755 and the owner of what is copied. */
-  #makeFolders(path: string): void {
+  /** Missing folders are made with the owner of what is copied, unless another is given. */
+  #makeFolders(path: string, owner = this.#owner ?? root): void {
     const stats = statSync(bytes(path), { throwIfNoEntry: false })
     if (stats?.isDirectory() === true) return
     if (stats !== undefined) throw new Fault('invalidArgument', `cannot copy to non-directory: ${fromBytePath(path)}`)
-    this.#makeFolders(parentPath(path))
+    this.#makeFolders(parentPath(path), owner)
     try {
-      mkdirSync(bytes(path), 0o755)
+      mkdirSync(bytes(path), this.#folderMode)
     } catch (error) {
       if (systemErrorCode(error) === 'EEXIST') throw new Fault('invalidArgument', `cannot copy to ${fromBytePath(path)}: a link to nowhere stands there`)
       throw error
     }
-    chmodSync(bytes(path), 0o755)
-    const { uid, gid } = this.#owner ?? { uid: 0, gid: 0 }
-    chownSync(bytes(path), uid, gid)
+    chmodSync(bytes(path), this.#folderMode)
+    chownSync(bytes(path), owner.uid, owner.gid)
   }
 
   #placeEntry(entry: TreeEntry, path: string): void {
@@ -106,10 +115,8 @@ class Placement {
     const standing = isNew ? undefined : lstatSync(bytes(path), { throwIfNoEntry: false })
     if (entry.type === 'directory') {
       if (standing?.isDirectory() !== true) {
-        // A link to a folder is a folder to those who copy into it.
-        const followed = standing?.isSymbolicLink() === true ? statSync(bytes(path), { throwIfNoEntry: false }) : undefined
-        if (followed?.isDirectory() === true) return
-        if (standing !== undefined) throw new Fault('invalidArgument', `cannot copy a folder to ${fromBytePath(path)}: a file stands there`)
+        if (standing !== undefined && this.#args.replaces !== true) throw new Fault('invalidArgument', `cannot copy to non-directory: ${fromBytePath(path)}`)
+        if (standing !== undefined) unlinkSync(bytes(path))
         mkdirSync(bytes(path), 0o700)
         if ((entry.mode & 0o2000) === 0) this.#fresh.add(path)
       }
@@ -117,8 +124,8 @@ class Placement {
       this.#attributes(entry, path)
       return
     }
-    if (standing?.isDirectory() === true) throw new Fault('invalidArgument', `cannot copy a file to ${fromBytePath(path)}: a folder stands there`)
-    if (standing !== undefined) unlinkSync(bytes(path))
+    if (standing?.isDirectory() === true && this.#args.replaces !== true) throw new Fault('invalidArgument', `cannot replace to directory ${fromBytePath(path)} with file`)
+    if (standing !== undefined) rmSync(bytes(path), { recursive: standing.isDirectory() })
     this.#make(entry, path, isNew)
   }
 

@@ -43,6 +43,10 @@ export interface CommandRequest {
   /** `default`, `none`, `host`, or a network's name. */
   readonly network: string
   readonly mounts: readonly (ResolvedMount & { readonly options?: readonly string[] })[]
+  /** Of the machine that it sees; undefined: its id, which a variable tells then, too. */
+  readonly hostname: string | undefined
+  /** Below the instance's cgroup; undefined: `build`. */
+  readonly cgroupParent: string | undefined
   /** What the kernel's file systems are mounted on stays behind where it was missing; else nothing does. */
   readonly mountPointsStay: boolean
   readonly limits: Pick<ContainerSpec, 'resources' | 'shmSizeBytes' | 'extraHosts'>
@@ -76,13 +80,13 @@ async function runToEnd(options: CommandRunnerOptions, request: CommandRequest):
   const spec = containerSpec(request)
   checkUserNamespace(spec, options.remap)
   const { netnsPath, usernsPath, files } = await openNetwork(options, request, spec)
-  const effective = { args: request.argv, entrypoint: null, command: request.argv, env: request.env, workingDir: request.workingDir, user: request.user, tty: false, labels: {}, hostname: request.id.slice(0, 12), stopSignal: 'SIGKILL', exposedPorts: [] }
+  const effective = { args: request.argv, entrypoint: null, command: request.argv, env: request.env, workingDir: request.workingDir, user: request.user, tty: false, labels: {}, hostname: hostnameOf(request), stopSignal: 'SIGKILL', exposedPorts: [] }
   const [identity, devices] = await Promise.all([lookUpIdentity(request.rootfs, request.user, []), devicesOf(spec)])
   await runtime.create({
     id: request.id,
     stdin: 'none',
     logPath: undefined,
-    spec: runtimeSpecOf({ spec, effective, identity, rootfs: request.rootfs, mounts: request.mounts, files, netnsPath, ...(usernsPath === undefined || options.remap === undefined ? {} : { userNamespace: { path: usernsPath, mapping: options.remap.mapping } }), joined: {}, cgroupsPath: `${options.cgroupRoot}/build/${request.id}`, devices, initPath: undefined, host: options.host }),
+    spec: runtimeSpecOf({ spec, effective, identity, rootfs: request.rootfs, mounts: request.mounts, files, netnsPath, ...(usernsPath === undefined || options.remap === undefined ? {} : { userNamespace: { path: usernsPath, mapping: options.remap.mapping } }), joined: {}, cgroupsPath: `${options.cgroupRoot}/${request.cgroupParent ?? 'build'}/${request.id}`, devices, hidesHostname: request.hostname !== undefined, initPath: undefined, host: options.host }),
   })
   request.signal.addEventListener('abort', abort, { once: true })
   try {
@@ -97,6 +101,10 @@ async function runToEnd(options: CommandRunnerOptions, request: CommandRequest):
   }
 }
 
+function hostnameOf({ hostname, id }: CommandRequest): string {
+  return hostname ?? id.slice(0, 12)
+}
+
 function containerSpec(request: CommandRequest): ContainerSpec {
   return { namespace: 'docker', image: '', ...request.limits, ...(request.network === 'host' ? { network: { mode: 'host' } } : {}), ...(request.privileged ? { security: { privileged: true } } : {}) }
 }
@@ -104,7 +112,7 @@ function containerSpec(request: CommandRequest): ContainerSpec {
 async function openNetwork(options: CommandRunnerOptions, request: CommandRequest, spec: ContainerSpec): Promise<{ readonly netnsPath: string | undefined; readonly usernsPath?: string; readonly files: NetworkFiles }> {
   const { networks, remap } = options
   const files = { hosts: join(request.folder, 'hosts'), hostname: join(request.folder, 'hostname'), resolvConf: join(request.folder, 'resolv.conf') }
-  const hostname = request.id.slice(0, 12)
+  const hostname = hostnameOf(request)
   if (request.network === 'host') {
     await writeNetworkFiles(files, { hosts: hostsText(hostname, spec, []), hostname: `${hostname}\n` })
     return { netnsPath: undefined, files: { ...files, resolvConf: '/etc/resolv.conf' } }

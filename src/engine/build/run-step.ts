@@ -33,8 +33,9 @@ export async function runStep(state: StageState, instruction: RunAt, tools: Stag
   const network = instruction.network === 'default' ? shared.request.networkMode || 'default' : instruction.network
   const mounts = mountsOf(instruction, (word) => expandIn(state, tools.context, instruction, word))
   const { mountPointsStay } = rulesOf(shared.request)
+  const hostname = hostnameOf(shared.request)
   const scope = [...state.scope].sort(([a], [b]) => (a < b ? -1 : 1))
-  const identity = { argv, script, scope, user: state.config.User ?? '', folder: state.config.WorkingDir ?? '/', network, security: instruction.security, mounts: await mountIdentities(mounts, instruction, tools), mountPointsStay }
+  const identity = { argv, script, scope, user: state.config.User ?? '', folder: state.config.WorkingDir ?? '/', network, security: instruction.security, mounts: await mountIdentities(mounts, instruction, tools), mountPointsStay, hostname: hostname ?? '' }
   const args = [...state.args].map(([name, value]) => `${name}=${value}`)
   const next = (result: StepResult): StageState => withLayer(state, result, `RUN ${args.length > 0 ? `|${args.length} ${args.join(' ')} ` : ''}${argv.join(' ')}`)
   return next(await layers.cached(['run', state.chainId ?? '', identity], {
@@ -77,6 +78,8 @@ async function execute(rootfs: string, { state, instruction, command, mounts: wa
     network: command.network,
     mounts: mounts.list,
     mountPointsStay: rulesOf(request).mountPointsStay,
+    hostname: hostnameOf(request),
+    cgroupParent: request.cgroupParent,
     limits: limitsOf(request),
     privileged: instruction.security === 'insecure',
     onOutput: (data, from) => {
@@ -98,6 +101,12 @@ async function execute(rootfs: string, { state, instruction, command, mounts: wa
 function startFault(at: Instruction, argv: readonly string[], error: unknown): unknown {
   if (!(error instanceof Fault) || error.code === 'canceled') return error
   return new Fault(error.code === 'internal' ? 'invalidArgument' : error.code, `${at.file}:${at.line}: the command '${argv.join(' ')}' could not be started: ${error.message}`, { cause: error, details: error.details })
+}
+
+/** Of the machine that commands see; undefined: one of their own. */
+function hostnameOf(request: BuildRequest): string | undefined {
+  const { hostname } = rulesOf(request)
+  return hostname === undefined ? undefined : request.buildArgs['BUILDKIT_SANDBOX_HOSTNAME'] || request.hostname || hostname
 }
 
 /** Of the request, which need no ARG. */

@@ -63,7 +63,7 @@ export class StageRun {
     this.#tools = {
       shared: run.shared,
       stage: run.stage,
-      context: { escape: plan.escape, buildArgs: new Map(Object.entries(request.buildArgs)), globalArgs: plan.globalArgs },
+      context: { escape: plan.escape, buildArgs: new Map(Object.entries(request.buildArgs)), globalArgs: plan.globalArgs, rules: rulesOf(request) },
       layers: new StepLayers(run.shared, run.stage),
       channel: run.channel,
       note: (material) => void this.#noted.push(material),
@@ -121,8 +121,11 @@ export class StageRun {
     switch (base.kind) {
       case 'scratch':
         return this.#begin(this.#emptyState())
-      case 'stage':
-        return this.#begin({ ...(await this.#run.stageResult(base.index)), hasOwnCommand: false })
+      case 'stage': {
+        const below = await this.#run.stageResult(base.index)
+        const variables = rulesOf(this.#shared.request).argsAreVariables ? {} : { scope: new Map<string, string>(), args: new Map<string, string>() }
+        return this.#begin({ ...below, ...variables, hasOwnCommand: false })
+      }
       case 'image':
         return this.#fromImage(base.reference)
       case 'context': {

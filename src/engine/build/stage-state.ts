@@ -8,6 +8,7 @@ import { unreachable } from '#base/assert.ts'
 import type { BuildMaterial } from '../contract/builds.ts'
 import type { ChainId, ContainerDefaults, DiffId, HealthcheckConfig, ImageHistory } from '../contract/images.ts'
 import type { CachedLayer } from './cache.ts'
+import type { DialectRules } from './dialect.ts'
 import { syntaxFault, type Place } from './dockerfile/fault.ts'
 import type { CommandForm, HealthcheckSpec, Instruction, Pair } from './dockerfile/instructions.ts'
 import type { EscapeCharacter } from './dockerfile/lines.ts'
@@ -38,6 +39,7 @@ export interface StepContext {
   readonly escape: EscapeCharacter
   readonly buildArgs: ReadonlyMap<string, string | null>
   readonly globalArgs: ReadonlyMap<string, string>
+  readonly rules: Pick<DialectRules, 'argsAreVariables'>
 }
 
 /** Each once. */
@@ -177,11 +179,15 @@ function applyArgs(state: StageState, instruction: Extract<Instruction, { kind: 
     const fallback = value === undefined ? context.globalArgs.get(name) : expandAt(instruction, value, (each) => scope.get(each), context.escape)
     const result = context.buildArgs.get(name) ?? fallback
     said.push(value === undefined ? name : `${name}=${fallback ?? ''}`)
-    if (result === undefined) continue
+    if (result === undefined || (!context.rules.argsAreVariables && isInEnv(state.config, name))) continue
     scope.set(name, result)
     args.set(name, result)
   }
   return { ...state, scope, args, history: [...state.history, emptyHistory(`ARG ${said.join(' ')}`, state)] }
+}
+
+function isInEnv({ Env = [] }: ContainerDefaults, name: string): boolean {
+  return Env?.some((each) => each.startsWith(`${name}=`)) === true
 }
 
 export function commandArgv(command: CommandForm, config: ContainerDefaults): readonly string[] {

@@ -44,6 +44,8 @@ export interface SpecInput {
   readonly shmPath?: string
   readonly initPath: string | undefined
   readonly host: HostFacts
+  /** No variable tells the host's name. */
+  readonly hidesHostname?: boolean
 }
 
 export const defaultShmBytes = 64 * 1024 * 1024
@@ -67,7 +69,7 @@ export function runtimeSpecOf(input: SpecInput): RuntimeSpec {
   }
 }
 
-function processOf({ spec, effective, identity, host, initPath }: SpecInput): ProcessSpec {
+function processOf({ spec, effective, identity, host, initPath, hidesHostname }: SpecInput): ProcessSpec {
   const security = spec.security ?? {}
   const capabilities = capabilitiesOf({ privileged: security.privileged ?? false, add: security.capAdd ?? [], drop: security.capDrop ?? [] }, host.unavailableCapabilities)
   const root = identity.uid === 0
@@ -78,7 +80,7 @@ function processOf({ spec, effective, identity, host, initPath }: SpecInput): Pr
     user: { uid: identity.uid, gid: identity.gid, additionalGids: identity.additionalGids },
     // Beside the host's or another container's pid 1 there is no place for an init.
     args: initPath === undefined ? effective.args : ['/sbin/docker-init', '--', ...effective.args],
-    env: processEnv({ env: effective.env, hostname: effective.hostname, tty: effective.tty, home: identity.home }),
+    env: processEnv({ env: effective.env, hostname: hidesHostname === true ? undefined : effective.hostname, tty: effective.tty, home: identity.home }),
     cwd: effective.workingDir || '/',
     // Only root holds them from the start; another user gets what a set-uid program may take (bounding set).
     capabilities: { bounding: capabilities, effective: root ? capabilities : [], permitted: root ? capabilities : [] },
@@ -88,9 +90,9 @@ function processOf({ spec, effective, identity, host, initPath }: SpecInput): Pr
   }
 }
 
-export function processEnv({ env, hostname, tty, home }: { readonly env: readonly string[]; readonly hostname: string; readonly tty: boolean; readonly home: string }): string[] {
+export function processEnv({ env, hostname, tty, home }: { readonly env: readonly string[]; readonly hostname: string | undefined; readonly tty: boolean; readonly home: string }): string[] {
   const has = (key: string): boolean => env.some((entry) => entry.startsWith(`${key}=`))
-  return [...(has('PATH') ? [] : [defaultPath]), ...(has('HOSTNAME') ? [] : [`HOSTNAME=${hostname}`]), ...(tty && !has('TERM') ? ['TERM=xterm'] : []), ...env, ...(has('HOME') ? [] : [`HOME=${home}`])]
+  return [...(has('PATH') ? [] : [defaultPath]), ...(hostname === undefined || has('HOSTNAME') ? [] : [`HOSTNAME=${hostname}`]), ...(tty && !has('TERM') ? ['TERM=xterm'] : []), ...env, ...(has('HOME') ? [] : [`HOME=${home}`])]
 }
 
 /** Limits above what this machine lets us give are lowered to it (CAP_SYS_RESOURCE is missing there). */

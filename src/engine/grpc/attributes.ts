@@ -3,6 +3,7 @@
  * is in `contexts.ts`.
  */
 import { Fault } from '#base/fault.ts'
+import { cleanCgroupParent } from '../http/container-spec.ts'
 import { JsonInput } from '../http/json-input.ts'
 import { parseJson } from '#base/json.ts'
 import { parsePlatform, platformText } from '#oci/platform.ts'
@@ -13,7 +14,7 @@ import type { BuildRequest } from '../http/backend.ts'
 /** What the attributes alone decide of a request. */
 export type AskedBuild = Pick<
   BuildRequest,
-  'call' | 'dockerfile' | 'buildArgs' | 'labels' | 'target' | 'noCache' | 'pull' | 'platforms' | 'networkMode' | 'extraHosts' | 'shmSizeBytes' | 'memoryBytes' | 'cpuShares' | 'cpuQuotaUs' | 'cpuPeriodUs' | 'cpusetCpus' | 'ulimits'
+  'call' | 'dockerfile' | 'buildArgs' | 'labels' | 'target' | 'noCache' | 'pull' | 'platforms' | 'networkMode' | 'extraHosts' | 'shmSizeBytes' | 'memoryBytes' | 'cpuShares' | 'cpuQuotaUs' | 'cpuPeriodUs' | 'cpusetCpus' | 'ulimits' | 'hostname' | 'cgroupParent'
 >
 
 const buildArgPrefix = 'build-arg:'
@@ -42,6 +43,8 @@ export function parseAttributes(attributes: Attributes): AskedBuild {
     cpuPeriodUs: count(attributes, 'cpuperiod'),
     cpusetCpus: given('cpusetcpus'),
     ulimits: csv(given('ulimit')).map(ulimitOf),
+    hostname: given('hostname'),
+    cgroupParent: given('cgroup-parent') === undefined ? undefined : cleanCgroupParent(given('cgroup-parent') ?? ''),
   }
 }
 

@@ -165,6 +165,10 @@ export interface BuildRequest {
   readonly sourceDateEpochS?: number
   /** Times of files later than `sourceDateEpochS` become that (`rewrite-timestamp` of BuildKit's exporters). */
   readonly rewriteTimestamps?: boolean
+  /** Of the machine that commands see, for BuildKit's clients; absent: `buildkitsandbox`. */
+  readonly hostname?: string
+  /** Where commands' cgroups stand, below the instance's own; absent: at a place of the builder's. */
+  readonly cgroupParent?: string
   readonly shmSizeBytes: number | undefined
   readonly memoryBytes: number | undefined
   readonly cpuShares: number | undefined

@@ -101,7 +101,8 @@ function modeOf(mode: string | undefined, minorVersion: number): string {
   return minorVersion >= 44 ? 'bridge' : 'default'
 }
 
-function cleanCgroupParent(parent: string): string {
+/** Relative to the instance's cgroup, out of which it may not lead. */
+export function cleanCgroupParent(parent: string): string {
   if (parent.split('/').includes('..')) throw new Fault('invalidArgument', `cgroup-parent '${parent}' may not hold '..'`)
   return parent.replace(/^\/+|\/+$/g, '')
 }

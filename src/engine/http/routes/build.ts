@@ -11,6 +11,7 @@ import { parsePlatform } from '#oci/platform.ts'
 import type { BuildMessage, CacheImport } from '../../contract/builds.ts'
 import { assembledBuild, storeAssembled } from '../assembled-build.ts'
 import type { BuildRequest, EngineBackend } from '../backend.ts'
+import { cleanCgroupParent } from '../container-spec.ts'
 import { buildExtensions, cacheImport } from '../build-extensions.ts'
 import { BuildTrace } from '../build-trace.ts'
 import type { Session } from '../../session/client-session.ts'
@@ -98,6 +99,7 @@ async function requestOf(exchange: Exchange, session: Session | undefined, signa
     cacheFrom: listParameter(query, 'cachefrom').map((reference): CacheImport => (isBuildKits(query) ? cacheImport(reference) : { kind: 'image', reference })),
     dialect: isBuildKits(query) ? 'buildkit' : 'classic',
     ...buildExtensions(query),
+    ...(query.get('cgroupparent') ? { cgroupParent: cleanCgroupParent(query.get('cgroupparent') ?? '') } : {}),
     shmSizeBytes: queryNumber(query, 'shmsize') || undefined,
     memoryBytes: queryNumber(query, 'memory') || undefined,
     cpuShares: queryNumber(query, 'cpushares') || undefined,
