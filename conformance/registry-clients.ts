@@ -1,7 +1,8 @@
 /**
  * `npm run conformance -- registry-clients`: the clients that people have push an image to our registry and pull it again from an
  * empty store, with a login, over files and over object storage. A case passes when the digest that the client says it pushed, the one
- * the registry serves, the bytes' own and the one a fresh client says it pulled are the same, and the image is the same.
+ * the registry serves, the bytes' own and the one a fresh client says it pulled are the same, and the image is the same. An index with
+ * attestations passes when a client that can has copied it whole, bytes unchanged (`registry-clients/indexes.ts`).
  *
  * Runs itself again inside private network and mount namespaces. A client that is not installed is skipped with a line.
  */
@@ -27,9 +28,10 @@ import { startS3Server } from '#registry/storage/objects/s3-server.suite.ts'
 import { startDockerd } from '../bench/dockerd.ts'
 import { writeResult } from './record.ts'
 import type { Verdict } from './record.ts'
+import { digestIn, must, user } from './registry-clients/command.ts'
+import { indexCases } from './registry-clients/indexes.ts'
 
 const inside = 'BERTH_CONFORMANCE_INSIDE'
-const user = 'joe:pw'
 
 interface Surroundings {
   /** `127.0.0.1:PORT` of the registry. */
@@ -51,21 +53,6 @@ interface Client {
   readonly name: string
   readonly program: string
   readonly run: (at: Surroundings) => Promise<Outcome>
-}
-
-/** Runs to its end while the registry, which lives in this process, goes on serving. */
-async function must(program: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<string> {
-  const child = spawn(program, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
-  let [out, err] = ['', '']
-  child.stdout.setEncoding('utf8').on('data', (part: string) => (out += part))
-  child.stderr.setEncoding('utf8').on('data', (part: string) => (err += part))
-  const code = await new Promise<number | null>((done, fail) => child.once('error', fail).once('close', done))
-  if (code !== 0) throw new Error(`${program} ${args.join(' ')}: ${err.slice(-2000)}`)
-  return out.trim()
-}
-
-function digestIn(text: string): string {
-  return /sha256:[0-9a-f]{64}/.exec(text)?.[0] ?? 'no digest'
 }
 
 const skopeo: Client = {
@@ -202,6 +189,10 @@ async function judge(name: string, opened: RegistryStorage, folder: string, arch
     const problems = await problemsOf(client, { host, folder: own, archive })
     for (const problem of problems ?? []) console.log(`${name}, ${client.name}: ${problem}`)
     cases.push({ name: `${name}: ${client.name}`, verdict: problems === undefined ? 'skipped' : problems.length === 0 ? 'passed' : 'failed' })
+  }
+  for (const { client, problems } of await indexCases(host, join(folder, 'indexes'))) {
+    for (const problem of problems ?? []) console.log(`${name}, index by ${client}: ${problem}`)
+    cases.push({ name: `${name}: index by ${client}`, verdict: problems === undefined ? 'skipped' : problems.length === 0 ? 'passed' : 'failed' })
   }
   server.closeAllConnections()
   await new Promise((done) => server.close(done))

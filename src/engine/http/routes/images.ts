@@ -171,7 +171,7 @@ async function tag(exchange: Exchange): Promise<void> {
   const { backend, query, res } = exchange
   const image = await backend.images.resolve(param(exchange, 'name'))
   const name = named(query.get('repo') ?? '', query.get('tag') || 'latest')
-  await backend.images.tag(image.id, name)
+  await backend.images.tag(param(exchange, 'name'), name)
   publish(backend, 'tag', image.id, familiarReference(parseReference(name)), image)
   sendEmpty(res, { status: 201 })
 }
