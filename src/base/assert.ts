@@ -1,4 +1,5 @@
 /** Assertions about our own logic. A failure is a bug in Berth, never the caller's fault (those are `Fault`s). */
+import { inspect } from 'node:util'
 
 export class AssertionFailure extends Error {
   override name = 'AssertionFailure'
@@ -15,7 +16,7 @@ export function present<T>(value: T | undefined | null, what: string): T {
   return value
 }
 
-/** Ends an exhaustive switch: the compiler proves that it is never reached. */
+/** Ends an exhaustive switch: the compiler proves that it is never reached. What was there instead is told in one line, whatever it holds. */
 export function unreachable(value: never): never {
-  throw new AssertionFailure(`unreachable: ${JSON.stringify(value)}`)
+  throw new AssertionFailure(`unreachable: ${inspect(value, { depth: 1, maxArrayLength: 4, maxStringLength: 80, breakLength: Number.POSITIVE_INFINITY })}`)
 }

@@ -75,8 +75,9 @@ class Taker {
     this.#stop = stop
   }
 
-  /** Resolves when there is room for another piece. */
+  /** Resolves when there is room for another piece. Once a piece was refused it takes none. */
   async add(piece: Uint8Array): Promise<void> {
+    this.#stop.check()
     this.#waiting.push(piece)
     this.#waitingBytes += piece.length
     this.#taking ??= this.#run()
