@@ -207,9 +207,9 @@ async function fetchLayer(parts: PullParts, options: PullOptions, layer: Layer):
   return stored
 }
 
-/** Downloads into the blob store and unpacks at the same time, unless an earlier download is gone on with. */
+/** Downloads into the blob store and unpacks at the same time; an earlier download is gone on with. */
 async function download(parts: PullParts, options: PullOptions, layer: Layer): Promise<void> {
-  const { blobs, snapshots } = parts.store.parts
+  const { snapshots } = parts.store.parts
   const { descriptor, diffId } = layer
   const id = shortDigest(descriptor.digest)
   const compression = layerCompression(descriptor.mediaType) ?? 'detect'
@@ -218,12 +218,6 @@ async function download(parts: PullParts, options: PullOptions, layer: Layer): P
   const signal = AbortSignal.any([options.signal, failed.signal])
   try {
     const source = reported(resumedBlob({ client: parts.client, repository: options.reference.repository, descriptor, start: ingest.offset, clock: parts.store.parts.clock, signal }), options, layer, ingest.offset)
-    if (ingest.offset > 0) {
-      await ingest.write(source, { signal })
-      await ingest.commit({ expect: descriptor.digest })
-      await snapshots.unpackLayer({ diffId, blob: await blobs.open(descriptor.digest), compression, signal })
-      return
-    }
     await storeAndUnpack({
       snapshots, ingest, source, compression, diffId, signal, failed,
       onStored: () => {

@@ -1,8 +1,10 @@
-/** One pass over a layer's bytes: they go into the blob store and are unpacked at the same time, as fast as the slower of the two. */
-import { PassThrough } from 'node:stream'
+/**
+ * A layer's bytes go into the blob store, and are unpacked from there while they arrive: the unpacker reads the file behind the writer, so
+ * that a download waits for no unpacking.
+ */
 import { isFault } from '#base/fault.ts'
-import { drained } from '#base/streams.ts'
 import type { Ingest } from '#oci/blobs/contract.ts'
+import { GrowingFile } from '#oci/blobs/growing-file.ts'
 import type { LayerCompression } from '#oci/descriptor.ts'
 import type { Digest } from '#oci/digest.ts'
 import type { LayerUnpacker } from '../snapshots/overlay-snapshots.ts'
@@ -11,6 +13,7 @@ export interface StoreAndUnpack {
   readonly snapshots: LayerUnpacker
   /** Stays open: the caller commits it. */
   readonly ingest: Ingest
+  /** Its pieces are given away (the ingest's `WriteOptions`). */
   readonly source: AsyncIterable<Uint8Array>
   readonly compression: LayerCompression | 'detect'
   /** What it must unpack to; left out when that is to be found out. */
@@ -22,13 +25,25 @@ export interface StoreAndUnpack {
   readonly onStored?: () => void
 }
 
-/** Answers the diff id. */
+/** Answers the diff id. What the ingest held before is unpacked as well. */
 export async function storeAndUnpack(work: StoreAndUnpack): Promise<Digest> {
-  const feed = new PassThrough({ highWaterMark: 4 * 1024 * 1024 })
-  const unpacking = work.snapshots.unpackLayer({ blob: feed, compression: work.compression, signal: work.signal, ...(work.diffId === undefined ? {} : { diffId: work.diffId }) })
-  const storing = work.ingest.write(fedTo(feed, work.source), { signal: work.signal }).then(() => work.onStored?.())
-  await bothOrNone(unpacking, storing, work.failed)
+  const { ingest, signal } = work
+  await using file = await GrowingFile.open(ingest.path)
+  file.grow(ingest.offset)
+  const unpacking = work.snapshots.unpackLayer({ blob: file, compression: work.compression, signal, ...(work.diffId === undefined ? {} : { diffId: work.diffId }) })
+  await bothOrNone(unpacking, store(work, file), work.failed)
   return await unpacking
+}
+
+async function store({ ingest, source, signal, onStored }: StoreAndUnpack, file: GrowingFile): Promise<void> {
+  try {
+    await ingest.write(source, { signal, isGiven: true, onGrown: (length) => file.grow(length) })
+    file.end()
+    onStored?.()
+  } catch (error) {
+    file.fail(error)
+    throw error
+  }
 }
 
 /** Waits for both; when one fails the other is aborted, and the first failure is thrown. */
@@ -41,22 +56,4 @@ async function bothOrNone(first: Promise<unknown>, second: Promise<unknown>, fai
     })
   await Promise.all([guard(first), guard(second)])
   if (errors.length > 0) throw errors.find((error) => !isFault(error, 'canceled')) ?? errors[0]
-}
-
-/** Passes chunks on and writes each to `feed` as well, as fast as the slower of the two. */
-async function* fedTo(feed: PassThrough, source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  // A reader that ended early says so itself.
-  feed.on('error', () => feed.destroy())
-  try {
-    for await (const chunk of source) {
-      if (!feed.destroyed && !feed.write(chunk)) await drained(feed)
-      yield chunk
-    }
-    feed.end()
-  } catch (error) {
-    feed.destroy(error instanceof Error ? error : new Error(String(error)))
-    throw error
-  } finally {
-    if (!feed.writableEnded) feed.destroy()
-  }
 }

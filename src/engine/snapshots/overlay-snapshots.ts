@@ -5,13 +5,13 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir, readdir, rmdir } from 'node:fs/promises'
 import { join, posix } from 'node:path'
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import { Fault, isFault } from '#base/fault.ts'
 import { systemClock } from '#base/clock.ts'
 import type { Clock } from '#base/clock.ts'
 import type { Logger } from '#base/log.ts'
 import { KeyedSerial } from '#base/task.ts'
-import type { ConfinedJobs } from '#linux/contract/confined.ts'
+import type { ConfinedJobs, FileInput } from '#linux/contract/confined.ts'
 import type { IdMapping } from '#linux/contract/id-mapping.ts'
 import type { Mounts } from '#linux/contract/mounts.ts'
 import type { BlobIngester } from '#oci/blobs/contract.ts'
@@ -50,7 +50,7 @@ export interface OverlaySnapshotsOptions {
 
 export interface LayerToUnpack {
   readonly diffId?: DiffId
-  readonly blob: Readable
+  readonly blob: Readable | FileInput
   readonly compression: LayerCompression | 'detect'
   readonly signal?: AbortSignal
 }
@@ -309,7 +309,7 @@ class OverlayDriver implements OverlaySnapshots {
     if (diffId === undefined) return await this.#unpackNow(layer)
     return await this.#serial.run(`l ${diffId}`, async () => {
       if (!this.hasLayer(diffId)) return await this.#unpackNow(layer)
-      layer.blob.destroy()
+      if (layer.blob instanceof Readable) layer.blob.destroy()
       return parseDigest(diffId, 'diffId')
     })
   }

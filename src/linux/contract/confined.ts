@@ -23,9 +23,26 @@ export interface JobContext {
 
 export type JobFunction<A, R> = (args: A, context: JobContext) => Promise<R>
 
+/** A file that a job reads, be it while it is still written: no byte of it passes through the caller's thread. */
+export interface FileInput {
+  /** Open for reading until the job has ended. */
+  readonly descriptor: number
+  /** Tells how things stand at once and from then on. Answers how to end that. */
+  follow(reader: FileFollower): () => void
+}
+
+export interface FileFollower {
+  /** The file may be read from its start to here, which is never less than before. */
+  grown(length: number): void
+  /** Nothing will be added. */
+  ended(): void
+  /** What is missing will not come. */
+  failed(error: unknown): void
+}
+
 export interface JobOptions {
-  readonly input?: Readable
-  /** Nobody but the job will read the input's chunks: they are handed over without a copy. */
+  readonly input?: Readable | FileInput
+  /** Nobody but the job will read the chunks of a stream: they are handed over without a copy. */
   readonly inputIsOurs?: boolean
   readonly signal?: AbortSignal
 }

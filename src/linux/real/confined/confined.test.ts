@@ -1,6 +1,6 @@
 /** Confined jobs: nothing leads out of the root, bytes stream both ways, and the rest of the process sees its own root. */
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs'
+import { closeSync, existsSync, fstatSync, ftruncateSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,6 +8,7 @@ import { Readable } from 'node:stream'
 import { after, before, test } from 'node:test'
 import { type Clock, sleep, systemClock } from '#base/clock.ts'
 import { isFault } from '#base/fault.ts'
+import type { FileFollower, FileInput } from '../../contract/confined.ts'
 import type { Kernel } from '../../contract/kernel.ts'
 import { openKernel } from '../kernel.ts'
 import { ConfinedWorkers } from './confinedJobs.ts'
@@ -84,6 +85,28 @@ test('chunks that are nobody else\'s are handed over, others stay as they are', 
     assert.equal(answer.bytes, 1_400_000)
     assert.ok(chunks.every(({ length }) => length === (inputIsOurs ? 0 : 70_000)))
   }
+})
+
+test('a file is read behind its writer, to where it goes, and its failure is the job’s', async () => {
+  const path = join(root, 'grows')
+  const descriptor = openSync(path, 'w+')
+  const followed = (tell: (reader: FileFollower) => void): FileInput => ({ descriptor, follow: (reader) => (tell(reader), () => undefined) })
+  const told = Promise.withResolvers<FileFollower>()
+  const running = kernel.confined.start<EscapeArgs, Answer>(jail, job, {}, { input: followed(told.resolve) })
+  const output = running.output[Symbol.asyncIterator]()
+  const reader = await told.promise
+  for (const text of ['abc', 'defg']) {
+    writeSync(descriptor, `${text}not yet`, fstatSync(descriptor).size)
+    ftruncateSync(descriptor, fstatSync(descriptor).size - 'not yet'.length)
+    reader.grown(fstatSync(descriptor).size)
+    assert.equal(String((await output.next()).value), text)
+  }
+  reader.ended()
+  assert.equal((await output.next()).done, true)
+  assert.equal((await running.result).bytes, 7)
+  await assert.rejects(kernel.confined.run(jail, job, {}, { input: followed((other) => other.failed(new Error('the sender went away'))) }), /the sender went away/)
+  await assert.rejects(kernel.confined.run(jail, job, {}, { input: followed((other) => other.grown(8)) }), (error) => isFault(error, 'dataLoss'))
+  closeSync(descriptor)
 })
 
 test('a fault of the job, of its input, of its root and an abort reach the caller as what they are', async () => {

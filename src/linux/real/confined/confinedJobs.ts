@@ -5,7 +5,7 @@ import { unreachable } from '#base/assert.ts'
 import type { Clock, Timer } from '#base/clock.ts'
 import { Fault } from '#base/fault.ts'
 import { Gate } from '#base/task.ts'
-import type { ConfinedJobs, JobOptions, RunningJob } from '../../contract/confined.ts'
+import type { ConfinedJobs, FileInput, JobOptions, RunningJob } from '../../contract/confined.ts'
 import { fromFaultMessage, toFaultMessage } from '../faultMessage.ts'
 import type { FromJob, ToJob } from './messages.ts'
 
@@ -60,7 +60,7 @@ export class ConfinedWorkers implements ConfinedJobs, AsyncDisposable {
     const output = new JobOutput()
     const result = gate.run(async () => {
       const worker = this.#take()
-      const ended = await new JobRun<R>(worker, output, options).finish({ kind: 'start', root, module: job.href, args })
+      const ended = await new JobRun<R>(worker, output, options).finish({ kind: 'start', root, module: job.href, args, file: fileOf(options)?.descriptor })
       this.#giveBack(worker, ended.reusable)
       if ('fault' in ended) throw ended.fault
       return ended.result
@@ -161,6 +161,14 @@ class JobOutput extends Readable {
   }
 }
 
+function streamOf({ input }: JobOptions): Readable | undefined {
+  return input instanceof Readable ? input : undefined
+}
+
+function fileOf({ input }: JobOptions): FileInput | undefined {
+  return input instanceof Readable ? undefined : input
+}
+
 type Ended<R> = { readonly result: R; readonly reusable: boolean } | { readonly fault: unknown; readonly reusable: boolean }
 
 class JobRun<R> {
@@ -176,7 +184,7 @@ class JobRun<R> {
     this.#worker = worker
     this.#output = output
     this.#options = options
-    this.#input = options.input?.[Symbol.asyncIterator]()
+    this.#input = streamOf(options)?.[Symbol.asyncIterator]()
   }
 
   async finish(start: ToJob): Promise<Ended<R>> {
@@ -191,13 +199,19 @@ class JobRun<R> {
     this.#output.connect(() => this.#send({ kind: 'more' }))
     this.#worker.ref()
     this.#send(start)
+    const unfollow = fileOf(this.#options)?.follow({
+      grown: (length) => this.#send({ kind: 'grown', length }),
+      ended: () => this.#send({ kind: 'inputEnd' }),
+      failed: (error) => this.#send({ kind: 'inputFailed', fault: toFaultMessage(error) }),
+    })
     if (this.#options.signal?.aborted === true) onAbort()
     const ended = await this.#ended.promise
+    unfollow?.()
     this.#worker.off('message', onMessage)
     this.#worker.off('error', onError)
     this.#worker.off('exit', onExit)
     this.#options.signal?.removeEventListener('abort', onAbort)
-    if (!this.#inputEnded) this.#options.input?.destroy()
+    if (!this.#inputEnded) streamOf(this.#options)?.destroy()
     await this.#inputTurn
     this.#output.connect(() => undefined)
     return ended
@@ -229,7 +243,7 @@ class JobRun<R> {
     const chunks: Uint8Array<ArrayBuffer>[] = []
     try {
       // What is at hand; more is not waited for.
-      for (let length = 0; length === 0 || (length < gatheredBytes && (this.#options.input?.readableLength ?? 0) > 0); ) {
+      for (let length = 0; length === 0 || (length < gatheredBytes && (streamOf(this.#options)?.readableLength ?? 0) > 0); ) {
         const next = await this.#input?.next()
         if (next === undefined || next.done === true) {
           this.#inputEnded = true

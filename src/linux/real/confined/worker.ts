@@ -2,8 +2,8 @@
  * A confined worker: imports the job, moves its own thread (unshare(CLONE_FS)) into the given root, runs the job there
  * and comes back for the next one. Everything it needs itself is loaded before.
  */
-import { closeSync, openSync } from 'node:fs'
-import { parentPort } from 'node:worker_threads'
+import { closeSync, openSync, readSync } from 'node:fs'
+import { parentPort, receiveMessageOnPort } from 'node:worker_threads'
 import { present, unreachable } from '#base/assert.ts'
 import { Fault } from '#base/fault.ts'
 import type { JobContext, JobFunction } from '../../contract/confined.ts'
@@ -18,6 +18,9 @@ const post = (message: FromJob): void => port.postMessage(message)
 check(libc.unshare(CLONE_FS), 'give the confined worker a root of its own')
 const home = openSync('/', 'r')
 
+/** Of a file, read at a time. */
+const fileStepBytes = 256 * 1024
+
 type Arrived = { readonly chunks: readonly Uint8Array[] } | { readonly fault: Fault } | 'end'
 
 /** The streams and the signal of the job that runs now. */
@@ -26,14 +29,20 @@ class Session implements JobContext {
   readonly #abort = new AbortController()
   readonly #arrived: Arrived[] = []
   #wakeInput: (() => void) | undefined
+  readonly #file: number | undefined
+  #fileLength = 0
   #credit = window
   #wakeOutput: (() => void) | undefined
+
+  constructor(file: number | undefined) {
+    this.#file = file
+  }
 
   get signal(): AbortSignal {
     return this.#abort.signal
   }
 
-  readonly input: AsyncIterable<Uint8Array> = { [Symbol.asyncIterator]: () => this.#chunks() }
+  readonly input: AsyncIterable<Uint8Array> = { [Symbol.asyncIterator]: () => (this.#file === undefined ? this.#chunks() : this.#steps(this.#file)) }
 
   async *#chunks(): AsyncGenerator<Uint8Array> {
     for (let asked = 0; asked < window; asked += 1) post({ kind: 'needInput' })
@@ -49,6 +58,26 @@ class Session implements JobContext {
     }
   }
 
+  async *#steps(file: number): AsyncGenerator<Uint8Array> {
+    for (let at = 0; ; ) {
+      this.signal.throwIfAborted()
+      if (at < this.#fileLength) {
+        const step = Buffer.allocUnsafeSlow(Math.min(fileStepBytes, this.#fileLength - at))
+        const bytesRead = readSync(file, step, 0, step.length, at)
+        if (bytesRead === 0) throw new Fault('dataLoss', `the job's input is shorter than it was: ${at} of ${this.#fileLength} bytes`)
+        at += bytesRead
+        yield step.subarray(0, bytesRead)
+        // A file that is whole already gives no occasion to hear of an abort.
+        for (let heard = receiveMessageOnPort(port); heard !== undefined; heard = receiveMessageOnPort(port)) hear(heard.message)
+        continue
+      }
+      const end = this.#arrived.shift()
+      if (end === 'end') return
+      if (end !== undefined && 'fault' in end) throw end.fault
+      await new Promise<void>((resolve) => (this.#wakeInput = resolve))
+    }
+  }
+
   async output(bytes: Uint8Array): Promise<void> {
     while (this.#credit === 0 && !this.signal.aborted) await new Promise<void>((resolve) => (this.#wakeOutput = resolve))
     this.signal.throwIfAborted()
@@ -60,6 +89,11 @@ class Session implements JobContext {
 
   arrive(arrived: Arrived): void {
     this.#arrived.push(arrived)
+    this.#wakeInput?.()
+  }
+
+  grown(length: number): void {
+    this.#fileLength = length
     this.#wakeInput?.()
   }
 
@@ -107,14 +141,18 @@ function jobOf(loaded: unknown, module: string): JobFunction<unknown, unknown> {
   throw new Fault('internal', `the job module ${module} exports no function 'job'`)
 }
 
-let session = new Session()
+let session = new Session(undefined)
 
-port.on('message', (message: ToJob) => {
+port.on('message', hear)
+
+function hear(message: ToJob): void {
   switch (message.kind) {
     case 'start':
-      session = new Session()
+      session = new Session(message.file)
       void start(message, session)
       return
+    case 'grown':
+      return session.grown(message.length)
     case 'chunks':
       return session.arrive({ chunks: message.chunks })
     case 'inputEnd':
@@ -128,6 +166,6 @@ port.on('message', (message: ToJob) => {
     default:
       return unreachable(message)
   }
-})
+}
 
 port.once('close', () => closeSync(home))
