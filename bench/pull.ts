@@ -2,35 +2,14 @@
  * `npm run bench -- pull`: pull and unpack of one large layer and of one with 20,000 small files from Debian's docker-registry on
  * loopback, then the first run, which reads every file; Berth with either form of layers against dockerd, same CLI.
  */
-import { spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInstance, enterNamespaces } from '../tools/instance.ts'
 import { startDockerRegistry } from './docker-registry.ts'
 import { startDockerd } from './dockerd.ts'
 import { compare, type Contender, isChosen, report, timed } from './measure.ts'
-
-function command(program: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env): void {
-  const result = spawnSync(program, args, { encoding: 'utf8', env })
-  if (result.status !== 0) throw new Error(`${program} ${args.join(' ')} ended with ${result.status}: ${result.stderr}`)
-}
-
-/** About 360 MB in three files, and 20,000 files of a few bytes; busybox in both. */
-function trees(folder: string): Readonly<Record<string, string>> {
-  const large = join(folder, 'large')
-  const many = join(folder, 'many')
-  for (const tree of [large, many]) {
-    mkdirSync(tree)
-    cpSync('/bin/busybox', join(tree, 'busybox'))
-  }
-  for (const name of ['a', 'b', 'c']) cpSync(process.execPath, join(large, name))
-  for (let at = 0; at < 200; at += 1) {
-    mkdirSync(join(many, `d${at}`), { recursive: true })
-    for (let file = 0; file < 100; file += 1) writeFileSync(join(many, `d${at}`, `f${file}`), `file ${file} of ${at}\n`)
-  }
-  return { 'one layer of about 360 MB': large, 'one layer of 20,000 files': many }
-}
+import { command, largeTree, treeOfManyFiles } from './trees.ts'
 
 const readAll = '/busybox find / -xdev -type f | /busybox xargs /busybox cat > /dev/null'
 
@@ -57,7 +36,8 @@ export async function benchPull(): Promise<void> {
     docker(peer, 'rmi', image)
     return image
   }
-  for (const [index, [title, tree]] of Object.entries(trees(folder)).filter(([each]) => isChosen(each)).entries()) {
+  const trees = { 'one layer of about 360 MB': largeTree(folder), 'one layer of 20,000 files': treeOfManyFiles(folder) }
+  for (const [index, [title, tree]] of Object.entries(trees).filter(([each]) => isChosen(each)).entries()) {
     const rounds = engines.map(() => 0)
     const images: string[] = []
     const totals = new Map<string, number[]>(engines.map(({ name }) => [name, []]))

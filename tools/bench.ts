@@ -5,12 +5,13 @@ import { benchMemory } from '../bench/memory.ts'
 import { benchParallel } from '../bench/parallel.ts'
 import { benchPods } from '../bench/pods.ts'
 import { benchPull } from '../bench/pull.ts'
+import { benchPush } from '../bench/push.ts'
 import { benchRegistry } from '../bench/registry.ts'
 import { benchRun } from '../bench/run.ts'
 import { benchStart } from '../bench/start.ts'
 
 const benches: Readonly<Record<string, () => Promise<void>>> = {
-  build: benchBuild, exec: benchExec, memory: benchMemory, parallel: benchParallel, pods: benchPods, pull: benchPull, registry: benchRegistry, run: benchRun, start: benchStart,
+  build: benchBuild, exec: benchExec, memory: benchMemory, parallel: benchParallel, pods: benchPods, pull: benchPull, push: benchPush, registry: benchRegistry, run: benchRun, start: benchStart,
 }
 
 const names = process.argv.slice(2)
