@@ -2,7 +2,6 @@
  * What a COPY or ADD takes: a digest for the cache key, and the files themselves only when the cache has no answer. The digest of
  * files in another stage or image is remembered by its layers, so that a cached build mounts nothing.
  */
-import { createHash } from 'node:crypto'
 import { isFault, type Fault } from '#base/fault.ts'
 import type { ChainId } from '../contract/images.ts'
 import type { BuildShared } from './build-shared.ts'
@@ -14,7 +13,7 @@ import type { CopyInstruction, Instruction } from './dockerfile/instructions.ts'
 import { remoteInputs } from './remote-inputs.ts'
 import { hasWildcards, type SelectionFlags } from './selection.ts'
 import type { StageTools } from './stage-tools.ts'
-import { contentDigest, emptyFolder, fromBytePath, toBytePath, type FileTree, type Selected, type TreeEntry } from './tree.ts'
+import { contentDigest, emptyFolder, fromBytePath, hashOfContent, toBytePath, type FileTree, type Selected, type TreeEntry } from './tree.ts'
 import type { Vertex } from './vertices.ts'
 
 export type CopySource =
@@ -124,7 +123,7 @@ async function inlineFiles({ instruction, shared, expand: expandText }: CopyRequ
     instruction.heredocs.map(async ({ name, body, expand: replaces }) => {
       const content = Buffer.from(replaces ? expandBody(body, expandText) : body)
       const offset = await shared.spool.addBytes(content)
-      const entry: TreeEntry = { ...emptyFolder, type: 'file', mode: 0o644, modifiedNs: shared.options.clock.nowNs(), offset, sizeBytes: content.length, sha256: createHash('sha256').update(content).digest('hex') }
+      const entry: TreeEntry = { ...emptyFolder, type: 'file', mode: 0o644, modifiedNs: shared.options.clock.nowNs(), offset, sizeBytes: content.length, hash: hashOfContent(content) }
       return { name: toBytePath(name), entries: [entry] }
     }),
   )

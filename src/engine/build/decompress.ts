@@ -24,6 +24,9 @@ export function looksLikeTar(head: Buffer): boolean {
   return stored === sum && sum !== 8 * 32
 }
 
+/** Whoever reads takes what is at hand together; a client's chunks have 64 KiB at most. */
+const chunksAhead = 64
+
 /** `what` names the stream in the fault of a broken one. */
 export async function decompressed(source: Readable, what: string, processes: Processes): Promise<Readable> {
   const chunks: Buffer[] = []
@@ -39,7 +42,7 @@ export async function decompressed(source: Readable, what: string, processes: Pr
     yield* chunks
     for (let step = await iterator.next(); step.done !== true; step = await iterator.next()) yield step.value
   }
-  return expand(Readable.from(whole()), compressionOf(Buffer.concat(chunks)), what, processes)
+  return expand(Readable.from(whole(), { highWaterMark: chunksAhead }), compressionOf(Buffer.concat(chunks)), what, processes)
 }
 
 export async function expand(source: Readable, compression: Compression, what: string, processes: Processes): Promise<Readable> {

@@ -53,7 +53,7 @@ class Placement {
   readonly #folderMode: number
   readonly #links = new Map<number, string>()
   readonly #folderTimes: { readonly path: string; readonly modifiedNs: bigint }[] = []
-  readonly #buffer = Buffer.allocUnsafe(1 << 20)
+  readonly #spool: SpoolReader
   /** Folders of our own making: nothing stands in them that we did not put there, and files in them belong to root at first. */
   readonly #fresh = new Set<string>()
   readonly #umask = process.umask()
@@ -62,6 +62,7 @@ class Placement {
     this.#args = args
     this.#signal = context.signal
     this.#files = context.files
+    this.#spool = new SpoolReader(args.fd)
     this.#changeMode = (args.mode === undefined ? undefined : parseMode(args.mode)) ?? ((mode) => mode)
     this.#folderMode = args.mode !== undefined && /^[0-7]+$/.test(args.mode) ? Number.parseInt(args.mode, 8) & 0o777 : 0o755
     this.#owner = args.owner !== undefined ? lookUpOwner(args.owner) : args.keepOwners ? undefined : root
@@ -163,10 +164,10 @@ class Placement {
     const file = openSync(bytes(path), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, bornRight ? mode : 0o600)
     try {
       for (let done = 0; done < entry.sizeBytes; ) {
-        const count = readSync(this.#args.fd, this.#buffer, 0, Math.min(this.#buffer.length, entry.sizeBytes - done), entry.offset + done)
-        if (count === 0) throw new Fault('dataLoss', `the spool ends before ${fromBytePath(path)} does`)
-        for (let written = 0; written < count; ) written += writeSync(file, this.#buffer, written, count - written)
-        done += count
+        const part = this.#spool.read(entry.offset + done, entry.sizeBytes - done)
+        if (part.length === 0) throw new Fault('dataLoss', `the spool ends before ${fromBytePath(path)} does`)
+        for (let written = 0; written < part.length; ) written += writeSync(file, part, written, part.length - written)
+        done += part.length
       }
       if (bornRight) return
       // Owner first: changing it clears set-user-id bits.
@@ -194,6 +195,27 @@ class Placement {
       const code = systemErrorCode(error)
       if (code !== 'ENOTSUP' && code !== 'EOPNOTSUPP' && code !== 'EPERM') throw error
     }
+  }
+}
+
+/** Reads a stretch of the spool at a time: small files stand there one after another. */
+class SpoolReader {
+  readonly #fd: number
+  readonly #stretch = Buffer.allocUnsafeSlow(1 << 20)
+  #begin = 0
+  #end = 0
+
+  constructor(fd: number) {
+    this.#fd = fd
+  }
+
+  /** At most `length` bytes from `offset` on; none where the spool ends. Good until the next call. */
+  read(offset: number, length: number): Buffer {
+    if (offset < this.#begin || offset >= this.#end) {
+      this.#begin = offset
+      this.#end = offset + readSync(this.#fd, this.#stretch, 0, this.#stretch.length, offset)
+    }
+    return this.#stretch.subarray(offset - this.#begin, Math.min(this.#end - this.#begin, offset - this.#begin + length))
   }
 }
 

@@ -2,14 +2,13 @@
  * Confined job: reads a tar from its input and spools the contents of its files into an open file, hashing them on the way.
  * Answers the entries. Nothing is unpacked; names that could leave the archive's root are refused.
  */
-import { createHash } from 'node:crypto'
 import { writeSync } from 'node:fs'
 import { Fault } from '#base/fault.ts'
 import type { JobContext } from '#linux/contract/confined.ts'
 import { archiveFault } from '#oci/layer/entry.ts'
 import { readTar, type TarItem } from '#oci/layer/reader.ts'
 import { joinComponents, safeComponents } from '#oci/layer/safe-path.ts'
-import type { TreeEntry } from './tree.ts'
+import { contentHash, hashOfContent, hashText, type TreeEntry } from './tree.ts'
 
 export interface SpoolArchiveArgs {
   /** Descriptor of the spool, open for writing in this process. */
@@ -26,7 +25,7 @@ export interface Spooled {
 
 export async function job(args: SpoolArchiveArgs, context: JobContext): Promise<Spooled> {
   const entries = new Map<string, TreeEntry>()
-  let end = args.offset
+  const writer = new SpoolWriter(args)
   let groups = 0
   for await (const item of readTar(context.input)) {
     if (context.signal.aborted) throw new Fault('canceled', 'reading the archive was canceled')
@@ -40,33 +39,79 @@ export async function job(args: SpoolArchiveArgs, context: JobContext): Promise<
       entries.set(path, { ...linked, path, linkGroup })
       continue
     }
-    const content = item.entry.type === 'file' ? await spoolFile(item, args.fd, end) : { sizeBytes: 0, sha256: '' }
-    if (path !== '') entries.set(path, entryOf(item, path, end, content))
-    end += content.sizeBytes
+    const content = item.entry.type === 'file' ? await spoolFile(item, writer) : { offset: writer.end, sizeBytes: 0, hash: '' }
+    if (path !== '') entries.set(path, entryOf(item, path, content))
   }
-  return { entries: [...entries.values()], end }
+  writer.flush()
+  return { entries: [...entries.values()], end: writer.end }
 }
 
-async function spoolFile(item: TarItem, fd: number, offset: number): Promise<{ readonly sizeBytes: number; readonly sha256: string }> {
-  const hash = createHash('sha256')
-  let position = 0
-  const write = (chunk: Uint8Array): void => {
-    hash.update(chunk)
-    for (let done = 0; done < chunk.length; ) done += writeSync(fd, chunk, done, chunk.length - done, offset + position + done)
-    position += chunk.length
-  }
-  const segments = item.segments ?? [{ offset: 0, length: item.entry.sizeBytes }]
-  for (const segment of segments) {
-    writeZeros(segment.offset - position, write)
-    for (let left = segment.length; left > 0; ) {
-      const chunk = await item.read(Math.min(left, 1 << 20))
-      if (chunk === undefined) throw archiveFault('it ends before its content does', item.entry.path)
-      write(chunk)
-      left -= chunk.length
+type Content = Pick<TreeEntry, 'offset' | 'sizeBytes' | 'hash'>
+
+async function spoolFile(item: TarItem, writer: SpoolWriter): Promise<Content> {
+  const offset = writer.end
+  const { sizeBytes } = item.entry
+  let first: Buffer | undefined
+  if (item.segments === undefined && sizeBytes > 0) {
+    const begin = item.read()
+    first = begin instanceof Promise ? await begin : begin
+    if (first?.length === sizeBytes) {
+      writer.append(first)
+      return { offset, sizeBytes, hash: hashOfContent(first) }
     }
   }
-  writeZeros(item.entry.sizeBytes - position, write)
-  return { sizeBytes: position, sha256: hash.digest('hex') }
+  const hash = contentHash()
+  const write = (chunk: Uint8Array): void => {
+    hash.update(chunk)
+    writer.append(chunk)
+  }
+  if (first !== undefined) write(first)
+  for (const segment of item.segments ?? [{ offset: 0, length: sizeBytes }]) {
+    writeZeros(segment.offset - (writer.end - offset), write)
+    const end = offset + segment.offset + segment.length
+    while (writer.end < end) {
+      const chunk = await item.read(end - writer.end)
+      if (chunk === undefined) throw archiveFault('it ends before its content does', item.entry.path)
+      write(chunk)
+    }
+  }
+  writeZeros(offset + sizeBytes - writer.end, write)
+  return { offset, sizeBytes, hash: hashText(hash.digest('hex')) }
+}
+
+/** Appends to the spool; what is small goes there together. */
+class SpoolWriter {
+  readonly #fd: number
+  readonly #small = Buffer.allocUnsafeSlow(1 << 20)
+  #smallBytes = 0
+  /** Where the spool ends once all is written. */
+  end: number
+
+  constructor({ fd, offset }: SpoolArchiveArgs) {
+    this.#fd = fd
+    this.end = offset
+  }
+
+  append(bytes: Uint8Array): void {
+    if (this.#smallBytes + bytes.length > this.#small.length) this.flush()
+    if (bytes.length >= this.#small.length / 4) {
+      this.flush()
+      this.#write(bytes, this.end)
+    } else {
+      this.#small.set(bytes, this.#smallBytes)
+      this.#smallBytes += bytes.length
+    }
+    this.end += bytes.length
+  }
+
+  flush(): void {
+    this.#write(this.#small.subarray(0, this.#smallBytes), this.end - this.#smallBytes)
+    this.#smallBytes = 0
+  }
+
+  #write(bytes: Uint8Array, position: number): void {
+    for (let done = 0; done < bytes.length; ) done += writeSync(this.#fd, bytes, done, bytes.length - done, position + done)
+  }
 }
 
 const zeros = Buffer.alloc(1 << 20)
@@ -75,7 +120,7 @@ function writeZeros(count: number, write: (chunk: Uint8Array) => void): void {
   for (let left = count; left > 0; left -= zeros.length) write(zeros.subarray(0, Math.min(left, zeros.length)))
 }
 
-function entryOf({ entry }: TarItem, path: string, offset: number, content: { readonly sizeBytes: number; readonly sha256: string }): TreeEntry {
+function entryOf({ entry }: TarItem, path: string, content: Content): TreeEntry {
   const type = entry.type
   if (type === 'hardlink') throw archiveFault('a hard link has no content of its own', entry.path)
   return {
@@ -85,7 +130,6 @@ function entryOf({ entry }: TarItem, path: string, offset: number, content: { re
     uid: entry.uid,
     gid: entry.gid,
     modifiedNs: entry.modifiedNs,
-    offset,
     ...content,
     linkGroup: 0,
     target: entry.linkPath.toString('latin1'),

@@ -7,7 +7,7 @@ import { closeSync, constants, lstatSync, openSync, readdirSync, readlinkSync, r
 import { Fault, systemErrorCode } from '#base/fault.ts'
 import type { JobContext } from '#linux/contract/confined.ts'
 import { keeperOf, restricted, splitAtPivot, type SelectionFlags } from './selection.ts'
-import { fromBytePath, matchingPaths, nameOf, toBytePath, type PatternLister, type Selected, type TreeEntry } from './tree.ts'
+import { fromBytePath, hashText, matchingPaths, nameOf, toBytePath, type PatternLister, type Selected, type TreeEntry } from './tree.ts'
 
 export interface SpoolTreeArgs {
   readonly fd: number
@@ -96,7 +96,7 @@ class Spooler {
       modifiedNs: stats.mtimeNs,
       offset: this.end,
       sizeBytes: 0,
-      sha256: '',
+      hash: '',
       linkGroup: 0,
       target: type === 'symlink' ? readlinkSync(bytes(full), { encoding: 'latin1' }) : '',
       major: type.endsWith('Device') ? majorOf(stats.rdev) : 0,
@@ -116,7 +116,7 @@ class Spooler {
     return entry
   }
 
-  #content(full: string): { readonly sizeBytes: number; readonly sha256: string } {
+  #content(full: string): { readonly sizeBytes: number; readonly hash: string } {
     const hash = createHash('sha256')
     const file = openSync(bytes(full), constants.O_RDONLY | constants.O_NOFOLLOW)
     const begin = this.end
@@ -132,7 +132,7 @@ class Spooler {
     } finally {
       closeSync(file)
     }
-    return { sizeBytes: this.end - begin, sha256: hash.digest('hex') }
+    return { sizeBytes: this.end - begin, hash: hashText(hash.digest('hex'), 'sha256') }
   }
 }
 

@@ -8,7 +8,7 @@ import type { ConfinedJobs } from '#linux/contract/confined.ts'
 import type { SpoolArchiveArgs, Spooled } from './spool-archive.job.ts'
 import type { SpooledSelection, SpoolTreeArgs } from './spool-tree.job.ts'
 import { wholeSelection, type SelectionFlags } from './selection.ts'
-import { FileTree, type Selected, type TreeEntry } from './tree.ts'
+import { FileTree, hashText, type Selected, type TreeEntry } from './tree.ts'
 
 export class Spool implements AsyncDisposable {
   readonly #file: FileHandle
@@ -64,8 +64,8 @@ export class Spool implements AsyncDisposable {
     })
   }
 
-  /** What arrives, hashed on its way: at most `maxBytes`, for which room is reserved, so that others need not wait. */
-  async addStream(content: AsyncIterable<Buffer>, maxBytes: number): Promise<Pick<TreeEntry, 'offset' | 'sizeBytes' | 'sha256'>> {
+  /** What arrives, with its sha256: at most `maxBytes`, for which room is reserved, so that others need not wait. */
+  async addStream(content: AsyncIterable<Buffer>, maxBytes: number): Promise<Pick<TreeEntry, 'offset' | 'sizeBytes' | 'hash'>> {
     const offset = await this.#append(async () => {
       const begin = this.#end
       this.#end += maxBytes
@@ -79,7 +79,7 @@ export class Spool implements AsyncDisposable {
       for (let done = 0; done < chunk.length; ) done += (await this.#file.write(chunk, done, chunk.length - done, offset + sizeBytes + done)).bytesWritten
       sizeBytes += chunk.length
     }
-    return { offset, sizeBytes, sha256: hash.digest('hex') }
+    return { offset, sizeBytes, hash: hashText(hash.digest('hex'), 'sha256') }
   }
 
   async text(entry: TreeEntry, maxBytes: number): Promise<string> {

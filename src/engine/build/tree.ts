@@ -5,8 +5,9 @@
  *
  * Paths are byte strings (each character one byte, `latin1`), relative, without `.` and `..`; the root is the empty string.
  */
-import { createHash } from 'node:crypto'
+import { createHash, hash as hashAtOnce, type Hash } from 'node:crypto'
 import { posix } from 'node:path'
+import { Fault } from '#base/fault.ts'
 import { Glob } from '#base/glob.ts'
 import { restricted, splitAtPivot, wholeSelection, type SelectionFlags } from './selection.ts'
 
@@ -18,10 +19,10 @@ export interface TreeEntry {
   readonly uid: number
   readonly gid: number
   readonly modifiedNs: bigint
-  /** Files: where their bytes stand in the spool, and their sha256 in hex. */
+  /** Files: where their bytes stand in the spool, and a hash of them, `algorithm:hex`: {@link sha256Of} of downloads and of files in roots, {@link hashOfContent} of others. */
   readonly offset: number
   readonly sizeBytes: number
-  readonly sha256: string
+  readonly hash: string
   /** Files with several names share a number; 0 for others. */
   readonly linkGroup: number
   /** Of a symlink. */
@@ -29,6 +30,28 @@ export interface TreeEntry {
   readonly major: number
   readonly minor: number
   readonly xattrs: readonly (readonly [name: string, value: Uint8Array])[]
+}
+
+/** Of files' contents. Twice as fast as sha256 where the processor has no instructions for that; nobody else sees it. */
+const contentAlgorithm = 'blake2b512'
+
+export function contentHash(): Hash {
+  return createHash(contentAlgorithm)
+}
+
+/** In the form in which entries have it. */
+export function hashText(hex: string, algorithm: 'sha256' | 'blake2b512' = contentAlgorithm): string {
+  return `${algorithm}:${hex}`
+}
+
+/** In hex; only of files that were hashed so. */
+export function sha256Of({ path, hash }: TreeEntry): string {
+  if (!hash.startsWith('sha256:')) throw new Fault('internal', `${fromBytePath(path)} was hashed by ${hash.split(':')[0]}, not by sha256`)
+  return hash.slice('sha256:'.length)
+}
+
+export function hashOfContent(content: Uint8Array): string {
+  return hashText(hashAtOnce(contentAlgorithm, content), contentAlgorithm)
 }
 
 /** One thing that COPY or ADD takes. `entries[0]` is the thing itself, with the path `''`; what is below it is relative to it. */
@@ -39,7 +62,7 @@ export interface Selected {
 }
 
 export const emptyFolder: TreeEntry = {
-  path: '', type: 'directory', mode: 0o755, uid: 0, gid: 0, modifiedNs: 0n, offset: 0, sizeBytes: 0, sha256: '', linkGroup: 0, target: '', major: 0, minor: 0, xattrs: [],
+  path: '', type: 'directory', mode: 0o755, uid: 0, gid: 0, modifiedNs: 0n, offset: 0, sizeBytes: 0, hash: '', linkGroup: 0, target: '', major: 0, minor: 0, xattrs: [],
 }
 
 export function toBytePath(text: string): string {
@@ -188,7 +211,7 @@ export function contentDigest(selection: readonly Selected[], options: { readonl
     for (const entry of entries) {
       const owner = options.withOwners ? `${entry.uid}:${entry.gid}` : ''
       const mode = entry.type === 'symlink' ? '' : entry.mode.toString(8)
-      hash.update(`${entry.path}\0${entry.type}\0${mode}\0${owner}\0${entry.sha256}\0${entry.target}\0${entry.major}:${entry.minor}\0`)
+      hash.update(`${entry.path}\0${entry.type}\0${mode}\0${owner}\0${entry.hash}\0${entry.target}\0${entry.major}:${entry.minor}\0`)
       for (const [attribute, value] of entry.xattrs) hash.update(`${attribute}=${Buffer.from(value).toString('hex')}\0`)
     }
   }

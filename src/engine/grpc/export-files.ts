@@ -2,7 +2,7 @@
 import { posix } from 'node:path'
 import { Fault } from '#base/fault.ts'
 import { filesOfAll, folderOf, tarOfAll, type ExtraFile, type PlatformFolders } from '../build/platform-files.ts'
-import { fromBytePath } from '../build/tree.ts'
+import { fromBytePath, sha256Of } from '../build/tree.ts'
 import type { BuiltRoot } from '../http/backend.ts'
 import { statementOf } from '../exports/attestations.ts'
 import type { Exporter } from './exporters.ts'
@@ -43,7 +43,7 @@ interface Attested {
 
 /** Attestations whose subjects are the files themselves. */
 function attestationFiles(attested: AttestedBuild, { root, entries, prefix, isNamedApart }: Attested): readonly ExtraFile[] {
-  const subjects = entries.filter(({ type }) => type === 'file').map(({ path, sha256 }) => ({ name: fromBytePath(path), digest: { sha256 } }))
+  const subjects = entries.filter(({ type }) => type === 'file').map((entry) => ({ name: fromBytePath(entry.path), digest: { sha256: sha256Of(entry) } }))
   return attestationsOf(attested, root, 'file').map((each) => {
     const { name, ext } = posix.parse(each.fileName)
     return { name: `${prefix}${name}${isNamedApart ? `.${folderOf(root)}` : ''}${ext}`, content: Buffer.from(JSON.stringify(statementOf(each, subjects), undefined, 2)) }

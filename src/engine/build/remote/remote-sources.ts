@@ -8,7 +8,7 @@ import type { BuildRequest } from '../../http/backend.ts'
 import type { BuilderOptions } from '../builder.ts'
 import { cacheKey, type BuildCache } from '../cache.ts'
 import type { Spool } from '../spool.ts'
-import { contentDigest, emptyFolder, toBytePath, type Selected, type TreeEntry } from '../tree.ts'
+import { contentDigest, emptyFolder, sha256Of, toBytePath, type Selected, type TreeEntry } from '../tree.ts'
 import type { Vertex } from '../vertices.ts'
 import { Git } from './git-fetch.ts'
 import type { GitReference } from './git-reference.ts'
@@ -72,7 +72,8 @@ export class RemoteSources implements Disposable {
     }) : undefined
     const digest = version ?? digestOfFile(await load())
     if (pinned !== undefined) await cache.put(pinned, { kind: 'content', digest })
-    const sha256 = (await loaded)?.entries[0]?.sha256
+    const file = (await loaded)?.entries[0]
+    const sha256 = file === undefined ? undefined : sha256Of(file)
     if (sha256 !== undefined) await cache.put(identityKey(digest), { kind: 'content', digest: sha256 })
     return { digest, identity: sha256 ?? cache.get(identityKey(digest), 'content')?.digest, load }
   }
@@ -179,7 +180,7 @@ async function verify({ entries }: Selected, source: string, checksum: string, s
   const [algorithm = '', expected = ''] = checksum.split(':')
   const [file] = entries
   if (file === undefined) throw new Fault('internal', `${source} was not fetched`)
-  const found = algorithm === 'sha256' ? file.sha256 : await hashOf(spool, file, algorithm)
+  const found = algorithm === 'sha256' ? sha256Of(file) : await hashOf(spool, file, algorithm)
   if (found !== expected) throw new Fault('invalidArgument', `digest mismatch ${algorithm}:${found}: ${checksum} was expected of ${source}`)
 }
 

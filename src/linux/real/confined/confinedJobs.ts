@@ -8,6 +8,7 @@ import { Gate } from '#base/task.ts'
 import type { ConfinedJobs, FileInput, JobOptions, RunningJob } from '../../contract/confined.ts'
 import { fromFaultMessage, toFaultMessage } from '../faultMessage.ts'
 import type { FromJob, ToJob } from './messages.ts'
+import { Parcel } from './parcel.ts'
 
 /** Idle workers kept for the next job, and for how long: a worker takes some 30 ms to start and weighs some 9 MB. */
 const keptIdle = 1
@@ -240,34 +241,23 @@ class JobRun<R> {
 
   async #feed(): Promise<void> {
     if (this.#inputEnded) return
-    const chunks: Uint8Array<ArrayBuffer>[] = []
+    const parcel = new Parcel(this.#options.inputIsOurs === true)
     try {
       // What is at hand; more is not waited for.
-      for (let length = 0; length === 0 || (length < gatheredBytes && (streamOf(this.#options)?.readableLength ?? 0) > 0); ) {
+      while (parcel.length === 0 || (parcel.length < gatheredBytes && (streamOf(this.#options)?.readableLength ?? 0) > 0)) {
         const next = await this.#input?.next()
         if (next === undefined || next.done === true) {
           this.#inputEnded = true
           break
         }
-        const chunk = this.#owned(next.value)
-        chunks.push(chunk)
-        length += chunk.length
+        parcel.add(next.value)
       }
+      const chunks = parcel.close()
       if (chunks.length > 0) this.#worker.postMessage({ kind: 'chunks', chunks } satisfies ToJob, chunks.map(({ buffer }) => buffer))
       if (this.#inputEnded) this.#send({ kind: 'inputEnd' })
     } catch (error) {
       this.#inputEnded = true
       this.#send({ kind: 'inputFailed', fault: toFaultMessage(error) })
     }
-  }
-
-  /**
-   * What can be handed over: the chunk itself where nobody else reads it, so that V8 forgets it at once (what waits to be collected makes it
-   * collect the whole heap again and again); else a copy, for the structured clone would copy twice.
-   */
-  #owned(chunk: Uint8Array): Uint8Array<ArrayBuffer> {
-    const { buffer } = chunk
-    const isWhole = this.#options.inputIsOurs === true && buffer instanceof ArrayBuffer && buffer.byteLength === chunk.byteLength
-    return isWhole ? new Uint8Array(buffer) : new Uint8Array(chunk)
   }
 }
