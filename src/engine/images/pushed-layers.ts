@@ -1,8 +1,11 @@
 /** Layers as other registries want them: one that lies here uncompressed is compressed once, and the result is kept with its image. */
-import { createGzip } from 'node:zlib'
 import { layerCompression, mediaTypes } from '#oci/descriptor.ts'
+import { gzipBlocks } from '#oci/layer/gzip-blocks.ts'
 import type { KnownImage, StoredLayer } from './image-records.ts'
 import type { ImageStore } from './image-store.ts'
+
+/** On programs two thirds of level 6's time for 2.7 % more bytes (37 against 26 MB/s of a core). */
+const gzipLevel = 4
 
 export interface LayerOfImage {
   readonly known: KnownImage
@@ -20,10 +23,7 @@ export async function pushedForm(store: ImageStore, { known, layer, index }: Lay
 
 async function compress({ parts }: ImageStore, layer: StoredLayer, signal: AbortSignal): Promise<StoredLayer> {
   await using ingest = await parts.blobs.begin()
-  const source = await parts.blobs.open(layer.digest)
-  // zlib runs in the thread pool; level 6 is what Docker writes.
-  const gzip = source.once('error', (error) => gzip.destroy(error)).pipe(createGzip({ level: 6, chunkSize: 256 * 1024 }))
-  await ingest.write(gzip, { signal })
+  await ingest.write(gzipBlocks(await parts.blobs.open(layer.digest), { level: gzipLevel }), { signal })
   const { digest, sizeBytes } = await ingest.commit()
   return { diffId: layer.diffId, digest, mediaType: mediaTypes.ociLayerGzip, sizeBytes }
 }
