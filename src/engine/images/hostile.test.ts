@@ -111,6 +111,53 @@ test('archives of docker save and OCI layouts with wrong documents load or are r
   )
 })
 
+/** An index of the image and of what is attested of it. */
+function indexOf(manifest: Buffer, attestation: Buffer): Json {
+  return {
+    schemaVersion: 2, mediaType: mediaTypes.ociIndex,
+    manifests: [
+      { mediaType: mediaTypes.ociManifest, digest: digestOf(manifest), size: manifest.length, platform: { architecture: 'amd64', os: 'linux' } },
+      { mediaType: mediaTypes.ociManifest, digest: digestOf(attestation), size: attestation.length, platform: { architecture: 'unknown', os: 'unknown' }, annotations: { 'vnd.docker.reference.type': 'attestation-manifest', 'vnd.docker.reference.digest': digestOf(manifest) } },
+    ],
+  }
+}
+
+test('indexes with wrong documents are loaded, pulled or refused', async () => {
+  const packed = gzipSync(layer)
+  const configBytes = Buffer.from(JSON.stringify(config))
+  const statement = Buffer.from('{}')
+  const document = (configuration: Buffer, mediaType: string, content: Buffer): Json => ({ schemaVersion: 2, mediaType: mediaTypes.ociManifest, config: { mediaType: mediaTypes.ociConfig, digest: digestOf(configuration), size: configuration.length }, layers: [{ mediaType, digest: digestOf(content), size: content.length }] })
+  const [image, attestation] = [document(configBytes, mediaTypes.ociLayerGzip, packed), document(statement, 'application/vnd.in-toto+json', statement)]
+  let top: Buffer = Buffer.alloc(0)
+  let held = new Map<string, Buffer>()
+  const server = createServer((req, res) => {
+    const path = req.url ?? ''
+    if (path === '/v2/') return void res.end('{}')
+    const bytes = path.endsWith('/latest') ? top : held.get(path.split('/').at(-1) ?? '')
+    if (bytes === undefined) return void res.writeHead(404).end()
+    res.writeHead(200, { 'Content-Type': path.includes('/manifests/') ? (bytes === top ? mediaTypes.ociIndex : mediaTypes.ociManifest) : 'application/octet-stream' }).end(bytes)
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const name = `127.0.0.1:${(server.address() as AddressInfo).port}/app`
+  try {
+    await fc.assert(
+      fc.asyncProperty(edits, fc.constantFrom('index', 'image', 'attestation'), fc.boolean(), async (changes, what, pulled) => {
+        const manifestBytes = what === 'image' ? edited(image, changes) : Buffer.from(JSON.stringify(image))
+        const attestationBytes = what === 'attestation' ? edited(attestation, changes) : Buffer.from(JSON.stringify(attestation))
+        top = what === 'index' ? edited(indexOf(manifestBytes, attestationBytes), changes) : Buffer.from(JSON.stringify(indexOf(manifestBytes, attestationBytes)))
+        held = new Map([configBytes, packed, statement, manifestBytes, attestationBytes].map((bytes) => [String(digestOf(bytes)), bytes]))
+        const listed = { schemaVersion: 2, manifests: [{ mediaType: mediaTypes.ociIndex, digest: digestOf(top), size: top.length, annotations: { 'org.opencontainers.image.ref.name': 'x/y:z' } }] }
+        const archive = sampleTar([...[...held.values(), top].map((bytes) => ({ path: `blobs/sha256/${digestOf(bytes).slice(7)}`, content: bytes })), { path: 'index.json', content: JSON.stringify(listed) }])
+        await doneOrRefused(() => (pulled ? images.pull(name, { platform: 'linux/amd64' }) : images.load(Readable.from([archive]), { onLoaded: () => undefined })))
+      }),
+      { numRuns: runs, seed },
+    )
+  } finally {
+    server.closeAllConnections()
+    await new Promise((resolve) => server.close(resolve))
+  }
+})
+
 test('archives with damaged bytes load or are refused, compressed or not', async () => {
   const good = sampleTar([{ path: 'c.json', content: JSON.stringify(config) }, { path: 'l.tar', content: layer }, { path: 'manifest.json', content: JSON.stringify([{ Config: 'c.json', RepoTags: ['a/b:c'], Layers: ['l.tar'] }]) }])
   await fc.assert(

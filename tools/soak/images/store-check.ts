@@ -109,8 +109,16 @@ export class StoreCheck {
     for (const [name, { id, target }] of Object.entries(this.#names())) {
       if (!ids.has(id)) problems.push(`name ${name} leads to ${id}, which is no image`)
       if (target !== undefined && this.#sizeOf(target.digest) !== target.size) problems.push(`name ${name} stands for ${target.digest} of ${target.size} bytes: ${this.#sizeOf(target.digest) ?? 'not here'}`)
+      else if (target !== undefined && !this.#holds(target.digest, id)) problems.push(`name ${name} means ${id}, of which ${target.digest} has no manifest here`)
     }
     return problems
+  }
+
+  /** Whether a manifest of this image is here, and can be reached from the index (or is the manifest itself). Other parts may be absent. */
+  #holds(digest: string, id: string): boolean {
+    if (this.#sizeOf(digest) === undefined) return false
+    const { config, manifests = [] }: { readonly config?: { readonly digest: string }; readonly manifests?: readonly { readonly digest: string }[] } = JSON.parse(readFileSync(this.#path(digest), 'utf8'))
+    return config?.digest === id || manifests.some((part) => this.#holds(part.digest, id))
   }
 
   #names(): Readonly<Record<string, Named>> {

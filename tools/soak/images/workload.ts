@@ -1,4 +1,5 @@
 /** What clients do to images while the engine is killed: each worker has names of its own, the layers are shared by all. */
+import { createHash } from 'node:crypto'
 import type { SeededRandom } from '../../../src/sim/random.ts'
 import { sampleTar, type Sample } from '../../../src/oci/layer/archive-samples.ts'
 import { bodyOf, type ImageEngine, Refused } from './engine.ts'
@@ -40,7 +41,48 @@ export async function fillPool(place: Workplace): Promise<void> {
     await build(place, `${name}:v1`, poolContext(image, place.busybox))
     await push(place, name, 'v1')
     await remove(place, `${name}:v1`)
+    await publishIndex(`http://${place.foreign}/v2/pool/i${image}`)
   }
+}
+
+interface Part {
+  readonly mediaType: string
+  readonly digest: string
+  readonly size: number
+}
+
+/** Beside `v1`, as `multi`: an index of it, of its twin for another platform, and of what is attested of both. */
+async function publishIndex(repository: string): Promise<void> {
+  const types = { manifest: 'application/vnd.oci.image.manifest.v1+json', index: 'application/vnd.oci.image.index.v1+json', config: 'application/vnd.oci.image.config.v1+json', statement: 'application/vnd.in-toto+json' }
+  const send = async (url: string, mediaType: string, bytes: Buffer): Promise<void> => {
+    const answer = await fetch(url, { method: 'PUT', body: new Uint8Array(bytes), headers: { 'Content-Type': mediaType } })
+    if (!answer.ok) throw new Error(`PUT ${url}: ${answer.status} ${await answer.text()}`)
+  }
+  const put = async (mediaType: string, document: object): Promise<Part> => {
+    const bytes = Buffer.from(JSON.stringify(document))
+    const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`
+    if (mediaType === types.manifest) await send(`${repository}/manifests/${digest}`, mediaType, bytes)
+    else {
+      const begun = await fetch(`${repository}/blobs/uploads/`, { method: 'POST' })
+      const place = new URL(begun.headers.get('location') ?? '', begun.url)
+      place.searchParams.set('digest', digest)
+      await send(place.href, 'application/octet-stream', bytes)
+    }
+    return { mediaType, digest, size: bytes.length }
+  }
+  const served = await fetch(`${repository}/manifests/v1`, { headers: { Accept: types.manifest } })
+  const bytes = Buffer.from(await served.arrayBuffer())
+  const manifest: { readonly config: Part; readonly layers: readonly Part[] } = JSON.parse(bytes.toString())
+  const config: object = JSON.parse(await (await fetch(`${repository}/blobs/${manifest.config.digest}`)).text())
+  const images = [
+    { mediaType: types.manifest, digest: served.headers.get('docker-content-digest') ?? '', size: bytes.length, platform: { os: 'linux', architecture: 'amd64' } },
+    { ...(await put(types.manifest, { ...manifest, config: await put(types.config, { ...config, architecture: 'arm64' }) })), platform: { os: 'linux', architecture: 'arm64' } },
+  ]
+  const attestations = await Promise.all(images.map(async ({ digest }) => ({
+    ...(await put(types.manifest, { schemaVersion: 2, mediaType: types.manifest, config: await put(types.config, { about: digest }), layers: [await put(types.statement, { statement: digest })] })),
+    platform: { os: 'unknown', architecture: 'unknown' }, annotations: { 'vnd.docker.reference.type': 'attestation-manifest', 'vnd.docker.reference.digest': digest },
+  })))
+  await send(`${repository}/manifests/multi`, types.index, Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: types.index, manifests: [...images, ...attestations] })))
 }
 
 async function build({ engine }: Workplace, tag: string, context: Buffer): Promise<void> {
@@ -79,6 +121,15 @@ const pull: Step = async (place, worker) => {
   await place.engine.run(() => ({ method: 'POST', path: '/images/create', query: { fromImage: name, tag: 'v1' }, headers: noAuth }))
   worker.here.add(`${name}:v1`)
   return `pull ${name}`
+}
+
+/** An index: one platform of it or, by and by, both. */
+const pullIndex: Step = async (place, worker) => {
+  const name = `${place.foreign}/pool/i${ownImage(worker)}`
+  const platform = worker.random.pick(['', 'linux/amd64', 'linux/arm64'])
+  await place.engine.run(() => ({ method: 'POST', path: '/images/create', query: { fromImage: name, tag: 'multi', ...(platform === '' ? {} : { platform }) }, headers: noAuth }))
+  worker.here.add(`${name}:multi`)
+  return `pull ${platform} ${name}:multi`
 }
 
 const buildOne: Step = async (place, worker) => {
@@ -134,7 +185,7 @@ function someOf({ here, random }: Worker): string | undefined {
   return here.size === 0 ? undefined : random.pick([...here])
 }
 
-const steps: readonly Step[] = [pull, pull, buildOne, buildOne, pushOne, pushOne, removeOne, removeOne, prune, saveAndLoad]
+const steps: readonly Step[] = [pull, pull, pullIndex, pullIndex, buildOne, buildOne, pushOne, pushOne, removeOne, removeOne, prune, saveAndLoad]
 
 /** One step of the worker's choice; it holds when it returns. */
 export async function oneStep(place: Workplace, worker: Worker): Promise<string> {
