@@ -31,7 +31,8 @@ export async function run(): Promise<void> {
     commit: version,
     images: () => standInImages([{ names: ['busybox:latest'], command: ['sh'], release: 'busybox' }]),
     dockerdIsRight: true,
-    reason: (name) => buildxCases.find((each) => each.name === name)?.reason,
+    reason: () => undefined,
+    differs: (name) => buildxCases.find((each) => each.name === name)?.differs ?? {},
     cases: async (_engine, folder) => {
       mkdirSync(join(folder, 'config/cli-plugins'), { recursive: true })
       symlinkSync(buildx, join(folder, 'config/cli-plugins/docker-buildx'))

@@ -56,7 +56,8 @@ function steady(line: string): string {
     .replace(/\b\d+(\.\d+)?[kMG]?B\b/g, 'SIZE')
     // As later ones say it.
     .replace(/^\[stage-0 /, '[')
-    .replace('rpc error: code = Unknown desc = failed to solve with frontend dockerfile.v0: failed to create LLB definition: ', '')
+    .replace(/rpc error: code = Unknown desc = failed to solve with frontend dockerfile.v0: (failed to create LLB definition: )?/, '')
+    .replace(/\/tmp\/\S*\/buildkit-mount\d+/, 'FOLDER')
     .replace(/exporting to client (directory|tarball)/, 'exporting to client')
     .replace(/secret (\S+) not found: not found/, 'secret $1: not found')
     .replace(/executor failed running \[(.*)\]: exit code: (\d+)/, (_whole, command: string, code: string) => `process ${JSON.stringify(command)} did not complete successfully: exit code: ${code}`)

@@ -17,6 +17,8 @@ export interface SuiteCase {
   readonly verdict: Verdict
   /** What was expected and what was found, without what changes from run to run. */
   readonly detail?: string
+  /** Why it may be so. */
+  readonly reason?: string
 }
 
 export interface ForeignSuite {
@@ -36,6 +38,8 @@ export interface ForeignSuite {
   readonly reason?: (name: string, dockerd: Verdict) => string | undefined
   /** Where true, no expectation is written down: Berth passes a case whose detail is dockerd's. */
   readonly dockerdIsRight?: boolean
+  /** With `dockerdIsRight`: lines of a case that may differ (`dockerd: …`, `Berth:   …`), and why. Every other one fails it, and so does one that no longer differs. */
+  readonly differs?: (name: string) => Readonly<Record<string, string>>
 }
 
 type CasesByName = ReadonlyMap<string, SuiteCase>
@@ -91,7 +95,7 @@ async function runInside(suite: ForeignSuite, engine: EngineName, folder: string
 }
 
 function record(suite: ForeignSuite, dockerd: CasesByName, found: CasesByName): void {
-  const berth = suite.dockerdIsRight === true ? heldAgainst(dockerd, found) : found
+  const berth = suite.dockerdIsRight === true ? heldAgainst(suite, dockerd, found) : found
   const names = new Set([...dockerd.keys(), ...berth.keys()])
   const cases = [...names].map((name) => {
     const [peer, ours] = [dockerd.get(name), berth.get(name)]
@@ -109,12 +113,15 @@ function record(suite: ForeignSuite, dockerd: CasesByName, found: CasesByName): 
   complain('that fail without a reason', unexplained.map(({ name }) => `${name}:\n      dockerd: ${detail(dockerd, name)}\n      Berth:   ${detail(berth, name)}`))
 }
 
-function heldAgainst(dockerd: CasesByName, berth: CasesByName): CasesByName {
+function heldAgainst(suite: ForeignSuite, dockerd: CasesByName, berth: CasesByName): CasesByName {
   return new Map(
     [...berth].map(([name, entry]) => {
       const [expected, got] = [dockerd.get(name)?.detail?.split('\n') ?? [], entry.detail?.split('\n') ?? []]
       const differences = [...expected.filter((line) => !got.includes(line)).map((line) => `dockerd: ${line}`), ...got.filter((line) => !expected.includes(line)).map((line) => `Berth:   ${line}`)]
-      return [name, differences.length === 0 ? entry : { name, verdict: 'failed', detail: `\n      ${differences.join('\n      ')}` }]
+      const listed = suite.differs?.(name) ?? {}
+      const wrong = [...differences.filter((line) => listed[line] === undefined), ...Object.keys(listed).filter((line) => !differences.includes(line)).map((line) => `no longer differs: ${line}`)]
+      if (wrong.length > 0) return [name, { name, verdict: 'failed', detail: `\n      ${wrong.join('\n      ')}` }]
+      return [name, differences.length === 0 ? entry : { name, verdict: 'failed', reason: [...new Set(Object.values(listed))].join('; ') }]
     }),
   )
 }
@@ -126,7 +133,7 @@ function complain(what: string, lines: readonly string[]): void {
 }
 
 function reasonFor(suite: ForeignSuite, name: string, dockerd: SuiteCase | undefined, berth: SuiteCase | undefined): string | undefined {
-  const known = suite.reason?.(name, dockerd?.verdict ?? 'skipped')
+  const known = berth?.reason ?? suite.reason?.(name, dockerd?.verdict ?? 'skipped')
   if (known !== undefined) return known
   const same = dockerd?.verdict === 'failed' && berth?.verdict === 'failed' && dockerd.detail !== undefined && dockerd.detail === berth.detail
   return same ? `dockerd answers the same: ${berth.detail}` : undefined

@@ -87,3 +87,9 @@ test('what is of another kind gives way to the classic builder’s copies, and s
   assert.deepEqual((await treeOf(image)).filter((line) => line.includes('./t/l')), ['d 755 0:0 ./t/l', 'f 644 0:0 ./t/l/g'])
   await assert.rejects(build(dockerfile, files, buildkit), /Dockerfile:4: COPY failed: cannot copy to non-directory: \/t\/l/)
 })
+
+test('the history tells of triggers to the classic builder’s clients alone', async () => {
+  const told = async (change: Parameters<typeof build>[2]): Promise<unknown> => (await build('FROM scratch\nENV A=1\nONBUILD RUN x\n', [], change)).image.config.history?.map((entry) => entry.created_by)
+  assert.deepEqual(await told(buildkit), ['ENV A=1'])
+  assert.deepEqual(await told({}), ['ENV A=1', 'ONBUILD RUN x'])
+})

@@ -18,6 +18,8 @@ export interface DialectRules {
   readonly foldersAboveAreOwned: boolean
   /** ARG counts where ENV has said the same name before; and holds in stages upon the stage. Else neither. */
   readonly argsAreVariables: boolean
+  /** ONBUILD is told in the history. */
+  readonly triggersAreHistory: boolean
   /** `/dev`, `/proc` and `/sys`, which a command's container is mounted on, stay in the image where they were missing. */
   readonly mountPointsStay: boolean
   /** Proxies of the request stand in a command's variables in both cases, and before what the Dockerfile says; else as given, and after it. */
@@ -31,11 +33,11 @@ export interface DialectRules {
 const rules: Readonly<Record<BuildDialect, DialectRules>> = {
   classic: {
     workdirsOfUser: false, contextsKeepOwners: false, archivesAreOwned: false, copiesKeepKinds: false, foldersAboveAreOwned: false, argsAreVariables: false,
-    mountPointsStay: false, proxiesWin: false, hostname: undefined, scratchWorkingDir: undefined,
+    triggersAreHistory: true, mountPointsStay: false, proxiesWin: false, hostname: undefined, scratchWorkingDir: undefined,
   },
   buildkit: {
     workdirsOfUser: true, contextsKeepOwners: true, archivesAreOwned: true, copiesKeepKinds: true, foldersAboveAreOwned: true, argsAreVariables: true,
-    mountPointsStay: true, proxiesWin: true, hostname: 'buildkitsandbox', scratchWorkingDir: '/',
+    triggersAreHistory: false, mountPointsStay: true, proxiesWin: true, hostname: 'buildkitsandbox', scratchWorkingDir: '/',
   },
 }
 

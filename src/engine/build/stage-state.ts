@@ -39,7 +39,7 @@ export interface StepContext {
   readonly escape: EscapeCharacter
   readonly buildArgs: ReadonlyMap<string, string | null>
   readonly globalArgs: ReadonlyMap<string, string>
-  readonly rules: Pick<DialectRules, 'argsAreVariables'>
+  readonly rules: Pick<DialectRules, 'argsAreVariables' | 'triggersAreHistory'>
 }
 
 /** Each once. */
@@ -144,8 +144,10 @@ export function applyInstruction(state: StageState, instruction: ConfigInstructi
       return withConfig({ Shell: instruction.argv }, `SHELL [${instruction.argv.join(' ')}]`)
     case 'healthcheck':
       return withConfig({ Healthcheck: healthcheckConfig(instruction.check) }, `HEALTHCHECK ${JSON.stringify(healthcheckConfig(instruction.check))}`)
-    case 'onbuild':
-      return withConfig({ OnBuild: [...(state.config.OnBuild ?? []), instruction.trigger] }, `ONBUILD ${instruction.trigger}`)
+    case 'onbuild': {
+      const next = withConfig({ OnBuild: [...(state.config.OnBuild ?? []), instruction.trigger] }, `ONBUILD ${instruction.trigger}`)
+      return context.rules.triggersAreHistory ? next : { ...next, history: state.history }
+    }
     default:
       return unreachable(instruction)
   }
