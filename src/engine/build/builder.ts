@@ -31,7 +31,8 @@ import { planStages, type StagePlan } from './dockerfile/stages.ts'
 import { epochOf, exportImages, handOver, type BuiltState } from './image-output.ts'
 import { HeldMessages } from './ordered-output.ts'
 import type { CommandRunnerOptions } from './run-command.ts'
-import { Spool } from './spool.ts'
+import { KeptContexts } from './kept-contexts.ts'
+import { Spool, spoolIn } from './spool.ts'
 import { RemoteSources } from './remote/remote-sources.ts'
 import { PlannedPaths } from './planned-paths.ts'
 import { Roots } from './roots.ts'
@@ -76,6 +77,7 @@ export class Builder implements ImageBuilder {
   readonly cacheMounts: BuildCacheMounts
   readonly #cacheMounts: CacheMounts
   readonly #keeper: CacheKeeper
+  readonly #kept: KeptContexts
   readonly #steps: Gate
   readonly #keys = new KeyedSerial<string>()
 
@@ -84,12 +86,14 @@ export class Builder implements ImageBuilder {
     this.cache = options.cache
     this.#cacheMounts = new CacheMounts(join(options.stateDir, 'mounts'))
     this.cacheMounts = cacheMountArchives(this.#cacheMounts, options.snapshots)
-    this.#keeper = new CacheKeeper({ ...options, mounts: this.#cacheMounts })
+    this.#kept = new KeptContexts(join(options.stateDir, 'contexts'))
+    this.#keeper = new CacheKeeper({ ...options, mounts: this.#cacheMounts, contexts: this.#kept })
     this.#steps = new Gate(options.parallelSteps ?? 4)
   }
 
   async open(): Promise<void> {
     await mkdir(this.#workFolder(), { recursive: true, mode: 0o711 })
+    await this.#kept.open()
     if (this.#options.remap !== undefined) await this.#letThrough()
     await this.#sweep()
   }
@@ -134,12 +138,13 @@ export class Builder implements ImageBuilder {
     const failed = new AbortController()
     using lease = this.cache.lease()
     const signal = AbortSignal.any([request.signal, failed.signal])
+    const kept = request.context.kind === 'folder' && request.context.keptAs !== undefined ? await this.#kept.take(request.context.keptAs, spoolIn(folder)) : undefined
     try {
       using vertices = new Vertices(id, request.onMessage)
       await using roots = new Roots({ buildId: id, folder, request, options: this.#options, signal })
       await using spool = await Spool.open(folder, this.#options.confined)
       using remote = new RemoteSources({ folder, request, options: this.#options, spool, cache: this.cache, signal })
-      const contexts = new Contexts({ request, options: this.#options, spool, remote, vertices, signal })
+      const contexts = new Contexts({ request, options: this.#options, spool, remote, vertices, signal, ...(kept === undefined ? {} : { kept }) })
       const main = await contexts.main()
       const targets = this.#targetsOf(request)
       const planFor = (platform: string): StagePlan => planStages(main.dockerfile, { ...this.#planOptions(request), targetPlatform: platform, isContext: (name) => contexts.named(name, platform) !== undefined })
@@ -174,6 +179,7 @@ export class Builder implements ImageBuilder {
       held.release(asked.onMessage)
       throw error
     } finally {
+      if (kept !== undefined) await this.#kept.give(kept, spoolIn(folder)).catch((error: unknown) => this.#options.log.warn({ error: String(error) }, 'a folder is not kept for the next build'))
       await rm(folder, { recursive: true, force: true })
       await this.#keeper.keepWithinBounds()
     }

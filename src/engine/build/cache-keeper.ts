@@ -6,6 +6,7 @@ import type { BuildCacheEntry, BuildPruneOptions } from '../http/backend.ts'
 import { chainIdsOf } from '../snapshots/chain.ts'
 import type { BuildCache } from './cache.ts'
 import type { CacheMounts } from './cache-mounts.ts'
+import type { KeptContexts } from './kept-contexts.ts'
 
 /** Frees layers that neither an image nor the cache needs; answers the bytes. */
 export interface LayerCollector {
@@ -15,6 +16,7 @@ export interface LayerCollector {
 export interface CacheKeeperOptions {
   readonly cache: BuildCache
   readonly mounts: CacheMounts
+  readonly contexts: KeptContexts
   readonly images: ImageLister & LayerCollector
   readonly clock: Clock
   readonly stateDir: string
@@ -66,16 +68,16 @@ export class CacheKeeper {
   }
 
   async prune({ all, unusedForMs, matches, ...space }: BuildPruneOptions): Promise<{ readonly deleted: readonly string[]; readonly reclaimedBytes: number }> {
-    const { cache, images, clock, mounts } = this.#options
+    const { cache, images, clock, mounts, contexts } = this.#options
     const entries = await this.#entries()
     const keepBytes = await this.#bytesToKeep(space)
     if (keepBytes === undefined) return { deleted: [], reclaimedBytes: 0 }
     const isSelected = ({ shown }: ShownEntry): boolean => !shown.inUse && (all || !shown.shared) && (matches?.(shown) ?? true)
-    // Everything without a layer (contents, times of images, cache mounts) goes only with everything else.
+    // Everything without a layer (contents, times of images, cache mounts, clients' folders) goes only with everything else.
     const isEverything = all && matches === undefined && !entries.some(({ shown }) => shown.inUse)
     const only = isEverything ? {} : { only: new Set(entries.filter(isSelected).map(({ key }) => key)) }
     const gone = new Set(await cache.prune({ keepBytes, ...only, ...(unusedForMs === undefined ? {} : { usedBeforeMs: clock.nowMs() - unusedForMs }) }))
-    if (isEverything && keepBytes === 0 && unusedForMs === undefined) await mounts.clear()
+    if (isEverything && keepBytes === 0 && unusedForMs === undefined) await Promise.all([mounts.clear(), contexts.clear()])
     const deleted = entries.filter(({ key }) => gone.has(key)).map(({ shown }) => shown.id)
     return { deleted, reclaimedBytes: gone.size === 0 ? 0 : await images.collect() }
   }

@@ -2,17 +2,21 @@
 import { Readable } from 'node:stream'
 import { Fault } from '#base/fault.ts'
 import { ignoredPaths, withoutIgnored } from './ignore.ts'
-import type { BuildMaterial, FolderTar, NamedContext } from '../contract/builds.ts'
+import type { BuildMaterial, FolderTar, IsKept, NamedContext } from '../contract/builds.ts'
 import type { BuildRequest } from '../http/backend.ts'
 import type { BuilderOptions } from './builder.ts'
 import { compressionOf, decompressed, expand, looksLikeTar } from './decompress.ts'
+import type { TakenContext } from './kept-contexts.ts'
 import { maxDockerfileBytes } from './dockerfile/lines.ts'
 import { isCovered, type Paths, type PlannedPaths } from './planned-paths.ts'
 import { parseGitReference } from './remote/git-reference.ts'
 import type { RemoteSources } from './remote/remote-sources.ts'
 import type { Spool } from './spool.ts'
-import { FileTree, fromBytePath, toBytePath, type Selected } from './tree.ts'
+import { contentOf, FileTree, fromBytePath, toBytePath, type Selected } from './tree.ts'
 import type { Vertex, Vertices } from './vertices.ts'
+
+/** Headers and contents of small files, which whoever reads takes together. */
+const entriesAhead = 256
 
 export interface ContextsOptions {
   readonly request: BuildRequest
@@ -21,6 +25,8 @@ export interface ContextsOptions {
   readonly remote: RemoteSources
   readonly vertices: Vertices
   readonly signal: AbortSignal
+  /** What is known of the main context's folder. */
+  readonly kept?: TakenContext
 }
 
 export interface MainContext {
@@ -56,7 +62,7 @@ export class Contexts {
     const whole = '[internal] load build context'
     if (context.kind === 'folder') {
       if (definition === undefined) throw new Fault('internal', 'a folder is the context, and the Dockerfile did not come with it')
-      const folder = new LazyFolder((paths) => vertices.during(whole, async () => this.#folder(context.tar, paths)), () => this.#planned?.of())
+      const folder = new LazyFolder((paths) => vertices.during(whole, async () => this.#mainFolder(context.tar, paths)), () => this.#planned?.of())
       return { tree: (paths) => folder.tree(paths), dockerfile: definition, ignore: context.ignore }
     }
     const loaded = await vertices.during(whole, (vertex) => (context.kind === 'url' ? this.#fetched(context.url, vertex) : this.#archive(context.tar)))
@@ -97,6 +103,20 @@ export class Contexts {
       default:
         throw new Fault('internal', `${name} is no build context of files`)
     }
+  }
+
+  /** Of a folder that is known only that is sent which has changed. */
+  async #mainFolder(tar: FolderTar, paths: Paths): Promise<FileTree> {
+    const { kept, spool, signal } = this.#build
+    if (kept === undefined) return this.#folder(tar, paths)
+    const known = kept.files
+    const isKept: IsKept = ({ path, sizeBytes, modifiedNs }) => {
+      const file = known.get(toBytePath(path))
+      return file?.sizeBytes === sizeBytes && file.modifiedNs === modifiedNs
+    }
+    const tree = await spool.addArchive(Readable.from(tar(paths, signal, isKept), { highWaterMark: entriesAhead }), signal, known)
+    kept.files = new Map([...(paths === undefined ? [] : kept.files), ...tree.walk('').filter(({ type }) => type === 'file').map((entry) => [entry.path, contentOf(entry)] as const)])
+    return tree
   }
 
   async #folder(tar: FolderTar, paths: Paths): Promise<FileTree> {

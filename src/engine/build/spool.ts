@@ -1,14 +1,19 @@
 /** The file behind a build's trees: contents of the context, of other stages and of archives, one after another. */
 import { createHash } from 'node:crypto'
 import { open, type FileHandle } from 'node:fs/promises'
-import { createReadStream } from 'node:fs'
+import { constants, createReadStream } from 'node:fs'
 import { Readable } from 'node:stream'
 import { Fault } from '#base/fault.ts'
 import type { ConfinedJobs } from '#linux/contract/confined.ts'
 import type { SpoolArchiveArgs, Spooled } from './spool-archive.job.ts'
 import type { SpooledSelection, SpoolTreeArgs } from './spool-tree.job.ts'
+import { keptMark } from '../contract/builds.ts'
 import { wholeSelection, type SelectionFlags } from './selection.ts'
-import { FileTree, hashText, type Selected, type TreeEntry } from './tree.ts'
+import { FileTree, hashText, type KeptFiles, type Selected, type TreeEntry } from './tree.ts'
+
+export function spoolIn(folder: string): string {
+  return `${folder}/spool`
+}
 
 export class Spool implements AsyncDisposable {
   readonly #file: FileHandle
@@ -26,9 +31,13 @@ export class Spool implements AsyncDisposable {
     this.#confined = confined
   }
 
+  /** Goes on with the spool of an earlier build where one stands in the folder. */
   static async open(folder: string, confined: ConfinedJobs): Promise<Spool> {
-    const path = `${folder}/spool`
-    return new Spool(await open(path, 'wx+', 0o600), path, folder, confined)
+    const path = spoolIn(folder)
+    const file = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600)
+    const spool = new Spool(file, path, folder, confined)
+    spool.#end = (await file.stat()).size
+    return spool
   }
 
   get fd(): number {
@@ -36,12 +45,12 @@ export class Spool implements AsyncDisposable {
   }
 
   /** Spools a tar that is not compressed, and that nobody else reads. */
-  addArchive(input: Readable, signal: AbortSignal): Promise<FileTree> {
+  addArchive(input: Readable, signal: AbortSignal, kept?: KeptFiles): Promise<FileTree> {
     return this.#append(async () => {
       const args: SpoolArchiveArgs = { fd: this.fd, offset: this.#end }
       const spooled = await this.#confined.run<SpoolArchiveArgs, Spooled>(this.#folder, new URL('./spool-archive.job.ts', import.meta.url), args, { input, inputIsOurs: true, signal })
       this.#end = spooled.end
-      return new FileTree(spooled.entries)
+      return new FileTree(kept === undefined ? spooled.entries : spooled.entries.map((entry) => withKept(entry, kept)))
     })
   }
 
@@ -110,4 +119,14 @@ export class Spool implements AsyncDisposable {
     await this.#tail
     await this.#file.close()
   }
+}
+
+/** An entry that came without its bytes, because they are here. */
+function withKept(entry: TreeEntry, kept: KeptFiles): TreeEntry {
+  const mark = entry.xattrs.find(([name]) => name === keptMark)
+  if (mark === undefined) return entry
+  const file = kept.get(Buffer.from(mark[1]).toString('latin1'))
+  if (file === undefined) throw new Fault('dataLoss', `${entry.path} was not sent, and is not here`)
+  const { offset, sizeBytes, hash } = file
+  return { ...entry, offset, sizeBytes, hash, xattrs: entry.xattrs.filter((each) => each !== mark) }
 }

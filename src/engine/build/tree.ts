@@ -54,6 +54,9 @@ export function hashOfContent(content: Uint8Array): string {
   return hashText(hashAtOnce(contentAlgorithm, content), contentAlgorithm)
 }
 
+/** Files of a folder whose contents stand in the spool already, by their paths. */
+export type KeptFiles = ReadonlyMap<string, Pick<TreeEntry, 'offset' | 'sizeBytes' | 'hash' | 'modifiedNs'>>
+
 /** One thing that COPY or ADD takes. `entries[0]` is the thing itself, with the path `''`; what is below it is relative to it. */
 export interface Selected {
   /** The name it gets in a destination folder when it is no folder itself. */
@@ -63,6 +66,10 @@ export interface Selected {
 
 export const emptyFolder: TreeEntry = {
   path: '', type: 'directory', mode: 0o755, uid: 0, gid: 0, modifiedNs: 0n, offset: 0, sizeBytes: 0, hash: '', linkGroup: 0, target: '', major: 0, minor: 0, xattrs: [],
+}
+
+export function contentOf({ offset, sizeBytes, hash, modifiedNs }: TreeEntry): Pick<TreeEntry, 'offset' | 'sizeBytes' | 'hash' | 'modifiedNs'> {
+  return { offset, sizeBytes, hash, modifiedNs }
 }
 
 export function toBytePath(text: string): string {

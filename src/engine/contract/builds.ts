@@ -10,7 +10,7 @@ export type BuildContext =
   /** A tar, possibly compressed: the body of `POST /build`. Read once; nobody else holds its chunks. */
   | { readonly kind: 'archive'; readonly tar: Readable }
   /** The client's folder, without what its ignore file (`ignore` is that file's text) leaves out. The Dockerfile comes apart from it. */
-  | { readonly kind: 'folder'; readonly tar: FolderTar; readonly ignore: string }
+  | { readonly kind: 'folder'; readonly tar: FolderTar; readonly ignore: string; /** By which the folder is known again; absent: it is not. */ readonly keptAs?: string }
   /**
    * Fetched by the builder: a git repository in Docker's URL forms (`https://…/x.git#ref:folder`, `git@host:x`, `git://…`, `ssh://…`), a
    * tarball, or a Dockerfile's text.
@@ -21,7 +21,13 @@ export type BuildContext =
  * A tar of what of a folder lies at or below `paths`, which may hold wildcards, with what symlinks among them lead to; undefined: of all of
  * it. May be asked for twice: first for what steps are known to name.
  */
-export type FolderTar = (paths: readonly string[] | undefined, signal: AbortSignal) => AsyncIterable<Buffer>
+export type FolderTar = (paths: readonly string[] | undefined, signal: AbortSignal, isKept?: IsKept) => AsyncIterable<Buffer>
+
+/** Whether a file's bytes are here. They are not sent then: its entry is empty and has {@link keptMark}, an attribute that holds its path. */
+export type IsKept = (file: { readonly path: string; readonly sizeBytes: number; readonly modifiedNs: bigint }) => boolean
+
+/** No file has an attribute of this name: it is in no namespace (xattr(7)). */
+export const keptMark = 'berth.kept'
 
 /** What `FROM NAME`, `COPY --from=NAME` and `RUN --mount=from=NAME` mean instead of a stage or an image of that name (`--build-context`). */
 export type NamedContext =

@@ -149,7 +149,7 @@ async function session({ backend }: BuildService, exchange: GrpcExchange): Promi
   if (id === '') throw new Fault('invalidArgument', 'the session has no id (X-Docker-Expose-Session-Uuid)')
   const methods = header('grpc-method').split(',').map((method) => method.trim())
   using connection = connectionOf(exchange)
-  await backend.sessions.serve(connection, { id, methods })
+  await backend.sessions.serve(connection, { id, methods, sharedKey: header('sharedkey') })
 }
 
 /** The bytes of `BytesMessage`s, both ways. */

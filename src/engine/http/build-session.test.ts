@@ -3,7 +3,7 @@
  * the engine over its session.
  */
 import assert from 'node:assert/strict'
-import { chmodSync, closeSync, existsSync, linkSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, closeSync, existsSync, linkSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, statSync, symlinkSync, writeFileSync, rmSync, utimesSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
@@ -63,6 +63,28 @@ suite('builds with a session', { skip }, () => {
     const many = Array.from({ length: 600 }, (_, index) => `${index}`).join('').length
     const sum = (await real.kernel.processes.run(['md5sum'], { stdin: large })).stdout.toString().trim()
     assert.equal(await shownIn('c:1', script), `deepdeepnamelast\na/deep\n4711\n700\n${large.length}\n0\n${sum}\n${many}\n0:0`)
+  })
+
+  test('of a folder that was built before, only what has changed is sent', async () => {
+    const context = folder({ Dockerfile: 'FROM bb:1\nCOPY . /c/\n', same: 'sent 1', changed: 'sent 1', gone: 'sent 1', 'a/deep': 'sent 1' })
+    linkSync(join(context, 'same'), join(context, 'twin'))
+    const time = new Date(1_700_000_000_123)
+    for (const name of ['same', 'changed', 'a/deep']) utimesSync(join(context, name), time, time)
+    await built(['-t', 'k:1', context])
+    // Size and time tell, as in BuildKit: what was written behind them shows that nothing was sent.
+    for (const name of ['same', 'changed', 'a/deep']) writeFileSync(join(context, name), 'sent 2')
+    for (const name of ['same', 'a/deep']) utimesSync(join(context, name), time, time)
+    rmSync(join(context, 'gone'))
+    writeFileSync(join(context, 'more'), 'sent 2')
+    await built(['-t', 'k:2', '--no-cache', context])
+    assert.equal(await shownIn('k:2', 'cd /c; ls; cat same twin changed a/deep more'), 'Dockerfile\na\nchanged\nmore\nsame\ntwin\nsent 1sent 1sent 2sent 1sent 2')
+    writeFileSync(join(context, 'same'), 'sent three')
+    await built(['-t', 'k:3', context])
+    assert.equal(await shownIn('k:3', 'cat /c/same /c/twin /c/changed'), 'sent threesent threesent 2')
+    await real.client.bytes('POST', '/build/prune?all=1')
+    utimesSync(join(context, 'a/deep'), time, time)
+    await built(['-t', 'k:4', '--no-cache', context])
+    assert.equal(await shownIn('k:4', 'cat /c/a/deep'), 'sent 2')
   })
 
   test('what is ignored stays with the client; a Dockerfile may lie elsewhere, with an ignore file of its own', async () => {

@@ -53,13 +53,14 @@ export async function ignoreOfFolder({ session, name }: ClientFolder, signal: Ab
 
 /** A folder's files as tars, without what is ignored. */
 export function folderTar({ session, name }: ClientFolder, ignore: string): FolderTar {
-  return (paths, signal) => session.files({ folder: name, exclude: ignorePatterns(ignore), ...(paths === undefined ? {} : { follow: paths }) }, signal)
+  return (paths, signal, isKept) => session.files({ folder: name, exclude: ignorePatterns(ignore), ...(paths === undefined ? {} : { follow: paths }) }, signal, isKept)
 }
 
 /** A folder as the main context; `own`: the ignore file beside the Dockerfile. */
 export async function folderContext(folder: ClientFolder, own: string | undefined, signal: AbortSignal): Promise<BuildContext> {
   const ignore = own ?? (await ignoreOfFolder(folder, signal))
-  return { kind: 'folder', tar: folderTar(folder, ignore), ignore }
+  const { sharedKey } = folder.session
+  return { kind: 'folder', tar: folderTar(folder, ignore), ignore, ...(sharedKey === '' ? {} : { keptAs: `${folder.name} ${sharedKey}` }) }
 }
 
 /** The client's folders `dockerfile` and `context`. */

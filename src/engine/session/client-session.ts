@@ -7,7 +7,7 @@ import type { Duplex } from 'node:stream'
 import { Fault, isFault } from '#base/fault.ts'
 import { callOnce, openCall, type CallOptions, type GrpcCall } from '#base/grpc.ts'
 import { protoFields, ProtoWriter } from '#base/proto-wire.ts'
-import type { LentBlobs } from '../contract/builds.ts'
+import type { IsKept, LentBlobs } from '../contract/builds.ts'
 import type { RegistryAuth } from '../contract/images.ts'
 import type { BuiltRoot } from '../http/backend.ts'
 import { clientBlobs } from './client-blobs.ts'
@@ -18,6 +18,8 @@ export interface SessionOffer {
   readonly id: string
   /** Paths of the gRPC methods that the client serves, e.g. `/moby.filesync.v1.FileSync/DiffCopy`. */
   readonly methods: readonly string[]
+  /** By which the client knows its folder in each of its sessions; empty: it has none. */
+  readonly sharedKey: string
 }
 
 /** Bytes that may be under way to us. */
@@ -66,10 +68,14 @@ export class Session {
     this.#http.destroy()
   }
 
-  /** The selected files as a tar. */
-  async *files(selection: FileSelection, signal: AbortSignal): AsyncGenerator<Buffer> {
+  get sharedKey(): string {
+    return this.#offer.sharedKey
+  }
+
+  /** The selected files as a tar, without the bytes of those that are kept. */
+  async *files(selection: FileSelection, signal: AbortSignal, isKept?: IsKept): AsyncGenerator<Buffer> {
     const metadata = encoded({ 'dir-name': [selection.folder], 'include-patterns': selection.include ?? [], 'exclude-patterns': selection.exclude ?? [], followpaths: selection.follow ?? [] })
-    yield* receiveTar(this.#call('/moby.filesync.v1.FileSync/DiffCopy', { metadata, signal }))
+    yield* receiveTar(this.#call('/moby.filesync.v1.FileSync/DiffCopy', { metadata, signal }), isKept)
   }
 
   /** The body of an upload that the client names by a URL (`http://buildkit-session/ID`). */

@@ -6,6 +6,7 @@
 import { Fault } from '#base/fault.ts'
 import type { GrpcCall } from '#base/grpc.ts'
 import { tarEnd, tarHeader, tarPadding } from '#oci/layer/writer.ts'
+import { keptMark, type IsKept } from '../contract/builds.ts'
 import { decodePacket, encodePacket, type FilePacket, type FileStat } from './file-packets.ts'
 
 /** Of files that were asked for before their turn. */
@@ -15,10 +16,11 @@ const aheadBytes = 8 << 20
 /** A list longer than this is no build context. */
 const maxFiles = 4_000_000
 
-export async function* receiveTar(call: GrpcCall): AsyncGenerator<Buffer> {
+/** Of files that `isKept` knows no contents are asked for. */
+export async function* receiveTar(call: GrpcCall, isKept: IsKept = () => false): AsyncGenerator<Buffer> {
   const packets = call.receive()
   try {
-    const files = await listOf(packets)
+    const files = (await listOf(packets)).map((stat) => (hasContent(stat) && stat.sizeBytes > 0 && isKept(stat) ? { ...stat, isKept: true } : stat))
     yield* new Contents(call, packets, files).tar()
     await call.send(encodePacket({ kind: 'finish' }))
     // The other side says the same, and ends.
@@ -51,9 +53,14 @@ async function listOf(packets: AsyncGenerator<Buffer>): Promise<readonly FileSta
   }
 }
 
+interface Offered extends FileStat {
+  /** Its bytes are here. */
+  readonly isKept?: boolean
+}
+
 /** Whether a file's contents can be asked for. */
-function hasContent({ type, linkName }: FileStat): boolean {
-  return type === 'file' && linkName === ''
+function hasContent({ type, linkName, isKept }: Offered): boolean {
+  return type === 'file' && linkName === '' && isKept !== true
 }
 
 interface Waiting {
@@ -65,12 +72,12 @@ interface Waiting {
 class Contents {
   readonly #call: GrpcCall
   readonly #packets: AsyncGenerator<Buffer>
-  readonly #files: readonly FileStat[]
+  readonly #files: readonly Offered[]
   readonly #waiting = new Map<number, Waiting>()
   #nextToAsk = 0
   #askedBytes = 0
 
-  constructor(call: GrpcCall, packets: AsyncGenerator<Buffer>, files: readonly FileStat[]) {
+  constructor(call: GrpcCall, packets: AsyncGenerator<Buffer>, files: readonly Offered[]) {
     this.#call = call
     this.#packets = packets
     this.#files = files
@@ -143,7 +150,7 @@ function changed(path: string): Fault {
   return new Fault('conflict', `${path} changed its size while the client sent it`)
 }
 
-function tarEntryOf(stat: FileStat): Parameters<typeof tarHeader>[0] {
+function tarEntryOf(stat: Offered): Parameters<typeof tarHeader>[0] {
   const { path, type, mode, uid, gid, sizeBytes, modifiedNs, linkName, major, minor, xattrs } = stat
   const isLink = type === 'file' && linkName !== ''
   if (type === 'socket') throw new Fault('internal', 'a tar has no sockets')
@@ -156,6 +163,6 @@ function tarEntryOf(stat: FileStat): Parameters<typeof tarHeader>[0] {
     groupName: '',
     sizeBytes: hasContent(stat) ? sizeBytes : 0,
     ...(type === 'charDevice' || type === 'blockDevice' ? { device: { major, minor } } : {}),
-    xattrs: new Map(xattrs),
+    xattrs: new Map(stat.isKept === true ? [...xattrs, [keptMark, Buffer.from(path)]] : xattrs),
   }
 }

@@ -180,7 +180,7 @@ async function session({ hijack, res, backend }: Exchange): Promise<void> {
   if (id === '') throw new Fault('invalidArgument', 'the session has no id (X-Docker-Expose-Session-Uuid)')
   // One header line for each method; Node joins them.
   const methods = header('grpc-method').split(',').map((method) => method.trim())
-  await backend.sessions.serve(takeOver(hijack, backend), { id, methods })
+  await backend.sessions.serve(takeOver(hijack, backend), { id, methods, sharedKey: header('sharedkey') })
 }
 
 /** The connection, no longer HTTP/1.1's. */
