@@ -67,7 +67,7 @@ function ruleCases(page: string): Judged[] {
     const text = /^# check=/m.test(whole) ? whole : `# check=experimental=all\n${whole}`
     const found = orError(() => {
       const plan = planStages(text, { buildPlatform: 'linux/amd64' })
-      const options = { plan, stages: plan.stages, buildArgs: new Set<string>(), baseVariables: () => new Set(['PATH', 'PYTHON_VERSION']), ignore: new PathPatterns(ignorePatterns(ignored)) }
+      const options = { plan, stages: plan.stages, buildArgs: new Set<string>(), base: () => ({ variables: new Set(['PATH', 'PYTHON_VERSION']) }), ignore: new PathPatterns(ignorePatterns(ignored)) }
       return lint(options).some((warning) => warning.rule === rule)
     })
     const name = `rule ${rule} ${index + 1}: ${isBad ? 'bad' : 'good'}`

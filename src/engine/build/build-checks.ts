@@ -5,15 +5,15 @@ import type { ImageResolver } from '../contract/images.ts'
 import type { BuildRequest } from '../http/backend.ts'
 import type { MainContext } from './contexts.ts'
 import { checkAnswer, outlineAnswer, targetsAnswer } from './dockerfile/answers.ts'
-import { lint } from './dockerfile/lint.ts'
+import { lint, type BaseFacts } from './dockerfile/lint.ts'
 import type { Stage, StagePlan } from './dockerfile/stages.ts'
 import { ignoredPaths } from './ignore.ts'
 
-/** Names of the variables that each stage begins with, as far as they are known. */
-export type BaseVariables = ReadonlyMap<number, ReadonlySet<string>>
+/** Of each stage, as far as they are known. */
+export type KnownBases = ReadonlyMap<number, BaseFacts>
 
-export function findings(plan: StagePlan, main: MainContext, { request, stages, variables }: { readonly request: BuildRequest; readonly stages: readonly Stage[]; readonly variables: BaseVariables }): readonly BuildWarning[] {
-  return lint({ plan, stages, buildArgs: new Set(Object.keys(request.buildArgs)), baseVariables: ({ index }) => variables.get(index), ignore: main.ignore === '' ? undefined : ignoredPaths(main.ignore) })
+export function findings(plan: StagePlan, main: MainContext, { request, stages, bases }: { readonly request: BuildRequest; readonly stages: readonly Stage[]; readonly bases: KnownBases }): readonly BuildWarning[] {
+  return lint({ plan, stages, buildArgs: new Set(Object.keys(request.buildArgs)), base: ({ index }) => bases.get(index), ignore: main.ignore === '' ? undefined : ignoredPaths(main.ignore) })
 }
 
 /** As BuildKit's clients sum them up. */
@@ -44,23 +44,23 @@ export async function answerOf(request: BuildRequest, main: MainContext, { readP
     const line = error.details['line']
     return checkAnswer({ file: request.dockerfile, text, warnings: [], error: { message: error.message, line: typeof line === 'number' ? line : undefined } })
   }
-  const variables = await localVariables(plan, images)
-  return checkAnswer({ file: request.dockerfile, text, warnings: findings(plan, main, { request, stages: request.target === '' ? plan.stages : plan.needed, variables }) })
+  const bases = await localBases(plan, images)
+  return checkAnswer({ file: request.dockerfile, text, warnings: findings(plan, main, { request, stages: request.target === '' ? plan.stages : plan.needed, bases }) })
 }
 
 /** From the images that are here: a check fetches none. */
-export async function localVariables(plan: StagePlan, images: ImageResolver): Promise<BaseVariables> {
-  const known = new Map<number, ReadonlySet<string>>()
+export async function localBases(plan: StagePlan, images: ImageResolver): Promise<KnownBases> {
+  const known = new Map<number, BaseFacts>()
   for (const { index, base } of plan.stages) {
-    if (base.kind === 'scratch') known.set(index, new Set(['PATH']))
+    if (base.kind === 'scratch') known.set(index, { variables: new Set(['PATH']) })
     if (base.kind === 'stage') {
       const below = known.get(base.index)
-      if (below !== undefined) known.set(index, new Set([...below, ...declaredIn(plan.stages[base.index])]))
+      if (below !== undefined) known.set(index, { variables: new Set([...below.variables, ...declaredIn(plan.stages[base.index])]) })
     }
     if (base.kind !== 'image') continue
     try {
       const { config } = await images.resolve(base.reference)
-      known.set(index, new Set(['PATH', ...(config.config?.Env ?? []).map((each) => each.split('=', 1)[0] ?? '')]))
+      known.set(index, { variables: new Set(['PATH', ...(config.config?.Env ?? []).map((each) => each.split('=', 1)[0] ?? '')]), platform: config })
     } catch (error) {
       if (!isFault(error, 'notFound') && !isFault(error, 'invalidArgument')) throw error
     }

@@ -20,7 +20,7 @@ import type { Image, ImageBuilderStore, ImageLister, ImageResolver, ImageTagger,
 import type { SnapshotArchives, SnapshotCommitter, SnapshotMounter, SnapshotReader } from '../contract/snapshots.ts'
 import type { BuildResult, CacheImport } from '../contract/builds.ts'
 import type { BuildCacheEntry, BuildCacheMounts, BuildPruneOptions, BuildRequest, ImageBuilder } from '../http/backend.ts'
-import { answerOf, localVariables, findings, refuseFindings } from './build-checks.ts'
+import { answerOf, localBases, findings, refuseFindings } from './build-checks.ts'
 import type { BuildShared, BuildTarget } from './build-shared.ts'
 import { CacheKeeper, type LayerCollector } from './cache-keeper.ts'
 import { cacheMountArchives } from './cache-mount-archives.ts'
@@ -152,7 +152,7 @@ export class Builder implements ImageBuilder {
       const plan = planFor(targets[0].platform)
       const plans = [plan, ...targets.slice(1).map(({ platform }) => planFor(platform))]
       contexts.expect(new PlannedPaths(plans, request))
-      if (plan.lintOptions.error) refuseFindings(plan, findings(plan, main, { request, stages: plan.needed, variables: await localVariables(plan, this.#options.images) }))
+      if (plan.lintOptions.error) refuseFindings(plan, findings(plan, main, { request, stages: plan.needed, bases: await localBases(plan, this.#options.images) }))
       const cacheSources = await this.#cacheSources(request.cacheFrom)
       const transfer = { registries: this.#options.registries, credentials: request.credentials, blobs: this.#options.blobs, vertices, signal }
       using imported = await ImportedCache.open({ ...transfer, sources: request.cacheFrom, processes: this.#options.processes })

@@ -1,8 +1,9 @@
 /** The stages of one build, side by side, and what is told of them when they have ended. */
 import { Fault } from '#base/fault.ts'
 import type { BuildRequest } from '../http/backend.ts'
-import { findings, summary } from './build-checks.ts'
+import { findings, summary, type KnownBases } from './build-checks.ts'
 import type { BuildShared } from './build-shared.ts'
+import type { BaseFacts } from './dockerfile/lint.ts'
 import type { Stage, StagePlan } from './dockerfile/stages.ts'
 import { OrderedOutput } from './ordered-output.ts'
 import { StageRun } from './stage-run.ts'
@@ -26,7 +27,7 @@ export async function runPlans(platforms: readonly BuildShared[], failed: AbortC
   )
   await Promise.all(settled)
   // What is odd about the file is odd for every platform.
-  tellFindings(first, running[0]?.variables ?? new Map())
+  tellFindings(first, running[0]?.bases ?? new Map())
   if (firstError !== undefined) throw firstError
   const states = await Promise.all(platforms.map(({ plan }, index) => running[index]?.results.get(plan.target.index) ?? Promise.reject(new Fault('internal', 'the target was not built'))))
   warnUnusedArgs(first.request, first.plan)
@@ -36,18 +37,18 @@ export async function runPlans(platforms: readonly BuildShared[], failed: AbortC
 interface RunningPlan {
   readonly results: ReadonlyMap<number, Promise<StageState>>
   /** Of the stages whose base is known. */
-  readonly variables: ReadonlyMap<number, ReadonlySet<string>>
+  readonly bases: KnownBases
 }
 
 function startPlan(shared: BuildShared, output: OrderedOutput): RunningPlan {
   const { plan } = shared
   const results = new Map<number, Promise<StageState>>()
-  const variables = new Map<number, ReadonlySet<string>>()
+  const bases = new Map<number, BaseFacts>()
   const start = (stage: Stage, firstStep: number): void => {
     const run = new StageRun({
       shared, stage, firstStep, channel: output.channel(), totalSteps: countSteps(plan.needed),
       stageResult: (index) => results.get(index) ?? Promise.reject(new Fault('internal', `stage ${index} was not planned`)),
-      onBase: (names) => void variables.set(stage.index, names),
+      onBase: (facts) => void bases.set(stage.index, facts),
     })
     // Stages begin in the next turn, when all of them are known to each other.
     results.set(stage.index, Promise.resolve().then(() => run.run()))
@@ -56,16 +57,16 @@ function startPlan(shared: BuildShared, output: OrderedOutput): RunningPlan {
     start(stage, step)
     return step + 1 + stage.instructions.length
   }, 1)
-  return { results, variables }
+  return { results, bases }
 }
 
 function countSteps(stages: readonly Stage[]): number {
   return stages.reduce((sum, { instructions }) => sum + 1 + instructions.length, 0)
 }
 
-/** When all bases are known: some rules need their variables. */
-function tellFindings({ plan, main, request, vertices }: BuildShared, variables: ReadonlyMap<number, ReadonlySet<string>>): void {
-  const warnings = findings(plan, main, { request, stages: plan.needed, variables })
+/** When all bases are known: some rules need to know them. */
+function tellFindings({ plan, main, request, vertices }: BuildShared, bases: KnownBases): void {
+  const warnings = findings(plan, main, { request, stages: plan.needed, bases })
   if (warnings.length === 0) return
   const vertex = vertices.begin(`[internal] check ${request.dockerfile}`)
   for (const warning of warnings) vertex.warn(warning)

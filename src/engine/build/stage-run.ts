@@ -12,6 +12,7 @@ import { rulesOf } from './dialect.ts'
 import { syntaxFault, type Place } from './dockerfile/fault.ts'
 import { parseInstruction, type Instruction } from './dockerfile/instructions.ts'
 import { readLines } from './dockerfile/lines.ts'
+import type { BaseFacts } from './dockerfile/lint.ts'
 import { contentSource, platformOfStage, stagesOf, type Stage } from './dockerfile/stages.ts'
 import type { Channel } from './ordered-output.ts'
 import { makeFolder } from './run-command.ts'
@@ -29,8 +30,8 @@ export interface StageRunOptions {
   readonly totalSteps: number
   readonly channel: Channel
   readonly stageResult: (index: number) => Promise<StageState>
-  /** Told of the variables that the stage begins with. */
-  readonly onBase: (variables: ReadonlySet<string>) => void
+  /** Told of what the stage begins with. */
+  readonly onBase: (facts: BaseFacts) => void
 }
 
 type FileInstruction = Extract<Instruction, { kind: 'run' | 'copy' | 'add' }> | (ConfigInstruction & { readonly kind: 'workdir' })
@@ -76,7 +77,7 @@ export class StageRun {
     try {
       this.#announce(firstStep, totalSteps, this.#stage.original)
       const { state, triggers, imageId } = await this.#base()
-      this.#run.onBase(new Set(state.scope.keys()))
+      this.#run.onBase({ variables: new Set(state.scope.keys()), platform: state.platform })
       this.#sayId(imageId ?? state.chainId)
       let current = state
       this.#triggers = triggers.filter(touchesFiles).length

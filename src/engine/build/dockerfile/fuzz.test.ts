@@ -14,7 +14,7 @@ import { expandWord, WordError } from './words.ts'
 function read(text: string): void {
   try {
     const plan = planStages(text, { buildPlatform: 'linux/amd64' })
-    lint({ plan, stages: plan.stages, buildArgs: new Set(), baseVariables: () => new Set(['PATH']), ignore: undefined })
+    lint({ plan, stages: plan.stages, buildArgs: new Set(), base: () => ({ variables: new Set(['PATH']) }), ignore: undefined })
   } catch (error) {
     assert.ok(isFault(error, 'invalidArgument') && /^Dockerfile:\d+: /.test(error.message), String(error))
     assert.ok(error.message.length < 4096, `a refusal of ${error.message.length} characters`)

@@ -9,7 +9,7 @@ import { planStages } from './stages.ts'
 
 function found(text: string, { ignore = '', known = ['PATH'], target }: { readonly ignore?: string; readonly known?: readonly string[]; readonly target?: string } = {}): string[] {
   const plan = planStages(text, { buildPlatform: 'linux/amd64', ...(target === undefined ? {} : { target }) })
-  const warnings = lint({ plan, stages: plan.needed, buildArgs: new Set(), baseVariables: () => new Set(known), ignore: new PathPatterns(ignore.split('\n')) })
+  const warnings = lint({ plan, stages: plan.needed, buildArgs: new Set(), base: () => ({ variables: new Set(known) }), ignore: new PathPatterns(ignore.split('\n')) })
   return warnings.map(({ rule, detail, at }) => `${rule} ${at?.firstLine ?? 0}: ${detail}`)
 }
 
@@ -34,6 +34,8 @@ const cases: readonly (readonly [text: string, warnings: readonly string[], opti
   ['FROM a\nARG AWS_SECRET\nENV PUBLIC_KEY=x', ['SecretsUsedInArgOrEnv 2: Do not use ARG or ENV instructions for sensitive data (ARG "AWS_SECRET")']],
   ['ARG V\nFROM a:${V:-}x AS b', []],
   ['ARG V=\nARG W=x\nFROM a:$V$W', []],
+  // As in BuildKit, which looks at the name alone here.
+  ['FROM a AS base\nFROM Base', ['InvalidDefaultArgInFrom 2: Default value for ARG Base results in empty or invalid base image name']],
   ['FROM --platform=linux/arm64 a AS b', ['FromPlatformFlagConstDisallowed 1: FROM --platform flag should not use constant value "linux/arm64"']],
   ['FROM --platform=linux/arm64 a AS b-arm64', []],
   ['FROM a\nCOPY ./tmp/x /\nADD https://h/tmp/ /', ['CopyIgnoredFile 2: Attempting to Copy file "tmp/x" that is excluded by .dockerignore'], { ignore: 'tmp/' }],
@@ -49,8 +51,18 @@ for (const [text, warnings, options] of cases) {
 
 test('an ARG without a default that an image needs is told', () => {
   const plan = planStages('ARG V\nFROM a:${V}', { buildPlatform: 'linux/amd64', buildArgs: new Map([['V', '1']]) })
-  const warnings = lint({ plan, stages: plan.needed, buildArgs: new Set(['V']), baseVariables: () => undefined, ignore: undefined })
+  const warnings = lint({ plan, stages: plan.needed, buildArgs: new Set(['V']), base: () => undefined, ignore: undefined })
   assert.deepEqual(warnings.map(({ rule, detail }) => `${rule}: ${detail}`), ['InvalidDefaultArgInFrom: Default value for ARG a:${V} results in empty or invalid base image name'])
+})
+
+test('a base image that is made for another platform is told', () => {
+  const details = (text: string): readonly string[] => {
+    const plan = planStages(text, { buildPlatform: 'linux/amd64' })
+    return lint({ plan, stages: plan.needed, buildArgs: new Set(), base: () => ({ variables: new Set(), platform: { os: 'linux', architecture: 'arm64' } }), ignore: undefined }).map(({ rule, detail }) => `${rule}: ${detail}`)
+  }
+  assert.deepEqual(details('FROM a'), ['InvalidBaseImagePlatform: Base image a was pulled with platform "linux/arm64", expected "linux/amd64" for current build'])
+  assert.deepEqual(details('FROM --platform=linux/arm64 a AS arm64'), [])
+  assert.deepEqual(details('FROM scratch'), [])
 })
 
 test('options that are none are refused with the line', () => {

@@ -5,6 +5,7 @@
 import { posix } from 'node:path'
 import { isFault } from '#base/fault.ts'
 import type { PathPatterns } from '#base/path-patterns.ts'
+import { parsePlatform, platformText, type Platform } from '#oci/platform.ts'
 import { parseReference } from '#oci/reference.ts'
 import type { BuildWarning } from '../../contract/builds.ts'
 import { nearest } from './fault.ts'
@@ -13,13 +14,21 @@ import { isRuleOn, lintRules, mergedLintOptions, noLintOptions, parseLintOptions
 import type { Stage, StagePlan } from './stages.ts'
 import { expandWord, WordError } from './words.ts'
 
+/** Of what a stage begins with. */
+export interface BaseFacts {
+  /** Names. */
+  readonly variables: ReadonlySet<string>
+  /** What a base image is made for. */
+  readonly platform?: Platform
+}
+
 export interface LintContext {
   readonly plan: StagePlan
   /** Stages whose instructions are looked at: what the target needs, or all. */
   readonly stages: readonly Stage[]
   readonly buildArgs: ReadonlySet<string>
-  /** Names of the variables that a stage begins with; undefined: not known. */
-  readonly baseVariables: (stage: Stage) => ReadonlySet<string> | undefined
+  /** Undefined: not known. */
+  readonly base: (stage: Stage) => BaseFacts | undefined
   /** Of the main context, where its ignore file is known. */
   readonly ignore: PathPatterns | undefined
 }
@@ -49,7 +58,10 @@ class Linter {
     this.#stageNames()
     this.#casing()
     for (const stage of plan.stages) this.#from(stage)
-    for (const stage of stages) this.#stage(stage)
+    for (const stage of stages) {
+      this.#basePlatform(stage)
+      this.#stage(stage)
+    }
     return this.#warnings.toSorted((a, b) => (a.at?.firstLine ?? 0) - (b.at?.firstLine ?? 0))
   }
 
@@ -121,6 +133,16 @@ class Linter {
     this.#warn('FromPlatformFlagConstDisallowed', from, `FROM --platform flag should not use constant value "${inPlatform.text}"`)
   }
 
+  /** An image may be here for another platform than the build's: it is taken nevertheless, as in BuildKit. */
+  #basePlatform(stage: Stage): void {
+    const { base, from, platform } = stage
+    const found = this.#context.base(stage)?.platform
+    const wanted = platform ?? this.#context.plan.globalArgs.get('TARGETPLATFORM')
+    if (base.kind !== 'image' || found === undefined || wanted === undefined) return
+    const { os, architecture } = parsePlatform(wanted)
+    if (os !== found.os || architecture !== found.architecture) this.#warn('InvalidBaseImagePlatform', from, `Base image ${base.reference} was pulled with platform "${platformText(found)}", expected "${wanted}" for current build`)
+  }
+
   /** As if no build argument were given. */
   #globalDefaults(declared: readonly { readonly name: string; readonly value?: string }[]): ReadonlyMap<string, string> {
     const defaults = new Map(this.#context.plan.platformArgs)
@@ -134,7 +156,7 @@ class Linter {
   // ---- instructions ----------------------------------------------------------------------------------------------------
 
   #stage(stage: Stage): void {
-    const begun = this.#context.baseVariables(stage)
+    const begun = this.#context.base(stage)?.variables
     // Where they are not known, no variable is undefined.
     const variables = begun === undefined ? undefined : new Set(begun)
     const last = new Map<string, Instruction>()
