@@ -114,7 +114,7 @@ async function choose(parts: PullParts, options: PullOptions, top: FetchedManife
     indexes.push({ ...fetched, index: manifest })
     const best = bestFit(options.platform, manifest.manifests.flatMap((candidate) => (candidate.platform === undefined ? [] : [{ ...candidate, platform: candidate.platform }])))
     if (best === undefined) {
-      const offered = manifest.manifests.flatMap(({ platform }) => (platform === undefined ? [] : [platformText(platform)])).join(', ')
+      const offered = manifest.manifests.flatMap(({ platform }) => (platform === undefined || platform.os === 'unknown' ? [] : [platformText(platform)])).join(', ')
       throw new Fault('notFound', `no matching manifest for ${platformText(options.platform)} in the manifest list entries (it has ${offered.slice(0, 500) || 'none with a platform'})`)
     }
     fetched = await parts.client.manifest(options.reference.repository, best.digest, options.signal)

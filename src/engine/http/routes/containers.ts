@@ -71,9 +71,9 @@ async function linkedContainer({ containers }: Exchange['backend'], ref: string)
   }
 }
 
-/** The CLI pulls an image when it reads `No such image: NAME:TAG` in a 404. */
+/** The CLI pulls an image when it reads `No such image: NAME:TAG` in a 404, and also when the platform that was asked for is not here. */
 function imageWords(error: unknown, image: string): unknown {
-  return isFault(error, 'notFound') && /image/i.test(error.message) && !/^No such image: /.test(error.message) ? new Fault('notFound', `No such image: ${withTag(image)}`, { cause: error }) : error
+  return isFault(error, 'notFound') && /image/i.test(error.message) && !/^(No such image: |image with reference )/.test(error.message) ? new Fault('notFound', `No such image: ${withTag(image)}`, { cause: error }) : error
 }
 
 function withTag(image: string): string {
