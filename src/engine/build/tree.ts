@@ -207,20 +207,31 @@ export function matchingPaths(source: string, tree: PatternLister): string[] {
   return found.filter((path) => tree.isThere(path))
 }
 
+const digestedLength = 64 * 1024
+
 /**
  * A digest of what would be copied: names, kinds, modes, contents, link targets, attributes; owners where they are kept;
  * never modification times, so that a fresh checkout hits the cache.
  */
 export function contentDigest(selection: readonly Selected[], options: { readonly withOwners: boolean }): string {
   const hash = createHash('sha256')
+  // A call for each of 20,000 entries would cost more than the hash.
+  let text = ''
+  const add = (part: string): void => {
+    text += part
+    if (text.length < digestedLength) return
+    hash.update(text)
+    text = ''
+  }
   for (const { name, entries } of selection) {
-    hash.update(`selected\0${entries[0]?.type === 'directory' ? '' : name}\0`)
+    add(`selected\0${entries[0]?.type === 'directory' ? '' : name}\0`)
     for (const entry of entries) {
       const owner = options.withOwners ? `${entry.uid}:${entry.gid}` : ''
       const mode = entry.type === 'symlink' ? '' : entry.mode.toString(8)
-      hash.update(`${entry.path}\0${entry.type}\0${mode}\0${owner}\0${entry.hash}\0${entry.target}\0${entry.major}:${entry.minor}\0`)
-      for (const [attribute, value] of entry.xattrs) hash.update(`${attribute}=${Buffer.from(value).toString('hex')}\0`)
+      add(`${entry.path}\0${entry.type}\0${mode}\0${owner}\0${entry.hash}\0${entry.target}\0${entry.major}:${entry.minor}\0`)
+      for (const [attribute, value] of entry.xattrs) add(`${attribute}=${Buffer.from(value).toString('hex')}\0`)
     }
   }
+  hash.update(text)
   return hash.digest('hex')
 }
