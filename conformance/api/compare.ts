@@ -29,6 +29,7 @@ export const explained: readonly { readonly at: RegExp; readonly reason: string 
   { at: /\/networks\?filters=%7B%22dangling%22%3A%5B%22true/, reason: 'dockerd 20.10 counts no endpoints in lists, so every network is dangling there' },
   { at: /\/info \.body\.(BridgeNf|KernelMemory|InitBinary|LiveRestoreEnabled|ContainerdCommit|RuncCommit|Runtimes|Plugins)/, reason: 'facts of the engine: Berth needs no bridge netfilter and no containerd, sets no kernel memory limits, keeps containers alive over restarts, and names what it has' },
   { at: /\/version \.body\.(Components|MinAPIVersion|Platform\.Name)/, reason: 'Berth is Berth, and serves from 1.24 on' },
+  { at: /\/info \.body\.DriverStatus/, reason: 'by one pair more clients know an image store that keeps indexes and loads OCI archives, as dockerd with containerd’s does (decision 0016)' },
   { at: /\/info \.body\.ExecutionDriver$/, reason: 'a constant for clients of 1.24 that later dockerds no longer send' },
   { at: /\/events.* \.body(\[\])?\.Actor\.Attributes\.execDuration$/, reason: 'how long a container ran stands in its `die` since moby 23' },
   { at: /\/system\/df \.body\.BuildCache$/, reason: 'no build cache: dockerd 20.10 says null, later ones []' },

@@ -235,6 +235,17 @@ target "other" {
     }),
   )
 
+  test('several platforms can be loaded, saved, and run by the digest that was told', async () => {
+    const id = join(real.root, 'several.id')
+    const context = folder({ Dockerfile: 'FROM --platform=$BUILDPLATFORM bb:1 AS b\nFROM scratch\nARG TARGETARCH\nCOPY --from=b / /\nCOPY f /for/$TARGETARCH\n', f: '' })
+    await built(['-t', 'loaded:1', '--platform', 'linux/amd64,linux/arm64', '--load', '--iidfile', id, context])
+    for (const image of ['loaded:1', readFileSync(id, 'utf8')]) assert.equal(await shownIn(image, 'ls /for'), 'amd64')
+    const archive = join(real.root, 'loaded.tar')
+    assert.equal((await docker(['save', '-o', archive, 'loaded:1'])).exitCode, 0)
+    const list = (await real.kernel.processes.run(['tar', '-xOf', archive, 'index.json'])).stdout.toString()
+    assert.ok(list.includes(readFileSync(id, 'utf8')), list)
+  })
+
   test('targets for several platforms are each other’s contexts, each for its own', async () => {
     const out = join(real.root, 'bake-several')
     const context = folder({

@@ -50,6 +50,9 @@ function securityOptions({ seccomp, remapsUsers }: EngineSystem, minorVersion: n
   return minorVersion < 25 ? options.map((option) => option.replace(/^name=|,.*$/g, '')) : options
 }
 
+/** By it clients know an image store that keeps indexes and loads OCI archives (docker/buildx `util/dockerutil`, `OCIImporter`). */
+const ociImports = ['driver-type', 'io.containerd.snapshotter.v1']
+
 async function info({ res, backend, minorVersion }: Exchange): Promise<void> {
   const { system, containers, images, clock } = backend
   const all = containers.list()
@@ -65,7 +68,7 @@ async function info({ res, backend, minorVersion }: Exchange): Promise<void> {
     ContainersStopped: all.length - running - paused,
     Images: imageCount,
     Driver: 'overlay2',
-    DriverStatus: [['Backing Filesystem', system.fileSystem], ['Supports d_type', 'true'], ['Native Overlay Diff', 'true'], ['userxattr', 'false']],
+    DriverStatus: [['Backing Filesystem', system.fileSystem], ['Supports d_type', 'true'], ['Native Overlay Diff', 'true'], ['userxattr', 'false'], ociImports],
     Plugins: { Volume: ['local'], Network: ['bridge', 'host', 'macvlan', 'null'], Authorization: null, Log: logDrivers.filter((driver) => driver !== 'none').toSorted() },
     MemoryLimit: true,
     SwapLimit: true,
