@@ -68,7 +68,7 @@ export async function* tarOfAll(built: readonly BuiltRoot[], { split, extra }: P
   for (const root of built) {
     const prefix = Buffer.from(split ? `${folderOf(root)}/` : '')
     const within = (path: Buffer): Buffer => Buffer.concat([prefix, Buffer.from(path.toString('latin1').replace(/^(\.?\/+)+/, ''), 'latin1')])
-    if (split) yield header(prefix, 'directory', 0)
+    if (split) yield header(Buffer.from(folderOf(root)), 'directory', 0)
     for await (const item of readTar(await root.tar())) {
       const { entry } = item
       if (/^[./]*$/.test(entry.path.toString('latin1'))) continue

@@ -1,9 +1,12 @@
 /** Builds for several platforms at once, by a client of our own: one graph for all of them, and what comes of it for each. */
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { after, before, suite, test } from 'node:test'
+import { request } from '#base/http-module.ts'
 import { ProtoMessage } from '#base/proto-wire.ts'
 import { openFileBlobs } from '#oci/blobs/file-system.ts'
+import { sampleTar } from '#oci/layer/archive-samples.ts'
 import { parseDigest } from '#oci/digest.ts'
 import { openKernel } from '#linux/real/kernel.ts'
 import { busyboxMissing, openRealEngine, type RealEngine } from '../real-engine.fixture.ts'
@@ -174,5 +177,19 @@ suite('builds for several platforms', { skip: busyboxMissing }, () => {
     assert.deepEqual(found, ['amd64', 'arm64'].map((files) => [{ 'in-toto.io/predicate-type': 'https://spdx.dev/Document' }, { files, told: 'a $b' }]))
     assert.ok((await client.steps('scanned')).includes('[linux/arm64] generating sbom using docker.io/library/scanner:1'))
     await assert.rejects(buildAsBuildx(client, socketPath, { ref: 'no scanner', dockerfile, context: { f: '' }, name: 'scanned:2', attributes: { 'attest:sbom': 'generator=localhost:1/absent' } }), /localhost:1/)
+  })
+  test('`POST /build` makes the same of what `berth build` asks for', async () => {
+    const query = new URLSearchParams({
+      version: '2', t: 'posted:1', platforms: '["linux/amd64","linux/arm64"]', attest: '{"provenance":"mode=max"}', exporter: '{"annotation-index.a":"b"}', labels: '{"l":"m"}',
+    })
+    const context = sampleTar([{ path: 'Dockerfile', content: 'FROM scratch\nCOPY f /f\n' }, { path: 'f', content: 'posted' }])
+    const told = await new Promise<string>((done, fail) => {
+      const asked = request({ socketPath, method: 'POST', path: `/build?${query.toString()}`, headers: { 'content-type': 'application/x-tar' } }, (answer) => void text(answer).then(done, fail))
+      asked.once('error', fail).end(context)
+    })
+    const ids = told.split('\n').filter((line) => line.includes('moby.image.id')).map((line): { readonly aux: { readonly ID: string } } => JSON.parse(line))
+    const index = await manifestAt(ids.at(-1)?.aux.ID)
+    assert.deepEqual([index.annotations, index.manifests?.map(({ platform }) => platform?.architecture)], [{ a: 'b' }, ['amd64', 'arm64', 'unknown', 'unknown']], told)
+    assert.equal((await real.engine.images.resolve('posted:1', { platform: 'linux/arm64' })).config.config?.Labels?.['l'], 'm')
   })
 })
