@@ -33,7 +33,7 @@ export function parseAttributes(attributes: Attributes): AskedBuild {
     target: given('target') ?? '',
     noCache: noCacheOf(attributes.get('no-cache')),
     pull: given('image-resolve-mode') === 'pull',
-    platforms: csv(given('platform')).map((platform) => platformText(parsePlatform(platform))),
+    platforms: [...new Set(csv(given('platform')).map((platform) => platformText(parsePlatform(platform))))],
     networkMode: networkOf(given('force-network-mode')),
     extraHosts: csv(given('add-hosts')).map(hostOf),
     shmSizeBytes: count(attributes, 'shm-size'),

@@ -198,10 +198,13 @@ target "other" {
       const name = `127.0.0.1:${port}/pushed`
       const cache = join(real.root, 'cache')
       const dockerfile = 'FROM bb:1\nRUN date +%N > /when\n'
-      await built(['-t', `${name}:1`, '--push', '--cache-to', `type=registry,ref=${name}:cache,mode=max`, '--cache-to', `type=local,dest=${cache}`, '-'], { stdin: dockerfile })
+      const meta = join(real.root, 'pushed.json')
+      await built(['-t', `${name}:1`, '--push', '--metadata-file', meta, '--cache-to', `type=registry,ref=${name}:cache,mode=max`, '--cache-to', `type=local,dest=${cache}`, '-'], { stdin: dockerfile })
       const tags = (await (await get('pushed/tags/list'))?.text()) ?? ''
       assert.match(tags, /"1"/)
       assert.match(tags, /"cache"/)
+      const manifest = await fetch(`http://127.0.0.1:${port}/v2/pushed/manifests/${String(jsonFile(meta)['containerimage.digest'])}`, { headers: { accept: 'application/vnd.oci.image.manifest.v1+json' } })
+      assert.equal(manifest.status, 200, 'the digest that is told is the registry’s')
       const when = await shownIn(`${name}:1`, 'cat /when')
       for (const source of [`type=registry,ref=${name}:cache`, `type=local,src=${cache}`]) {
         await real.engine.images.remove(`${name}:1`)

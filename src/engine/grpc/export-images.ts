@@ -75,8 +75,11 @@ function factsOfImage(imageId: string, facts: Map<string, string>): void {
 async function exportPlain(job: Job, exporter: Planned, { built, images, facts }: Exporting): Promise<void> {
   const { imageId } = imageOfMachine(built)
   factsOfImage(imageId, facts)
-  if (exporter.kind === 'store' && exporter.options.push) await pushAll(job, exporter.options.names, { images })
-  if (exporter.kind === 'archive') await sendArchive(job, exporter, () => images.save([imageId], { names: exporter.options.names, signal: job.signal }))
+  if (exporter.kind === 'store' && exporter.options.push) {
+    // Who deploys by digest asks a registry for it.
+    for (const digest of await pushAll(job, exporter.options.names, { images })) facts.set('containerimage.digest', digest)
+  }
+  if (exporter.kind === 'archive') await job.vertices.during(`exporting to ${exporter.type} image format`, (vertex) => sendArchive(job, exporter, { vertex, open: () => images.save([imageId], { names: exporter.options.names, signal: job.signal }) }))
 }
 
 // ---- what is made of it ----------------------------------------------------------------------------------------------
@@ -87,6 +90,7 @@ async function exportAssembled(job: Job, exporter: Planned, { result, built, ima
   const target = await job.vertices.during(kind === 'store' ? 'exporting to image' : `exporting to ${type} image format`, async (vertex) => {
     const made = await assemble(assembly, built, { options, isMultiPlatform: result.platforms.length > 0, attestationsOf: (image) => attestationsOf(attested, image, 'index'), vertex, signal: job.signal })
     if (kind === 'store') await nameTarget(assembly, made, { names: options.names, vertex })
+    else await sendArchive(job, exporter, { vertex, open: () => images.save([], { target: made, names: options.names, signal: job.signal }) })
     return made
   })
   const { imageId } = imageOfMachine(built)
@@ -95,7 +99,6 @@ async function exportAssembled(job: Job, exporter: Planned, { result, built, ima
   else factsOfTarget(target, facts)
   if (built.length === 1) facts.set('containerimage.config.digest', imageId)
   if (kind === 'store' && options.push) await pushAll(job, options.names, { images, target })
-  if (kind === 'archive') await sendArchive(job, exporter, () => images.save([], { target, names: options.names, signal: job.signal }))
 }
 
 async function nameTarget(assembly: IndexAssembly, target: Descriptor, { names, vertex }: { readonly names: readonly string[]; readonly vertex: Vertex }): Promise<void> {
@@ -109,25 +112,27 @@ function factsOfTarget(target: Descriptor, facts: Map<string, string>): void {
 
 // ---- where it goes ---------------------------------------------------------------------------------------------------
 
-async function sendArchive(job: Job, { type, index }: Exporter, open: () => ReturnType<Images['save']>): Promise<void> {
+async function sendArchive(job: Job, { index }: Exporter, { vertex, open }: { readonly vertex: Vertex; readonly open: () => ReturnType<Images['save']> }): Promise<void> {
   const session = await job.session(undefined)
-  await job.vertices.during(`exporting to ${type} image format`, async (vertex) => {
-    await session.sendArchive(await open(), job.signal, { exporter: index })
-    vertex.progress('sending tarball', '', { isDone: true })
-  })
+  await session.sendArchive(await open(), job.signal, { exporter: index })
+  vertex.progress('sending tarball', '', { isDone: true })
 }
 
-async function pushAll(job: Job, names: readonly string[], { images, target }: { readonly images: Pick<Images, 'push'>; readonly target?: Descriptor }): Promise<void> {
+/** Answers under which digests registries hold it: one, but for names in registries that are this machine's and others'. */
+async function pushAll(job: Job, names: readonly string[], { images, target }: { readonly images: Pick<Images, 'push'>; readonly target?: Descriptor }): Promise<readonly string[]> {
   const session = await job.session(undefined)
+  const digests: string[] = []
   for (const name of names) {
     await job.vertices.during(`pushing ${name}`, async (vertex) => {
       const auth = await credentialsFor(session, name, job.signal)
-      await images.push(name, {
+      const { digest } = await images.push(name, {
         ...(auth === undefined ? {} : { auth }), ...(target === undefined ? {} : { target }), signal: job.signal,
         onProgress: ({ id = '', status, ...amount }) => vertex.progress(id === '' ? status : `${status} ${id}`, '', amount),
       })
+      digests.push(digest)
     })
   }
+  return digests
 }
 
 function credentialsFor(session: Session, name: string, signal: AbortSignal): ReturnType<Session['credentials']> {
