@@ -57,8 +57,8 @@ function layoutFacts(folder: string, name: string): readonly string[] {
 }
 
 /** An engine's history and times are its own affair; here it is which platform, and what is set. */
-function configFacts({ architecture, os, variant, config }: Node): Node {
-  return { architecture, os, variant, config: isRecord(config) ? { Labels: config['Labels'], Env: config['Env'], Cmd: config['Cmd'] } : undefined }
+function configFacts({ architecture, os, variant, config, created }: Node): Node {
+  return { architecture, os, variant, ...(typeof created === 'string' && created.startsWith('1970') ? { created } : {}), config: isRecord(config) ? { Labels: config['Labels'], Env: config['Env'], Cmd: config['Cmd'] } : undefined }
 }
 
 function listOf(value: unknown): readonly Node[] {
@@ -74,7 +74,7 @@ function steadyJson(value: unknown, names: ReadonlyMap<string, string>, inside =
   if (Array.isArray(value)) return `[${value.map((each) => steadyJson(each, names, inside)).join(',')}]`
   if (!isRecord(value)) return JSON.stringify(typeof value === 'string' ? steadyText(value, names) : value)
   const members = Object.entries(value)
-    .filter(([name, member]) => member !== undefined && member !== null && !ownMembers.includes(name) && !(name === 'layers' && inside === 'buildkit_metadata') && !(name === 'annotations' && isRecord(member) && Object.keys(member).length === 0))
+    .filter(([name, member]) => member !== undefined && member !== null && !ownMembers.includes(name) && !(name === 'layers' && inside === 'buildkit_metadata') && !(name === 'annotations' && isRecord(member) && Object.keys(member).every((key) => ownMembers.includes(key))))
     .toSorted(([a], [b]) => (a < b ? -1 : 1))
   return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${times.includes(name) ? '"…"' : steadyJson(member, names, name)}`).join(',')}}`
 }

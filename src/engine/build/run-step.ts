@@ -34,6 +34,7 @@ export async function runStep(state: StageState, instruction: RunAt, tools: Stag
   const mounts = mountsOf(instruction, (word) => expandIn(state, tools.context, instruction, word))
   const { mountPointsStay } = rulesOf(shared.request)
   const hostname = hostnameOf(shared.request)
+  for (const mount of mounts) if (mount.type === 'secret' || mount.type === 'ssh') tools.note({ kind: mount.type, id: mount.id, isOptional: !mount.required })
   const scope = [...state.scope].sort(([a], [b]) => (a < b ? -1 : 1))
   const identity = { argv, script, scope, user: state.config.User ?? '', folder: state.config.WorkingDir ?? '/', network, security: instruction.security, mounts: await mountIdentities(mounts, instruction, tools), mountPointsStay, hostname: hostname ?? '' }
   const args = [...state.args].map(([name, value]) => `${name}=${value}`)

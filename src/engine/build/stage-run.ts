@@ -185,11 +185,11 @@ export class StageRun {
     return { ...begun, imageId }
   }
 
-  /** Docker's rules for every FROM: a PATH where there is none, and the base's ONBUILD triggers, once. */
+  /** Docker's rules for every FROM: a PATH where there is none (but for Windows, which has no such default), and the base's ONBUILD triggers, once. */
   #begin(base: StageState): Based {
     const { OnBuild, ...config } = base.config
     const env = config.Env ?? []
-    const Env = env.some((each) => each.startsWith('PATH=')) ? env : [...env, `PATH=${defaultPath}`]
+    const Env = base.platform.os === 'windows' || env.some((each) => each.startsWith('PATH=')) ? env : [...env, `PATH=${defaultPath}`]
     const scope = new Map(base.scope)
     for (const each of Env) {
       const equals = each.indexOf('=')
@@ -200,7 +200,7 @@ export class StageRun {
       if (source === undefined) throw syntaxFault(this.#stage, `the base image has an empty ONBUILD trigger`)
       return parseInstruction({ ...source, line: this.#stage.line }, '\\')
     })
-    return { state: { ...base, config: { ...config, Env }, scope }, triggers }
+    return { state: { ...base, config: Env.length === 0 ? config : { ...config, Env }, scope }, triggers }
   }
 
   async #image(reference: string, { as, at, vertex }: { readonly as: string; readonly at: Place; readonly vertex?: Vertex }): Promise<Image> {

@@ -90,13 +90,15 @@ export interface BuildAnswer {
   readonly exitCode: number
 }
 
-/** What files of a result were made of, beside folders of the client's (SLSA's resolved dependencies). */
+/** What files of a result were made of and with, beside folders of the client's (SLSA's resolved dependencies and parameters). */
 export type BuildMaterial =
   /** `digest`: of the manifest or index that a registry has it by; undefined: it comes from no registry. */
   | { readonly kind: 'image'; readonly reference: string; readonly platform: string; readonly digest: string | undefined }
   /** `commit`: undefined where the server did not tell it before the files were known. */
   | { readonly kind: 'git'; readonly url: string; readonly commit: string | undefined; readonly isContext: boolean }
   | { readonly kind: 'url'; readonly url: string; readonly sha256: string | undefined; readonly isContext: boolean }
+  /** Asked of the client, given or not. */
+  | { readonly kind: 'secret' | 'ssh'; readonly id: string; readonly isOptional: boolean }
 
 /** What one platform's result comes from. */
 export interface BuildOrigin {

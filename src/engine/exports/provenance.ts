@@ -28,7 +28,7 @@ export function provenance(facts: ProvenanceFacts, wish: ProvenanceWish): Attest
 
 function predicate1(facts: ProvenanceFacts, wish: ProvenanceWish): object {
   const { source, request, isComplete } = requestOf(facts, wish)
-  const dependencies = facts.materials.map(resource)
+  const dependencies = facts.materials.flatMap((material) => resource(material) ?? [])
   return {
     buildDefinition: {
       buildType: 'https://github.com/moby/buildkit/blob/master/docs/attestations/slsa-definitions.md',
@@ -52,7 +52,7 @@ function predicate1(facts: ProvenanceFacts, wish: ProvenanceWish): object {
 
 function predicate02(facts: ProvenanceFacts, wish: ProvenanceWish): object {
   const { source: { path, ...source }, request, isComplete } = requestOf(facts, wish)
-  const materials = facts.materials.map(resource)
+  const materials = facts.materials.flatMap((material) => resource(material) ?? [])
   return {
     builder: { id: wish.builderId },
     buildType: 'https://mobyproject.org/buildkit@v1',
@@ -83,7 +83,7 @@ function requestOf({ attributes, materials }: ProvenanceFacts, { mode }: Provena
   const context = attributes.get('context')
   const told = [...attributes].filter(([name]) => !hostArguments.includes(name) && !/^(attest|vcs|local-sessionid):/.test(name) && name !== 'filename' && name !== 'context')
   const args = mode === 'max' ? told : told.filter(([name]) => !/^(build-arg|label):/.test(name))
-  const fetched = context === undefined ? undefined : materials.find((material) => material.kind !== 'image' && material.isContext)
+  const fetched = context === undefined ? undefined : materials.find((material) => (material.kind === 'git' || material.kind === 'url') && material.isContext)
   const locals = localsOf(attributes).map((name) => ({ name }))
   return {
     source: {
@@ -91,7 +91,7 @@ function requestOf({ attributes, materials }: ProvenanceFacts, { mode }: Provena
       ...(fetched === undefined ? {} : resource(fetched)),
       path: attributes.get('filename') || 'Dockerfile',
     },
-    request: { frontend: 'dockerfile.v0', ...(args.length === 0 ? {} : { args: Object.fromEntries(args.map(([name, value]) => [name, withoutCredentials(value)])) }), ...(locals.length === 0 ? {} : { locals }) },
+    request: { frontend: 'dockerfile.v0', ...(args.length === 0 ? {} : { args: Object.fromEntries(args.map(([name, value]) => [name, withoutCredentials(value)])) }), ...loansOf(materials, mode), ...(locals.length === 0 ? {} : { locals }) },
     isComplete: args.length === told.length,
   }
 }
@@ -104,7 +104,16 @@ function localsOf(attributes: Attributes): readonly string[] {
   return [...new Set([...main, ...dockerfile, ...named])].toSorted()
 }
 
-function resource(material: BuildMaterial): { readonly uri: string; readonly digest?: Digests } {
+/** By their ids what else a client lent. */
+function loansOf(materials: readonly BuildMaterial[], mode: ProvenanceWish['mode']): Readonly<Record<string, object>> {
+  if (mode === 'min') return {}
+  const lent = (kind: 'secret' | 'ssh'): readonly object[] => materials.flatMap((material) => (material.kind === kind ? [{ id: material.id, ...(material.isOptional ? { optional: true } : {}) }] : []))
+  const [secrets, ssh] = [lent('secret'), lent('ssh')]
+  return { ...(secrets.length === 0 ? {} : { secrets }), ...(ssh.length === 0 ? {} : { ssh }) }
+}
+
+/** Undefined: it is none that others could fetch. */
+function resource(material: BuildMaterial): { readonly uri: string; readonly digest?: Digests } | undefined {
   const known = (algorithm: string, digest: string | undefined): { readonly digest?: Digests } => (digest === undefined ? {} : { digest: { [algorithm]: digest.replace(/^sha256:/, '') } })
   switch (material.kind) {
     case 'image':
@@ -113,6 +122,9 @@ function resource(material: BuildMaterial): { readonly uri: string; readonly dig
       return { uri: withoutCredentials(material.url), ...known(material.commit?.length === 64 ? 'sha256' : 'sha1', material.commit) }
     case 'url':
       return { uri: withoutCredentials(material.url), ...known('sha256', material.sha256) }
+    case 'secret':
+    case 'ssh':
+      return undefined
   }
 }
 
