@@ -183,10 +183,10 @@ suite('builds for several platforms', { skip: busyboxMissing }, () => {
       version: '2', t: 'posted:1', platforms: '["linux/amd64","linux/arm64"]', attest: '{"provenance":"mode=max"}', exporter: '{"annotation-index.a":"b"}', labels: '{"l":"m"}',
     })
     const context = sampleTar([{ path: 'Dockerfile', content: 'FROM scratch\nCOPY f /f\n' }, { path: 'f', content: 'posted' }])
-    const told = await new Promise<string>((done, fail) => {
-      const asked = request({ socketPath, method: 'POST', path: `/build?${query.toString()}`, headers: { 'content-type': 'application/x-tar' } }, (answer) => void text(answer).then(done, fail))
-      asked.once('error', fail).end(context)
+    const answer = await new Promise<NodeJS.ReadableStream>((done, fail) => {
+      request({ socketPath, method: 'POST', path: `/build?${query.toString()}`, headers: { 'content-type': 'application/x-tar' } }, done).once('error', fail).end(context)
     })
+    const told = await text(answer)
     const ids = told.split('\n').filter((line) => line.includes('moby.image.id')).map((line): { readonly aux: { readonly ID: string } } => JSON.parse(line))
     const index = await manifestAt(ids.at(-1)?.aux.ID)
     assert.deepEqual([index.annotations, index.manifests?.map(({ platform }) => platform?.architecture)], [{ a: 'b' }, ['amd64', 'arm64', 'unknown', 'unknown']], told)
