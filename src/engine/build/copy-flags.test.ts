@@ -93,6 +93,10 @@ const asked: string[] = []
 const archive = gzipSync(sampleTar([{ path: 'in', type: 'directory' }, { path: 'in/side', content: 'packed' }]))
 const repositories = (): string => join(opened().folder, 'repositories')
 
+/** What the token `right` makes. */
+const authorization = `basic ${Buffer.from('x-access-token:right').toString('base64')}`
+const authorizations: (string | undefined)[] = []
+
 async function serveFiles(): Promise<() => Promise<void>> {
   const server = createServer((request, response) => {
     asked.push(request.url ?? '')
@@ -102,7 +106,10 @@ async function serveFiles(): Promise<() => Promise<void>> {
     if (path === '/Dockerfile') return void response.end('FROM scratch\nCOPY <<f /f\nfrom a url\nf\n')
     if (path === '/context.tar') return void response.end(sampleTar([{ path: 'Dockerfile', content: 'FROM scratch\nCOPY in.txt /\n' }, { path: 'in.txt', content: 'ctx' }]))
     if (path === '/huge') return void response.writeHead(200, { 'Content-Length': String(2 ** 50) }).end()
-    readFile(join(repositories(), path)).then((content) => response.end(content), () => response.writeHead(404).end())
+    const isPrivate = path.startsWith('/private/')
+    if (isPrivate) authorizations.push(request.headers.authorization)
+    if (isPrivate && request.headers.authorization !== authorization) return void response.writeHead(401, { 'WWW-Authenticate': 'Basic realm="git"' }).end()
+    readFile(join(repositories(), path.replace(/^\/private/, ''))).then((content) => response.end(content), () => response.writeHead(404).end())
   })
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
   origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
@@ -170,6 +177,24 @@ test('ADD fetches repositories by branch, tag and commit, whole or a folder, and
   await assert.rejects(build(`FROM scratch\nADD ${origin}/repo.git#nope /\n`), /Dockerfile:2: ADD failed: .*repo\.git does not contain ref nope/)
   await assert.rejects(build(`FROM scratch\nADD --checksum=${'0'.repeat(40)} ${origin}/repo.git /\n`), /expected checksum to match 0{40}/)
   await assert.rejects(build(`FROM scratch\nADD ${origin}/repo.git#main:nope /\n`), /repo\.git has no folder nope/)
+})
+
+test('a repository that wants to know who asks is told by the secrets that the client lends', async () => {
+  const { host } = new URL(origin)
+  const from = async (secrets: Readonly<Record<string, string>>): Promise<string> => {
+    const loans: BuildRequest['loans'] = {
+      secret: async (id) => (secrets[id] === undefined ? undefined : Buffer.from(secrets[id])),
+      hasAgent: async () => false,
+      forwardAgent: async () => assert.fail('no agent is needed'),
+    }
+    return fileOf((await build(`FROM scratch\nADD ${origin}/private/repo.git#v1 /\n`, [], { loans })).image, 'top')
+  }
+  await assert.rejects(from({}), /Dockerfile:2: ADD failed: failed to fetch .*private\/repo\.git/)
+  assert.equal(await from({ GIT_AUTH_TOKEN: 'right\n' }), 'one')
+  assert.equal(await from({ [`GIT_AUTH_TOKEN.${host}`]: 'right', GIT_AUTH_TOKEN: 'wrong' }), 'one')
+  assert.equal(await from({ GIT_AUTH_HEADER: authorization, GIT_AUTH_TOKEN: 'wrong' }), 'one')
+  await assert.rejects(from({ GIT_AUTH_TOKEN: 'wrong' }), (error) => isFault(error, 'invalidArgument') && !/wrong|d3Jvbmc/.test(error.message))
+  assert.ok(authorizations.includes(authorization))
 })
 
 test('git is given no word that it could take for an option, and no protocol of this machine', () => {
