@@ -143,7 +143,7 @@ export class Builder implements ImageBuilder {
       using vertices = new Vertices(id, request.onMessage)
       await using roots = new Roots({ buildId: id, folder, request, options: this.#options, signal })
       await using spool = await Spool.open(folder, this.#options.confined)
-      using remote = new RemoteSources({ folder, request, options: this.#options, spool, cache: this.cache, signal })
+      await using remote = new RemoteSources({ folder, request, options: this.#options, spool, cache: this.cache, signal })
       const contexts = new Contexts({ request, options: this.#options, spool, remote, vertices, signal, ...(kept === undefined ? {} : { kept }) })
       const main = await contexts.main()
       const targets = this.#targetsOf(request)

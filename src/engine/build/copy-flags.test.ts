@@ -3,15 +3,17 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { readFile, mkdir, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { connect, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { isFault } from '#base/fault.ts'
+import type { Processes } from '#linux/contract/processes.ts'
 import { openKernel } from '#linux/real/kernel.ts'
 import { sampleTar, type Sample } from '#oci/layer/archive-samples.ts'
 import type { NamedContext } from '../contract/builds.ts'
 import type { BuildRequest } from '../http/backend.ts'
+import { openBuilder } from './builder.ts'
 import { buildTests, shellFiles, withShell } from './builder.fixture.ts'
 import { parseMode } from './dockerfile/chmod.ts'
 import { parseGitReference } from './remote/git-reference.ts'
@@ -195,6 +197,34 @@ test('a repository that wants to know who asks is told by the secrets that the c
   assert.equal(await from({ GIT_AUTH_HEADER: authorization, GIT_AUTH_TOKEN: 'wrong' }), 'one')
   await assert.rejects(from({ GIT_AUTH_TOKEN: 'wrong' }), (error) => isFault(error, 'invalidArgument') && !/wrong|d3Jvbmc/.test(error.message))
   assert.ok(authorizations.includes(authorization))
+})
+
+test('a repository over ssh is fetched with the agent that the client lends', async () => {
+  const { kernel, laboratory } = opened()
+  const heard: string[] = []
+  const ids: string[] = []
+  // In the place of git, who would ask the agent by ssh.
+  const run: Processes['run'] = async (_argv, { env } = {}) => {
+    const socket = connect(env?.['SSH_AUTH_SOCK'] ?? '')
+    for await (const chunk of socket.end('who are you?')) heard.push(String(chunk))
+    return { exitCode: 128, signal: undefined, stdout: Buffer.alloc(0), stderr: Buffer.from('no such host') }
+  }
+  const { builder } = laboratory
+  laboratory.builder = await openBuilder({ ...laboratory.options, processes: { ...kernel.processes, run } })
+  try {
+    const loans: BuildRequest['loans'] = {
+      secret: async () => undefined,
+      hasAgent: async () => true,
+      forwardAgent: async (id, connection) => {
+        ids.push(id)
+        for await (const chunk of connection) connection.end(`asked: ${String(chunk)}`)
+      },
+    }
+    await assert.rejects(build('FROM scratch\nADD git@example.com:o/r.git /\n', [], { loans }), /no such host/)
+    assert.deepEqual([ids, heard], [['default'], ['asked: who are you?']])
+  } finally {
+    laboratory.builder = builder
+  }
 })
 
 test('git is given no word that it could take for an option, and no protocol of this machine', () => {

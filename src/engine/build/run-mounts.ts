@@ -1,13 +1,13 @@
 /** What `RUN --mount` puts into the command's container, and takes away after it (docs.docker.com/reference/dockerfile, "RUN --mount"). */
 import { existsSync } from 'node:fs'
-import { chmod, chown, mkdir, open, writeFile, type FileHandle } from 'node:fs/promises'
-import { createServer, type Server, type Socket } from 'node:net'
+import { chmod, chown, mkdir, writeFile } from 'node:fs/promises'
 import { join, posix } from 'node:path'
 import type { ChainId } from '../contract/images.ts'
 import type { ResolvedMount } from '../contract/containers.ts'
 import { resolveInRoot } from '../containers/identity.ts'
 import { PlainBinds } from '../containers/plain-binds.ts'
 import { ownerOf, type Remap } from '../userns/remap.ts'
+import { AgentSocket } from './agent-socket.ts'
 import type { BuildShared } from './build-shared.ts'
 import type { CacheMount } from './cache-mounts.ts'
 import { rulesOf } from './dialect.ts'
@@ -59,8 +59,7 @@ export class RunMounts implements AsyncDisposable {
   readonly #shared: BuildShared
   /** A folder in memory: what is secret never reaches the disk. */
   #memory: string | undefined
-  readonly #agents: { readonly server: Server; readonly folder: FileHandle }[] = []
-  readonly #connections = new Set<Socket>()
+  readonly #agents: AgentSocket[] = []
   readonly #releases: (() => void)[] = []
   /** For what lies on the disk, where users are remapped. */
   readonly #binds: PlainBinds
@@ -198,20 +197,10 @@ export class RunMounts implements AsyncDisposable {
       return
     }
     const memory = await this.#inMemory()
-    const folder = await open(memory, 'r')
-    const server = createServer({ allowHalfOpen: true }, (connection) => {
-      this.#connections.add(connection)
-      connection.once('close', () => this.#connections.delete(connection))
-      connection.on('error', () => connection.destroy())
-      // The command's program sees its connection end, and says so in its own words.
-      loans.forwardAgent(mount.id, connection).catch(() => connection.destroy())
-    })
-    this.#agents.push({ server, folder })
-    // Through the descriptor: a socket's path holds 107 bytes, and a build's folders have long names.
-    await new Promise<void>((done, fail) => server.on('error', fail).listen(`/proc/self/fd/${folder.fd}/agent-${index}`, done))
-    const path = join(memory, `agent-${index}`)
-    await own(path, mount, this.#shared.options.remap)
-    this.list.push(bindMount(path, this.#target(mount.target), false))
+    const agent = await AgentSocket.open(loans, mount.id, { folder: memory, name: `agent-${index}` })
+    this.#agents.push(agent)
+    await own(agent.path, mount, this.#shared.options.remap)
+    this.list.push(bindMount(agent.path, this.#target(mount.target), false))
     if (!this.env.some((each) => each.startsWith('SSH_AUTH_SOCK='))) this.env.push(`SSH_AUTH_SOCK=${this.#target(mount.target)}`)
   }
 
@@ -225,12 +214,7 @@ export class RunMounts implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // The command is gone; the client's side may be silent for ever.
-    for (const connection of this.#connections) connection.destroy()
-    for (const { server, folder } of this.#agents) {
-      await new Promise<void>((done) => server.close(() => done()))
-      await folder.close()
-    }
+    for (const agent of this.#agents) await agent[Symbol.asyncDispose]()
     if (this.#memory !== undefined) await this.#shared.options.mounts.unmount(this.#memory)
     await this.#binds.close('run')
     for (const { key, target } of this.#drafts) {

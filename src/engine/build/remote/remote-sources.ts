@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { Fault } from '#base/fault.ts'
 import { Transport } from '#oci/client/transport.ts'
 import type { BuildRequest } from '../../http/backend.ts'
+import { AgentSocket } from '../agent-socket.ts'
 import type { BuilderOptions } from '../builder.ts'
 import { cacheKey, type BuildCache } from '../cache.ts'
 import type { Spool } from '../spool.ts'
@@ -33,11 +34,12 @@ export interface RemoteContent {
   load(): Promise<Selected>
 }
 
-export class RemoteSources implements Disposable {
+export class RemoteSources implements AsyncDisposable {
   readonly #build: RemoteOptions
   readonly #transport = new Transport({ insecure: false })
   readonly #known = new Map<string, Promise<RemoteContent>>()
   #folders = 0
+  #agent: Promise<AgentSocket | undefined> | undefined
 
   constructor(build: RemoteOptions) {
     this.#build = build
@@ -112,7 +114,7 @@ export class RemoteSources implements Disposable {
     const git = new Git(reference, {
       processes: options.processes,
       authorization: await this.#authorization(reference),
-      agentSocket: undefined,
+      agentSocket: await this.#agentFor(reference),
       signal,
       onOutput: (text) => vertex.output(Buffer.from(text), 'stderr'),
     })
@@ -143,6 +145,14 @@ export class RemoteSources implements Disposable {
     return undefined
   }
 
+  /** For repositories over ssh, the client's agent `default`, as in BuildKit. */
+  async #agentFor({ remote }: GitReference): Promise<string | undefined> {
+    const { request: { loans }, folder } = this.#build
+    if (loans === undefined || /^(https?|git):/.test(remote)) return undefined
+    this.#agent ??= loans.hasAgent('default').then((isThere) => (isThere ? AgentSocket.open(loans, 'default', { folder, name: 'git-agent' }) : undefined))
+    return (await this.#agent)?.path
+  }
+
   async #checkOut(git: Git, { folder: inside, address }: GitReference, keepGitDir: boolean): Promise<Selected> {
     const { folder, spool, signal } = this.#build
     this.#folders += 1
@@ -158,8 +168,10 @@ export class RemoteSources implements Disposable {
     }
   }
 
-  [Symbol.dispose](): void {
+  async [Symbol.asyncDispose](): Promise<void> {
     this.#transport[Symbol.dispose]()
+    const [agent] = await Promise.allSettled([this.#agent])
+    if (agent.status === 'fulfilled') await agent.value?.[Symbol.asyncDispose]()
   }
 }
 
