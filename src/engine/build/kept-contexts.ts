@@ -55,7 +55,7 @@ export class KeptContexts {
   async give({ key, files }: TakenContext, path: string): Promise<void> {
     const sizeBytes = await sizeOf(path)
     const wanted = files.values().reduce((sum, file) => sum + file.sizeBytes, 0)
-    if (wanted === 0 || sizeBytes > maxKeptBytes || sizeBytes > 2 * wanted + slackBytes) return
+    if (wanted === 0 || sizeBytes === 0 || sizeBytes > maxKeptBytes || sizeBytes > 2 * wanted + slackBytes) return
     const place = join(this.#folder, randomUUID())
     await mkdir(place, { mode: 0o700 })
     await writeFile(join(place, 'files'), serialize(files))
