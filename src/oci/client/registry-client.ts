@@ -8,7 +8,6 @@ import type { Readable } from 'node:stream'
 import { readBody } from '#base/http.ts'
 import { parseJson } from '#base/json.ts'
 import { Fault } from '#base/fault.ts'
-import type { FaultCode } from '#base/fault.ts'
 import type { Digest } from '../digest.ts'
 import { digestAlgorithm, digestOf, isDigest } from '../digest.ts'
 import { asObject, member, optionalString } from '../json.ts'
@@ -16,6 +15,7 @@ import { manifestMediaTypes, maxManifestBytes } from '../manifest.ts'
 import { dockerHub } from '../reference.ts'
 import { parseChallenges } from './challenge.ts'
 import type { Challenge } from './challenge.ts'
+import { maxAnswerBytes, refusal } from './refusal.ts'
 import type { ClientCertificate } from './registry-hosts.ts'
 import { Transport } from './transport.ts'
 import type { Answer } from './transport.ts'
@@ -95,8 +95,6 @@ interface Ask {
   readonly body?: Uint8Array | Readable
   readonly signal?: AbortSignal | undefined
 }
-
-const maxAnswerBytes = 1024 * 1024
 
 export class RegistryClient implements BlobSource, Disposable {
   readonly #options: RegistryClientOptions
@@ -364,44 +362,4 @@ function basicHeader(credentials: RegistryCredentials): string {
 function headerDigest(answer: Answer): Digest | undefined {
   const value = answer.headers['docker-content-digest']
   return typeof value === 'string' && isDigest(value) ? value : undefined
-}
-
-function codeOf(status: number): FaultCode {
-  if (status === 401) return 'unauthenticated'
-  if (status === 403) return 'permissionDenied'
-  if (status === 404) return 'notFound'
-  if (status === 416) return 'rangeNotSatisfiable'
-  if (status === 429) return 'resourceExhausted'
-  return status >= 500 ? 'unavailable' : 'invalidArgument'
-}
-
-/** A registry's refusal as a fault, with its own words (`errors[].message`) where it gave any. */
-async function refusal(answer: Answer, what: string): Promise<Fault> {
-  const bytes = await readBody(answer.body, { maxBytes: maxAnswerBytes, what: 'error answer' })
-  const retryAfter = Number(answer.headers['retry-after'])
-  const said = words(bytes)
-  return new Fault(codeOf(answer.status), `${what}: ${said?.text ?? `HTTP ${answer.status}`}`, {
-    details: { status: answer.status, ...(said === undefined ? {} : { registryWords: said.docker }) },
-    ...(Number.isFinite(retryAfter) && retryAfter > 0 ? { retryAfterSeconds: retryAfter } : {}),
-  })
-}
-
-/** A registry's own words; `docker` as Docker's clients print them, with the code in plain words. */
-function words(bytes: Buffer): { readonly text: string; readonly docker: string } | undefined {
-  let value: unknown
-  try {
-    value = JSON.parse(bytes.toString('utf8'))
-  } catch (error) {
-    // Proxies answer in HTML; the status says enough.
-    if (error instanceof SyntaxError) return undefined
-    throw error
-  }
-  if (typeof value !== 'object' || value === null || !('errors' in value) || !Array.isArray(value.errors)) return undefined
-  const first: unknown = value.errors[0]
-  if (typeof first !== 'object' || first === null) return undefined
-  const node = asObject(first, 'errors[0]')
-  const [code, message] = ['code', 'message'].map((name) => member(node, name)).map((part) => (typeof part === 'string' ? part : ''))
-  const join = (parts: readonly (string | undefined)[]): string => parts.filter((part) => part).join(': ')
-  const text = join([code, message])
-  return text === '' ? undefined : { text, docker: join([code?.toLowerCase().replaceAll('_', ' '), message]) }
 }
