@@ -81,6 +81,20 @@ test('an index is saved with all that belongs to it, and loaded as it was; old r
   assert.deepEqual(listedIn(await filesOf(await buffer(await here.images.save([image.id])))).map(({ digest }) => digest), [images[1]?.digest])
 })
 
+test('an image that was loaded with layers as they lie goes to other registries compressed; two of them stay two', async () => {
+  await using registry = await serve()
+  await using here = await machine(kernel)
+  await using there = await machine(kernel)
+  for (const name of ['one', 'two']) await here.images.importRoot(Readable.from([sampleTar([{ path: name, content: name }])]), { name })
+  const loaded = await load(there, await buffer(await here.images.save(['one', 'two'])))
+  assert.deepEqual(loaded.map(({ names }) => names), [['one:latest'], ['two:latest']])
+  assert.notEqual(loaded[0]?.id, loaded[1]?.id)
+  await there.images.tag('one', `${registry.host}/one`)
+  const { digest } = await there.images.push(`${registry.host}/one`, {})
+  const { layers }: { readonly layers: readonly Descriptor[] } = JSON.parse(String(registry.repository('one').manifests.get(digest)?.bytes))
+  assert.deepEqual(layers.map(({ mediaType }) => mediaType), [mediaTypes.ociLayerGzip])
+})
+
 test('of an index that is not whole the image that is here is saved: the archive lacks nothing that it lists', async () => {
   await using registry = await serve()
   await using here = await machine(kernel)

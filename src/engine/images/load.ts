@@ -8,7 +8,7 @@ import type { Readable } from 'node:stream'
 import { Fault, isFault } from '#base/fault.ts'
 import { parseJson } from '#base/json.ts'
 import type { Descriptor } from '#oci/descriptor.ts'
-import { mediaTypes, readDescriptor } from '#oci/descriptor.ts'
+import { layerCompression, mediaTypes, readDescriptor } from '#oci/descriptor.ts'
 import { digestOf } from '#oci/digest.ts'
 import type { Digest } from '#oci/digest.ts'
 import { parseImageConfig } from '#oci/image-config.ts'
@@ -19,6 +19,7 @@ import { readTar } from '#oci/layer/reader.ts'
 import type { TarItem } from '#oci/layer/reader.ts'
 import { joinComponents, safeComponents } from '#oci/layer/safe-path.ts'
 import { maxManifestBytes, parseManifest } from '#oci/manifest.ts'
+import type { ImageManifest } from '#oci/manifest.ts'
 import { hostPlatform, parsePlatform, platformFit } from '#oci/platform.ts'
 import type { Platform } from '#oci/platform.ts'
 import { familiarReference, parseReference } from '#oci/reference.ts'
@@ -65,7 +66,7 @@ function together(layout: readonly NewImage[], listed: readonly NewImage[], plat
   const entries: { readonly image: NewImage; readonly id: Digest; readonly names: string[] }[] = []
   for (const image of layout) {
     // One entry for each name.
-    const same = entries.find((entry) => entry.image.target?.digest === image.target?.digest)
+    const same = entries.find(({ image: other }) => other.target?.digest === image.target?.digest && other.manifestDigest === image.manifestDigest)
     if (same === undefined) entries.push({ image, id: digestOf(image.configBytes), names: [...(image.names ?? [])] })
     else same.names.push(...(image.names ?? []))
   }
@@ -188,10 +189,15 @@ async function layoutImage(store: ImageStore, { mediaType, digest, size }: Descr
   const target = { mediaType, digest, size }
   if ((await store.parts.blobs.stat(digest)) === undefined) throw new Fault('invalidArgument', `index.json names ${digest}, which is not in the archive`)
   const manifest = parseManifest(await store.parts.blobs.read(digest, { maxBytes: maxManifestBytes }), mediaType)
-  if (manifest.kind === 'image') return isImage(manifest) ? await newImage(store, { config: manifest.config.digest, layers: manifest.layers, names, manifestDigest: digest, target }) : undefined
+  if (manifest.kind === 'image') return isImage(manifest) ? await newImage(store, { config: manifest.config.digest, layers: manifest.layers, names, manifestDigest: digest, ...(isForRegistries(manifest) ? { target } : {}) }) : undefined
   const image = await imageOfTarget(store, target, { names, platform })
   if (image !== undefined) return image
   const [partly] = await store.targets.imageManifests(target)
   if (partly !== undefined) throw new Fault('invalidArgument', `index ${digest}: of none of its images all parts are in the archive (of ${partly.descriptor.digest}, say, some are not)`)
   return undefined
+}
+
+/** An archive's layers lie there uncompressed, often: that manifest is of the archive, and a registry gets one with compressed layers. */
+function isForRegistries({ layers }: ImageManifest): boolean {
+  return layers.every(({ mediaType }) => layerCompression(mediaType) !== 'none')
 }
