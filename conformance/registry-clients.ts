@@ -6,13 +6,12 @@
  *
  * Runs itself again inside private network and mount namespaces. A client that is not installed is skipped with a line.
  */
-import { spawn, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import { hashSync } from 'bcryptjs'
 import { systemClock } from '#base/clock.ts'
 import { silentLogger } from '#base/log.ts'
@@ -30,6 +29,7 @@ import { writeResult } from './record.ts'
 import type { Verdict } from './record.ts'
 import { digestIn, must, user } from './registry-clients/command.ts'
 import { indexCases } from './registry-clients/indexes.ts'
+import { startContainerd } from './registry-clients/containerd.ts'
 
 const inside = 'BERTH_CONFORMANCE_INSIDE'
 
@@ -89,29 +89,17 @@ function containersTool(program: 'buildah' | 'podman'): Client {
 const ctr: Client = {
   name: 'ctr', program: 'ctr',
   run: async ({ host, folder, archive }) => {
-    const socket = join(folder, 'c.sock')
-    writeFileSync(join(folder, 'config.toml'), `version = 2\nroot = "${folder}/root"\nstate = "${folder}/state"\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\naddress = "${socket}"\n`)
-    const daemon = spawn('containerd', ['--config', join(folder, 'config.toml')], { stdio: 'ignore' })
-    const ended = new Promise<void>((done) => daemon.once('close', () => done()))
-    try {
-      for (let attempt = 0; spawnSync('ctr', ['-a', socket, 'version']).status !== 0; attempt += 1) {
-        if (attempt > 200) throw new Error('containerd did not start')
-        await delay(50)
-      }
-      const command = (...args: string[]): Promise<string> => must('ctr', ['-a', socket, 'images', ...args])
-      const digestOf = async (name: string): Promise<string> => digestIn((await command('ls', `name==${name}`)).split('\n')[1] ?? '')
-      const name = `${host}/ctr/image:1`
-      await command('import', '--snapshotter', 'native', '--base-name', 'sample', archive)
-      const source = (await command('ls', '-q')).split('\n')[0] ?? ''
-      const pushed = await digestOf(source)
-      await command('push', '--plain-http', '--user', user, name, source)
-      await command('rm', source)
-      await command('pull', '--plain-http', '--snapshotter', 'native', name)
-      return { pushed, pulled: await digestOf(name) }
-    } finally {
-      daemon.kill('SIGTERM')
-      await ended
-    }
+    await using containerd = await startContainerd(folder)
+    const command = (...args: string[]): Promise<string> => must('ctr', ['-a', containerd.socket, 'images', ...args])
+    const digestOf = async (name: string): Promise<string> => digestIn((await command('ls', `name==${name}`)).split('\n')[1] ?? '')
+    const name = `${host}/ctr/image:1`
+    await command('import', '--snapshotter', 'native', '--base-name', 'sample', archive)
+    const source = (await command('ls', '-q')).split('\n')[0] ?? ''
+    const pushed = await digestOf(source)
+    await command('push', '--plain-http', '--user', user, name, source)
+    await command('rm', source)
+    await command('pull', '--plain-http', '--snapshotter', 'native', name)
+    return { pushed, pulled: await digestOf(name) }
   },
 }
 

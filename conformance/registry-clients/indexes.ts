@@ -3,18 +3,18 @@
  * be the same bytes, with everything that they refer to. Berth's engine is told by docker's CLIs: pull, tag and push within a registry,
  * and save and load between two engines. BUILDX names buildx, if it is not in the path.
  */
-import { spawn, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import { openKernel } from '#linux/real/kernel.ts'
 import { sampleTar } from '#oci/layer/archive-samples.ts'
 import { startDockerd } from '../../bench/dockerd.ts'
 import { openRealEngine } from '../../src/engine/real-engine.fixture.ts'
 import { must, user } from './command.ts'
+import { startContainerd } from './containerd.ts'
 
 const ociIndex = 'application/vnd.oci.image.index.v1+json'
 const ociManifest = 'application/vnd.oci.image.manifest.v1+json'
@@ -53,21 +53,9 @@ const skopeo: IndexClient = {
 const ctr: IndexClient = {
   name: 'ctr', program: 'ctr',
   copy: async ({ from, to, folder }) => {
-    const socket = join(folder, 'c.sock')
-    writeFileSync(join(folder, 'config.toml'), `version = 2\nroot = "${folder}/root"\nstate = "${folder}/state"\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\naddress = "${socket}"\n`)
-    const daemon = spawn('containerd', ['--config', join(folder, 'config.toml')], { stdio: 'ignore' })
-    const ended = new Promise<void>((done) => daemon.once('close', () => done()))
-    try {
-      for (let attempt = 0; spawnSync('ctr', ['-a', socket, 'version']).status !== 0; attempt += 1) {
-        if (attempt > 200) throw new Error('containerd did not start')
-        await delay(50)
-      }
-      await must('ctr', ['-a', socket, 'content', 'fetch', '--plain-http', '--all-platforms', from])
-      await must('ctr', ['-a', socket, 'images', 'push', '--plain-http', '--user', user, `${to}:1`, from])
-    } finally {
-      daemon.kill('SIGTERM')
-      await ended
-    }
+    await using containerd = await startContainerd(folder)
+    await must('ctr', ['-a', containerd.socket, 'content', 'fetch', '--plain-http', '--all-platforms', from])
+    await must('ctr', ['-a', containerd.socket, 'images', 'push', '--plain-http', '--user', user, `${to}:1`, from])
   },
 }
 

@@ -14,8 +14,7 @@ import { digestOf } from '#oci/digest.ts'
 import { sampleTar } from '#oci/layer/archive-samples.ts'
 import type { Sample } from '#oci/layer/archive-samples.ts'
 import { readTar } from '#oci/layer/reader.ts'
-import { hostPlatform } from '#oci/platform.ts'
-import { machine, publishIndex, serve } from './transfer.fixture.ts'
+import { foreign, machine, own, publishIndex, serve } from './transfer.fixture.ts'
 import type { Machine } from './transfer.fixture.ts'
 
 let kernel: Kernel & AsyncDisposable
@@ -24,9 +23,6 @@ before(async () => {
   kernel = await openKernel()
 })
 after(() => kernel[Symbol.asyncDispose]())
-
-const own = hostPlatform.architecture
-const foreign = own === 's390x' ? 'ppc64le' : 's390x'
 
 interface Loaded {
   readonly id: string

@@ -6,9 +6,8 @@ import type { Kernel } from '#linux/contract/kernel.ts'
 import { openKernel } from '#linux/real/kernel.ts'
 import { mediaTypes } from '#oci/descriptor.ts'
 import { digestOf } from '#oci/digest.ts'
-import { hostPlatform } from '#oci/platform.ts'
 import type { TransferProgress } from '../contract/images.ts'
-import { machine, publish, publishIndex, publishManifest, serve } from './transfer.fixture.ts'
+import { foreign, machine, own, publish, publishIndex, publishManifest, serve } from './transfer.fixture.ts'
 import type { Machine, Served } from './transfer.fixture.ts'
 
 let kernel: Kernel & AsyncDisposable
@@ -17,9 +16,6 @@ before(async () => {
   kernel = await openKernel()
 })
 after(() => kernel[Symbol.asyncDispose]())
-
-const own = hostPlatform.architecture
-const foreign = own === 's390x' ? 'ppc64le' : 's390x'
 
 async function architectureOf(here: Machine, name: string): Promise<string> {
   return (await here.images.resolve(name)).config.architecture

@@ -15,10 +15,15 @@ import type { Descriptor } from '#oci/descriptor.ts'
 import { digestOf } from '#oci/digest.ts'
 import type { Digest } from '#oci/digest.ts'
 import { sampleTar } from '#oci/layer/archive-samples.ts'
+import { hostPlatform } from '#oci/platform.ts'
 import { openOverlaySnapshots } from '../snapshots/overlay-snapshots.ts'
 import type { OverlaySnapshots } from '../snapshots/overlay-snapshots.ts'
 import { openImages } from './open-images.ts'
 import type { OpenedImages, OpenImagesOptions } from './open-images.ts'
+
+/** This machine's architecture, and one that it is not. */
+export const own = hostPlatform.architecture
+export const foreign = own === 's390x' ? 'ppc64le' : 's390x'
 
 export interface Machine extends AsyncDisposable {
   readonly root: string
