@@ -45,7 +45,7 @@ import { Vertices } from './vertices.ts'
 
 export interface BuilderOptions extends CommandRunnerOptions {
   readonly images: ImageResolver & ImageLister & Pick<ImageTagger, 'tag'> & Pick<ImageTransfer, 'pull'> & ImageBuilderStore & LayerCollector
-  readonly snapshots: SnapshotReader & SnapshotMounter & Pick<SnapshotCommitter, 'diff' | 'commit' | 'unpack'> & Pick<SnapshotArchives, 'exportRoot' | 'readArchive' | 'writeArchive'>
+  readonly snapshots: SnapshotReader & SnapshotMounter & Pick<SnapshotCommitter, 'link' | 'diff' | 'commit' | 'unpack'> & Pick<SnapshotArchives, 'exportRoot' | 'readArchive' | 'writeArchive'>
   readonly blobs: BlobReader & BlobIngester
   /** For caches elsewhere. */
   readonly registries: Registries

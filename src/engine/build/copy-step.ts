@@ -1,14 +1,15 @@
 /** COPY and ADD: the cache key of what they take, and the placing of it. */
 import { posix } from 'node:path'
 import { isFault } from '#base/fault.ts'
+import type { FileToLink } from '../contract/snapshots.ts'
 import { copyInputs, type CopySource, type PreparedCopy } from './copy-inputs.ts'
 import { rulesOf } from './dialect.ts'
 import { parseMode } from './dockerfile/chmod.ts'
 import { syntaxFault } from './dockerfile/fault.ts'
 import type { CopyInstruction, Instruction } from './dockerfile/instructions.ts'
-import type { PlaceFilesArgs } from './place-files.job.ts'
 import { expandIn, withLayer, type StageState, type StepResult } from './stage-state.ts'
 import type { StageTools, StepReport } from './stage-tools.ts'
+import type { Act } from './step-layers.ts'
 import { FileTree } from './tree.ts'
 
 type CopyAt = CopyInstruction & Instruction
@@ -32,7 +33,7 @@ export async function copyStep(state: StageState, instruction: CopyAt, tools: St
   const identity = { dialect: shared.request.dialect ?? 'classic', destination, isFolder, owner: owner ?? '', mode: mode ?? '', keepOwners, unpack: instruction.kind === 'add' ? (instruction.unpack ?? 'local') : false, digest: copy.digest }
   const flags = instruction.from === undefined ? '' : `--from=${instruction.from} `
   const next = (result: StepResult): StageState => withLayer(state, result, `${instruction.kind.toUpperCase()} ${flags}${[...sources, ...instruction.heredocs.map(({ name }) => `<<${name}`), written].join(' ')}`)
-  const act = (rootfs: string): Promise<void> => place(rootfs, copy, { destination, isFolder, owner, mode, at: instruction, tools })
+  const act: Act = (rootfs, link) => place(rootfs, copy, { destination, isFolder, owner, mode, at: instruction, tools, link })
   // As in BuildKit, a mode needs to see what is there: such a copy is no layer of its own.
   if (instruction.link && mode === undefined) {
     checkOwner(instruction, owner)
@@ -48,28 +49,29 @@ interface Placing {
   readonly mode: string | undefined
   readonly at: Instruction
   readonly tools: StageTools
+  readonly link: (file: FileToLink) => void
 }
 
-async function place(rootfs: string, copy: PreparedCopy, { destination, isFolder, owner, mode, at, tools }: Placing): Promise<void> {
-  const { options, spool, signal } = tools.shared
+async function place(rootfs: string, copy: PreparedCopy, { destination, isFolder, owner, mode, at, tools, link }: Placing): Promise<void> {
+  const { spool, signal } = tools.shared
   try {
     const { copiesKeepKinds, foldersAboveAreOwned } = rulesOf(tools.shared.request)
-    for (const { selection, keepOwners, isUnpacked = false } of await copy.load()) {
-      const args: PlaceFilesArgs = {
-        fd: spool.fd, selection, destination, isFolder, keepOwners,
+    const parts = await copy.load()
+    for (const { selection, keepOwners, isUnpacked = false } of parts) {
+      const args = {
+        selection, destination, isFolder, keepOwners,
         // What is unpacked keeps its modes, and is laid down as layers are.
         ...(owner === undefined || keepOwners ? {} : { owner }), ...(mode === undefined || isUnpacked ? {} : { mode }),
         replaces: isUnpacked || !copiesKeepKinds, foldersAboveAreRoots: !foldersAboveAreOwned,
       }
-      await options.confined.run(rootfs, placeFiles, args, { signal })
+      // What comes later may stand in the place of what was there before.
+      for (const file of await spool.place(rootfs, args, { signal, mayLink: parts.length === 1 })) link(file)
     }
   } catch (error) {
     if (isFault(error, 'invalidArgument') && error.details['line'] === undefined) throw syntaxFault(at, `${at.kind.toUpperCase()} failed: ${error.message}`)
     throw error
   }
 }
-
-const placeFiles = new URL('./place-files.job.ts', import.meta.url)
 
 /** `paths`: what is taken of it. */
 async function copySource(instruction: CopyAt, paths: readonly string[], { shared, sources }: StageTools): Promise<CopySource> {

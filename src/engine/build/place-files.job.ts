@@ -3,7 +3,7 @@
  * so that links in the destination are followed as the container would follow them, and never out of it.
  * Reference: https://docs.docker.com/reference/dockerfile/#copy ("Destination").
  */
-import { chmodSync, chownSync, closeSync, constants, fchmodSync, fchownSync, lchownSync, linkSync, lstatSync, mkdirSync, openSync, readFileSync, readSync, rmSync, statSync, symlinkSync, unlinkSync, writeSync } from 'node:fs'
+import { chmodSync, chownSync, closeSync, constants, fchmodSync, fchownSync, futimesSync, lchownSync, linkSync, lstatSync, mkdirSync, openSync, readFileSync, readSync, realpathSync, rmSync, statSync, symlinkSync, unlinkSync, writeSync } from 'node:fs'
 import { unreachable } from '#base/assert.ts'
 import { Fault, systemErrorCode } from '#base/fault.ts'
 import type { JobContext } from '#linux/contract/confined.ts'
@@ -11,9 +11,24 @@ import type { RawFiles } from '#linux/contract/raw-files.ts'
 import { parseMode, type ModeChange } from './dockerfile/chmod.ts'
 import { fromBytePath, parentOf, type Selected, type TreeEntry } from './tree.ts'
 
+/** A file that holds one entry's content, by the entry's offset. */
+export interface AloneFile {
+  readonly offset: number
+  /** Open for reading in this process. */
+  readonly fd: number
+  /** It may become the placed file itself: an empty one is put there, and this one gets its owner, mode and time. */
+  readonly mayBeLinked: boolean
+}
+
+export interface PlacedFiles {
+  /** Where empty files stand for what is to be linked: absolute byte paths without links, with the offsets of the content. */
+  readonly toLink: readonly { readonly path: string; readonly offset: number }[]
+}
+
 export interface PlaceFilesArgs {
   /** The spool, open for reading in this process. */
   readonly fd: number
+  readonly alone: readonly AloneFile[]
   readonly selection: readonly Selected[]
   /** Absolute path, text. */
   readonly destination: string
@@ -38,8 +53,10 @@ interface Owner {
   readonly gid: number
 }
 
-export async function job(args: PlaceFilesArgs, context: JobContext): Promise<void> {
-  new Placement(args, context).run()
+export async function job(args: PlaceFilesArgs, context: JobContext): Promise<PlacedFiles> {
+  const placement = new Placement(args, context)
+  placement.run()
+  return { toLink: [...placement.toLink].map(([path, offset]) => ({ path, offset })) }
 }
 
 class Placement {
@@ -54,6 +71,8 @@ class Placement {
   readonly #links = new Map<number, string>()
   readonly #folderTimes: { readonly path: string; readonly modifiedNs: bigint }[] = []
   readonly #spool: SpoolReader
+  readonly #alone: ReadonlyMap<number, AloneFile>
+  readonly toLink = new Map<string, number>()
   /** Folders of our own making: nothing stands in them that we did not put there, and files in them belong to root at first. */
   readonly #fresh = new Set<string>()
   readonly #umask = process.umask()
@@ -63,6 +82,7 @@ class Placement {
     this.#signal = context.signal
     this.#files = context.files
     this.#spool = new SpoolReader(args.fd)
+    this.#alone = new Map(args.alone.map((file) => [file.offset, file]))
     this.#changeMode = (args.mode === undefined ? undefined : parseMode(args.mode)) ?? ((mode) => mode)
     this.#folderMode = args.mode !== undefined && /^[0-7]+$/.test(args.mode) ? Number.parseInt(args.mode, 8) & 0o777 : 0o755
     this.#owner = args.owner !== undefined ? lookUpOwner(args.owner) : args.keepOwners ? undefined : root
@@ -126,7 +146,10 @@ class Placement {
       return
     }
     if (standing?.isDirectory() === true && this.#args.replaces !== true) throw new Fault('invalidArgument', `cannot replace to directory ${fromBytePath(path)} with file`)
-    if (standing !== undefined) rmSync(bytes(path), { recursive: standing.isDirectory() })
+    if (standing !== undefined) {
+      if (this.toLink.size > 0) this.#forget(path)
+      rmSync(bytes(path), { recursive: standing.isDirectory() })
+    }
     this.#make(entry, path, isNew)
   }
 
@@ -156,15 +179,31 @@ class Placement {
     this.#files.setTimes(bytes(path), entry.modifiedNs, entry.modifiedNs)
   }
 
+  /** What was to be linked at or below a path that gets something else. */
+  #forget(path: string): void {
+    const real = realPath(path)
+    for (const each of [...this.toLink.keys()]) if (each === real || each.startsWith(`${real}/`)) this.toLink.delete(each)
+  }
+
   #writeFile(entry: TreeEntry, path: string, isNew: boolean): void {
     const { uid, gid } = this.#owner ?? entry
     const mode = this.#changeMode(entry.mode, false)
+    const alone = entry.isAlone === true ? this.#aloneFile(entry) : undefined
+    if (alone?.mayBeLinked === true && this.#leaveEmpty(path)) {
+      fchownSync(alone.fd, uid, gid)
+      fchmodSync(alone.fd, mode)
+      const seconds = Number(entry.modifiedNs / 1_000_000_000n)
+      futimesSync(alone.fd, seconds, seconds)
+      this.toLink.set(realPath(path), entry.offset)
+      return
+    }
+    const [spool, begin] = alone === undefined ? [this.#spool, entry.offset] : [new SpoolReader(alone.fd), 0]
     // Most files are root's and have an ordinary mode: they are born right, which saves two calls for each.
     const bornRight = isNew && uid === 0 && gid === 0 && mode <= 0o777 && (mode & this.#umask) === 0
     const file = openSync(bytes(path), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, bornRight ? mode : 0o600)
     try {
       for (let done = 0; done < entry.sizeBytes; ) {
-        const part = this.#spool.read(entry.offset + done, entry.sizeBytes - done)
+        const part = spool.read(begin + done, entry.sizeBytes - done)
         if (part.length === 0) throw new Fault('dataLoss', `the spool ends before ${fromBytePath(path)} does`)
         for (let written = 0; written < part.length; ) written += writeSync(file, part, written, part.length - written)
         done += part.length
@@ -176,6 +215,20 @@ class Placement {
     } finally {
       closeSync(file)
     }
+  }
+
+  #aloneFile({ offset, path }: TreeEntry): AloneFile {
+    const file = this.#alone.get(offset)
+    if (file === undefined) throw new Fault('internal', `the content of ${fromBytePath(path)} was not lent`)
+    return file
+  }
+
+  /** False, with nothing left there, where a new file gets more than the content has: lists of access rights that its folder hands down. */
+  #leaveEmpty(path: string): boolean {
+    closeSync(openSync(bytes(path), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600))
+    if (this.#files.xattrs(bytes(path)).size === 0) return true
+    unlinkSync(bytes(path))
+    return false
   }
 
   #attributes(entry: TreeEntry, path: string): void {
@@ -221,6 +274,12 @@ class SpoolReader {
 
 function bytes(path: string): Buffer {
   return Buffer.from(path, 'latin1')
+}
+
+/** Where a path's last part really stands: links above it are followed. */
+function realPath(path: string): string {
+  const folder = realpathSync(bytes(parentPath(path)), { encoding: 'buffer' }).toString('latin1')
+  return `${trimSlash(folder)}${path.slice(path.lastIndexOf('/'))}`
 }
 
 function trimSlash(path: string): string {

@@ -14,7 +14,6 @@ import { rulesOf } from './dialect.ts'
 import { syntaxFault } from './dockerfile/fault.ts'
 import type { Instruction, RunInstruction } from './dockerfile/instructions.ts'
 import { parseMount, type RunMount } from './dockerfile/mounts.ts'
-import type { PlaceFilesArgs } from './place-files.job.ts'
 import type { Content, StageTools } from './stage-tools.ts'
 import { contentDigest, type FileTree } from './tree.ts'
 
@@ -132,11 +131,10 @@ export class RunMounts implements AsyncDisposable {
     const cache = await this.#shared.cacheMounts.acquire(mount)
     this.#releases.push(cache.release)
     if (!cache.isNew || mount.from === undefined) return cache.path
-    const { confined } = this.#shared.options
     const content = await contentOf(mount, this.#options.instruction, this.#options.tools)
     const selection = content.kind === 'tree' ? content.tree.select(mount.source) : content.chainId === undefined ? [] : ((await this.#shared.spool.addFromRoot(await this.#options.tools.sources.view(content.chainId), [mount.source], { signal: this.#shared.signal }))[0] ?? [])
-    const args: PlaceFilesArgs = { fd: this.#shared.spool.fd, selection, destination: '/', isFolder: true, keepOwners: content.kind === 'layers' || rulesOf(this.#shared.request).contextsKeepOwners }
-    await confined.run(cache.path, placeFiles, args, { signal: this.#shared.signal })
+    const keepOwners = content.kind === 'layers' || rulesOf(this.#shared.request).contextsKeepOwners
+    await this.#shared.spool.place(cache.path, { selection, destination: '/', isFolder: true, keepOwners }, { signal: this.#shared.signal })
     return cache.path
   }
 
@@ -154,13 +152,12 @@ export class RunMounts implements AsyncDisposable {
 
   /** Files of a tree, for this command alone: it may write into them where it likes. */
   async #placed(tree: FileTree, mount: Extract<RunMount, { type: 'bind' }>, folder: string): Promise<string> {
-    const { options, spool, signal } = this.#shared
+    const { spool, signal } = this.#shared
     const selection = tree.select(mount.source)
     if (selection.length === 0) throw syntaxFault(this.#options.instruction, `RUN --mount: ${mount.source} is not in ${mount.from ?? 'the build context'}`)
     await mkdir(folder)
     const isFile = selection[0]?.entries[0]?.type === 'file'
-    const args: PlaceFilesArgs = { fd: spool.fd, selection, destination: isFile ? '/content' : '/', isFolder: false, keepOwners: rulesOf(this.#shared.request).contextsKeepOwners }
-    await options.confined.run(folder, placeFiles, args, { signal })
+    await spool.place(folder, { selection, destination: isFile ? '/content' : '/', isFolder: false, keepOwners: rulesOf(this.#shared.request).contextsKeepOwners }, { signal })
     return this.#shifted(isFile ? join(folder, 'content') : folder)
   }
 
@@ -224,8 +221,6 @@ export class RunMounts implements AsyncDisposable {
     for (const release of this.#releases) release()
   }
 }
-
-const placeFiles = new URL('./place-files.job.ts', import.meta.url)
 
 async function own(path: string, { uid, gid, mode }: { readonly uid: number; readonly gid: number; readonly mode: number }, remap: Remap | undefined): Promise<void> {
   const owner = remap === undefined ? { uid, gid } : ownerOf(remap.mapping, { uid, gid })

@@ -2,20 +2,27 @@
  * Confined job: reads a tar from its input and spools the contents of its files into an open file, hashing them on the way.
  * Answers the entries. Nothing is unpacked; names that could leave the archive's root are refused.
  */
-import { writeSync } from 'node:fs'
+import { closeSync, constants, openSync, writeSync } from 'node:fs'
 import { Fault } from '#base/fault.ts'
 import type { JobContext } from '#linux/contract/confined.ts'
 import { archiveFault } from '#oci/layer/entry.ts'
 import { readTar, type TarItem } from '#oci/layer/reader.ts'
 import { joinComponents, safeComponents } from '#oci/layer/safe-path.ts'
-import { contentHash, hashOfContent, hashText, type TreeEntry } from './tree.ts'
+import { aloneName, contentHash, hashOfContent, hashText, type TreeEntry } from './tree.ts'
 
 export interface SpoolArchiveArgs {
   /** Descriptor of the spool, open for writing in this process. */
   readonly fd: number
   /** Where in the spool to begin. */
   readonly offset: number
+  /** Large files get a file of their own in the job's root ({@link aloneName}), which a layer can have without a copy. */
+  readonly largeStandAlone: boolean
 }
+
+/** Smaller ones are sooner copied than linked. */
+const aloneBytes = 4 * 1024 * 1024
+/** Each is open while it is copied from. */
+const maxAlone = 256
 
 export interface Spooled {
   readonly entries: readonly TreeEntry[]
@@ -26,6 +33,7 @@ export interface Spooled {
 export async function job(args: SpoolArchiveArgs, context: JobContext): Promise<Spooled> {
   const entries = new Map<string, TreeEntry>()
   const writer = new SpoolWriter(args)
+  let aloneLeft = args.largeStandAlone ? maxAlone : 0
   let groups = 0
   for await (const item of readTar(context.input)) {
     if (context.signal.aborted) throw new Fault('canceled', 'reading the archive was canceled')
@@ -39,14 +47,30 @@ export async function job(args: SpoolArchiveArgs, context: JobContext): Promise<
       entries.set(path, { ...linked, path, linkGroup })
       continue
     }
-    const content = item.entry.type === 'file' ? await spoolFile(item, writer) : { offset: writer.end, sizeBytes: 0, hash: '' }
+    const isAlone = item.entry.type === 'file' && item.entry.sizeBytes >= aloneBytes && aloneLeft > 0
+    if (isAlone) aloneLeft -= 1
+    const content = isAlone ? await spoolAlone(item, writer) : item.entry.type === 'file' ? await spoolFile(item, writer) : { offset: writer.end, sizeBytes: 0, hash: '' }
     if (path !== '') entries.set(path, entryOf(item, path, content))
   }
   writer.flush()
   return { entries: [...entries.values()], end: writer.end }
 }
 
-type Content = Pick<TreeEntry, 'offset' | 'sizeBytes' | 'hash'>
+type Content = Pick<TreeEntry, 'offset' | 'sizeBytes' | 'hash' | 'isAlone'>
+
+async function spoolAlone(item: TarItem, writer: SpoolWriter): Promise<Content> {
+  const offset = writer.end
+  const fd = openSync(`/${aloneName(offset)}`, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600)
+  try {
+    const own = new SpoolWriter({ fd, offset: 0 })
+    const content = await spoolFile(item, own)
+    own.flush()
+    writer.skip(own.end)
+    return { ...content, offset, isAlone: true }
+  } finally {
+    closeSync(fd)
+  }
+}
 
 async function spoolFile(item: TarItem, writer: SpoolWriter): Promise<Content> {
   const offset = writer.end
@@ -87,7 +111,7 @@ class SpoolWriter {
   /** Where the spool ends once all is written. */
   end: number
 
-  constructor({ fd, offset }: SpoolArchiveArgs) {
+  constructor({ fd, offset }: Pick<SpoolArchiveArgs, 'fd' | 'offset'>) {
     this.#fd = fd
     this.end = offset
   }
@@ -102,6 +126,12 @@ class SpoolWriter {
       this.#smallBytes += bytes.length
     }
     this.end += bytes.length
+  }
+
+  /** Leaves a hole. */
+  skip(bytes: number): void {
+    this.flush()
+    this.end += bytes
   }
 
   flush(): void {

@@ -1,19 +1,25 @@
-/** The file behind a build's trees: contents of the context, of other stages and of archives, one after another. */
+/** The file behind a build's trees: contents of the context, of other stages and of archives, one after another; large ones of archives stand in files beside it. */
 import { createHash } from 'node:crypto'
 import { open, type FileHandle } from 'node:fs/promises'
 import { constants, createReadStream } from 'node:fs'
+import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { Fault } from '#base/fault.ts'
 import type { ConfinedJobs } from '#linux/contract/confined.ts'
+import type { FileToLink } from '../contract/snapshots.ts'
+import type { AloneFile, PlacedFiles, PlaceFilesArgs } from './place-files.job.ts'
 import type { SpoolArchiveArgs, Spooled } from './spool-archive.job.ts'
 import type { SpooledSelection, SpoolTreeArgs } from './spool-tree.job.ts'
 import { keptMark } from '../contract/builds.ts'
 import { wholeSelection, type SelectionFlags } from './selection.ts'
-import { FileTree, hashText, type KeptFiles, type Selected, type TreeEntry } from './tree.ts'
+import { aloneName, FileTree, hashText, type KeptFiles, type Selected, type TreeEntry } from './tree.ts'
 
 export function spoolIn(folder: string): string {
   return `${folder}/spool`
 }
+
+/** How files are placed, without where their bytes are. */
+export type Placing = Omit<PlaceFilesArgs, 'fd' | 'alone'>
 
 export class Spool implements AsyncDisposable {
   readonly #file: FileHandle
@@ -21,6 +27,8 @@ export class Spool implements AsyncDisposable {
   readonly #folder: string
   readonly #confined: ConfinedJobs
   #end = 0
+  /** Of files that stand alone, those that a layer has got. */
+  readonly #linked = new Set<number>()
   /** Writers go one after another, because each begins where the one before ended. */
   #tail: Promise<unknown> = Promise.resolve()
 
@@ -40,14 +48,11 @@ export class Spool implements AsyncDisposable {
     return spool
   }
 
-  get fd(): number {
-    return this.#file.fd
-  }
-
   /** Spools a tar that is not compressed, and that nobody else reads. */
   addArchive(input: Readable, signal: AbortSignal, kept?: KeptFiles): Promise<FileTree> {
     return this.#append(async () => {
-      const args: SpoolArchiveArgs = { fd: this.fd, offset: this.#end }
+      // What is kept for later builds is one file.
+      const args: SpoolArchiveArgs = { fd: this.#file.fd, offset: this.#end, largeStandAlone: kept === undefined }
       const spooled = await this.#confined.run<SpoolArchiveArgs, Spooled>(this.#folder, new URL('./spool-archive.job.ts', import.meta.url), args, { input, inputIsOurs: true, signal })
       this.#end = spooled.end
       return new FileTree(kept === undefined ? spooled.entries : spooled.entries.map((entry) => withKept(entry, kept)))
@@ -57,7 +62,7 @@ export class Spool implements AsyncDisposable {
   /** Spools files of a mounted root. One selection per source. */
   addFromRoot(root: string, sources: readonly string[], { signal, flags = wholeSelection }: { readonly signal: AbortSignal; readonly flags?: SelectionFlags }): Promise<readonly (readonly Selected[])[]> {
     return this.#append(async () => {
-      const args: SpoolTreeArgs = { fd: this.fd, offset: this.#end, sources, flags }
+      const args: SpoolTreeArgs = { fd: this.#file.fd, offset: this.#end, sources, flags }
       const spooled = await this.#confined.run<SpoolTreeArgs, SpooledSelection>(root, new URL('./spool-tree.job.ts', import.meta.url), args, { signal })
       this.#end = spooled.end
       return spooled.selections
@@ -93,20 +98,46 @@ export class Spool implements AsyncDisposable {
 
   async text(entry: TreeEntry, maxBytes: number): Promise<string> {
     if (entry.sizeBytes > maxBytes) throw new Fault('tooLarge', `${entry.path} has ${entry.sizeBytes} bytes; at most ${maxBytes} are read`)
-    const buffer = Buffer.alloc(entry.sizeBytes)
-    await this.#file.read(buffer, 0, buffer.length, entry.offset)
-    return buffer.toString('utf8')
+    return (await this.firstBytes(entry, entry.sizeBytes)).toString('utf8')
   }
 
   async firstBytes(entry: TreeEntry, count: number): Promise<Buffer> {
     const buffer = Buffer.alloc(Math.min(count, entry.sizeBytes))
-    await this.#file.read(buffer, 0, buffer.length, entry.offset)
+    if (entry.isAlone !== true) await this.#file.read(buffer, 0, buffer.length, entry.offset)
+    else {
+      await using file = await open(this.#alonePath(entry), 'r')
+      await file.read(buffer, 0, buffer.length, 0)
+    }
     return buffer
   }
 
   content(entry: TreeEntry): Readable {
     if (entry.sizeBytes === 0) return Readable.from([])
-    return createReadStream(this.#path, { start: entry.offset, end: entry.offset + Math.max(0, entry.sizeBytes - 1), highWaterMark: 1 << 18 })
+    const [path, start] = entry.isAlone === true ? [this.#alonePath(entry), 0] : [this.#path, entry.offset]
+    return createReadStream(path, { start, end: start + entry.sizeBytes - 1, highWaterMark: 1 << 18 })
+  }
+
+  /**
+   * Puts files into a root as COPY does. With `mayLink`, files that stand alone may be left empty there, for the caller to link in their place:
+   * each once, because the link shares the file's owner, mode and time with us.
+   */
+  async place(root: string, args: Placing, { signal, mayLink = false }: { readonly signal: AbortSignal; readonly mayLink?: boolean }): Promise<readonly FileToLink[]> {
+    await using files = new AsyncDisposableStack()
+    const alone: AloneFile[] = []
+    for (const [offset, same] of Map.groupBy(args.selection.flatMap(({ entries }) => entries.filter(({ isAlone }) => isAlone === true)), (entry) => entry.offset)) {
+      const [entry] = same
+      if (entry === undefined) continue
+      const { fd } = files.use(await open(this.#alonePath(entry), 'r'))
+      const mayBeLinked = mayLink && same.length === 1 && isLinkable(entry) && !this.#linked.has(offset)
+      if (mayBeLinked) this.#linked.add(offset)
+      alone.push({ offset, fd, mayBeLinked })
+    }
+    const { toLink } = await this.#confined.run<PlaceFilesArgs, PlacedFiles>(root, placeFiles, { ...args, fd: this.#file.fd, alone }, { signal })
+    return toLink.map(({ path, offset }) => ({ path, source: this.#alonePath({ offset }) }))
+  }
+
+  #alonePath({ offset }: Pick<TreeEntry, 'offset'>): string {
+    return join(this.#folder, aloneName(offset))
   }
 
   #append<T>(task: () => Promise<T>): Promise<T> {
@@ -120,6 +151,13 @@ export class Spool implements AsyncDisposable {
     await this.#file.close()
   }
 }
+
+/** Where a number of whole seconds is all of its time: that is what can be set through a descriptor. */
+function isLinkable({ linkGroup, xattrs, modifiedNs }: TreeEntry): boolean {
+  return linkGroup === 0 && xattrs.length === 0 && modifiedNs >= 0n && modifiedNs % 1_000_000_000n === 0n
+}
+
+const placeFiles = new URL('./place-files.job.ts', import.meta.url)
 
 /** An entry that came without its bytes, because they are here. */
 function withKept(entry: TreeEntry, kept: KeptFiles): TreeEntry {

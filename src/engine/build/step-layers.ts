@@ -5,6 +5,7 @@ import { rfc3339Nano } from '#base/clock.ts'
 import { asFault } from '#base/fault.ts'
 import { parseDigest } from '#oci/digest.ts'
 import type { ChainId, DiffId, ImageConfig } from '../contract/images.ts'
+import type { FileToLink } from '../contract/snapshots.ts'
 import { chainIdOf } from '../snapshots/chain.ts'
 import type { BuildShared } from './build-shared.ts'
 import { cacheKey } from './cache.ts'
@@ -12,12 +13,15 @@ import type { Stage } from './dockerfile/stages.ts'
 import { storeFailed } from './image-output.ts'
 import type { StageState, StepResult } from './stage-state.ts'
 
+/** `link`: to be done once the root is no longer mounted. */
+export type Act = (rootfs: string, link: (file: FileToLink) => void) => Promise<void>
+
 export interface CachedStep {
   readonly parent: ChainId | undefined
   /** The state with the step's result. */
   readonly next: (result: StepResult) => StageState
   /** Changes the mounted root; a step without it touches no file. */
-  readonly act?: (rootfs: string) => Promise<void>
+  readonly act?: Act
   /** It runs a command: where users are remapped, the root shows them so. */
   readonly runs?: boolean
   /** Told when the step was known. */
@@ -126,24 +130,26 @@ export class StepLayers {
     if (diffId !== undefined) lease.diffIds.add(diffId)
   }
 
-  async #makeLayer(step: CachedStep, act: (rootfs: string) => Promise<void>): Promise<StepResult['layer']> {
+  async #makeLayer(step: CachedStep, act: Act): Promise<StepResult['layer']> {
     const { parent, runs } = step
     const shifted = runs === true && this.#shared.options.remap !== undefined
     const { snapshots } = this.#shared.options
     const key = this.#snapshotKey()
     const rootfs = join(this.#shared.folder, key)
+    const toLink: FileToLink[] = []
     await mkdir(rootfs)
     await snapshots.prepare(key, parent)
     try {
       await snapshots.mount(key, rootfs, { volatile: true, shifted })
       try {
-        await act(rootfs)
+        await act(rootfs, (file) => void toLink.push(file))
       } catch (error) {
         await snapshots.unmount(rootfs)
         if (runs === true) await this.#keepFailed(key, step)
         throw error
       }
       await snapshots.unmount(rootfs)
+      await snapshots.link(key, toLink)
       const layer = await snapshots.diff(key, { signal: this.#shared.signal })
       // Folders that were only looked into make a small archive, too; a large one needs no second look.
       if (layer.sizeBytes <= smallLayerBytes && (await snapshots.changes(key)).length === 0) return undefined

@@ -1,6 +1,6 @@
 /**
  * A tree of files that COPY and ADD take from: the build context, another stage, an image, an archive. Its contents are
- * *spooled*: one file holds the bytes of all files one after another, and the entries say where. So a context is written once
+ * *spooled*: one file holds the bytes of all files one after another, but for some large ones that stand alone, and the entries say where. So a context is written once
  * and hashed while it arrives, and nothing of it is ever unpacked where a link could lead out of the context.
  *
  * Paths are byte strings (each character one byte, `latin1`), relative, without `.` and `..`; the root is the empty string.
@@ -23,6 +23,8 @@ export interface TreeEntry {
   readonly offset: number
   readonly sizeBytes: number
   readonly hash: string
+  /** Its bytes stand in a file of their own; the spool has a hole for them. */
+  readonly isAlone?: true
   /** Files with several names share a number; 0 for others. */
   readonly linkGroup: number
   /** Of a symlink. */
@@ -70,6 +72,11 @@ export const emptyFolder: TreeEntry = {
 
 export function contentOf({ offset, sizeBytes, hash, modifiedNs }: TreeEntry): Pick<TreeEntry, 'offset' | 'sizeBytes' | 'hash' | 'modifiedNs'> {
   return { offset, sizeBytes, hash, modifiedNs }
+}
+
+/** The file beside the spool that holds the content which stands alone at this offset. */
+export function aloneName(offset: number): string {
+  return `spool-${offset}`
 }
 
 export function toBytePath(text: string): string {

@@ -246,6 +246,7 @@ export function fakeSnapshots(): Snapshots {
     unmount: async () => undefined,
     remove: async (key) => void keys.delete(key),
     keys: async () => [...keys],
+    link: () => refuse('link'),
     diff: () => refuse('diff'),
     commit: () => refuse('commit'),
     unpack: () => refuse('unpack'),

@@ -82,7 +82,17 @@ export interface LayerDescriptor {
   readonly sizeBytes: number
 }
 
+/** A file that is to be part of a snapshot without a copy. */
+export interface FileToLink {
+  /** Where an empty file stands for it: absolute in the snapshot, without links; each character one byte. */
+  readonly path: string
+  /** On the machine; nobody changes it any more. Its owner, mode and time become the snapshot's. */
+  readonly source: string
+}
+
 export interface SnapshotCommitter {
+  /** Puts files in the place of empty ones in an active snapshot that is not mounted, by hard links; by copies where those cannot be. */
+  link(key: SnapshotKey, files: readonly FileToLink[]): Promise<void>
   /** The changes of an active snapshot as a reproducible layer tar in the blob store: entries sorted, parents first, whiteouts. */
   diff(key: SnapshotKey, options?: { readonly signal?: AbortSignal }): Promise<LayerDescriptor>
   /**

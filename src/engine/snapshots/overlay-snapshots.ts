@@ -22,7 +22,7 @@ import type { Digest } from '#oci/digest.ts'
 import { listJob, packJob, statJob, unpackJob } from '#oci/layer/jobs.ts'
 import type { ListedEntry, PackArgs, PackResult, StatResult, UnpackArgs, UnpackResult } from '#oci/layer/jobs.ts'
 import type { ChainId, DiffId } from '../contract/images.ts'
-import type { ArchiveTree, ArchiveWriteOptions, LayerDescriptor, PathStat, SnapshotChange, SnapshotFolders, SnapshotKey, SnapshotMountOptions, Snapshots } from '../contract/snapshots.ts'
+import type { ArchiveTree, ArchiveWriteOptions, FileToLink, LayerDescriptor, PathStat, SnapshotChange, SnapshotFolders, SnapshotKey, SnapshotMountOptions, Snapshots } from '../contract/snapshots.ts'
 import { ActiveStore, clearVolatileMark } from './active-store.ts'
 import type { Active } from './active-store.ts'
 import { chainIdOf } from './chain.ts'
@@ -30,6 +30,7 @@ import { changesAgainst, usageOf } from './changes.ts'
 import { InitLayers, madeInitLayers, type InitLayersOptions } from './init-layers.ts'
 import { imageName, LayerStore } from './layer-store.ts'
 import type { LayerForm } from './layer-store.ts'
+import { linkFiles } from './link-files.ts'
 import { goMode } from './path-stat.ts'
 import { mountedSnapshots, openShift, type MountedSnapshot, type ShiftedStore, type ShiftOptions } from './shifted.ts'
 
@@ -254,6 +255,12 @@ class OverlayDriver implements OverlaySnapshots {
   }
 
   // ---- committing ----
+
+  async link(key: SnapshotKey, files: readonly FileToLink[]): Promise<void> {
+    if (files.length === 0) return
+    this.#mustBeUnmounted(key)
+    await linkFiles(this.#actives.get(key).upper, files)
+  }
 
   async diff(key: SnapshotKey, options: { readonly signal?: AbortSignal } = {}): Promise<LayerDescriptor> {
     const active = this.#actives.get(key)

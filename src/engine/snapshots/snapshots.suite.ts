@@ -1,6 +1,6 @@
 /** What every form of layers must show on the real kernel: layers in and out, sharing, what a crash leaves, hostile archives, a full disk. */
 import assert from 'node:assert/strict'
-import { existsSync, linkSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, linkSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { after, before, test } from 'node:test'
@@ -193,6 +193,40 @@ export function snapshotsSuite(layerForm: LayerForm): void {
     await store.reopen()
     await store.snapshots[Symbol.asyncDispose]()
     for (const place of ['l', 'c', 'a', 't']) assert.deepEqual(readdirSync(join(store.root, 's', place)), [], place)
+  })
+
+  test('a file takes the place of an empty one, with its owner, mode and time, and nothing else is replaced', async () => {
+    await using store = await openStore(layerForm)
+    const target = await store.mounted('a', await store.layer(undefined, [{ path: 'd', type: 'directory' }, { path: 'd/old', content: 'old' }]))
+    writeFileSync(join(target, 'd/one'), '')
+    writeFileSync(join(target, 'd/two'), '')
+    writeFileSync(join(target, 'd/full'), 'full')
+    symlinkSync('d', join(target, 'l'))
+    await assert.rejects(store.snapshots.link('a', [{ path: '/d/one', source: '/etc/passwd' }]), (error) => isFault(error, 'conflict'), 'it is mounted')
+    await store.snapshots.unmount(target)
+    const elsewhere = store.folder('elsewhere')
+    await kernel.mounts.mount({ source: 'tmpfs', target: elsewhere, type: 'tmpfs', data: 'size=1m' })
+    try {
+      const sources = [join(store.root, 'source'), join(elsewhere, 'source')]
+      for (const [index, source] of sources.entries()) {
+        writeFileSync(source, `content ${index}`)
+        chownSync(source, 7, 8)
+        chmodSync(source, 0o4750)
+        utimesSync(source, 1_700_000_000, 1_700_000_000)
+      }
+      const [near = '', far = ''] = sources
+      await store.snapshots.link('a', [{ path: '/d/one', source: near }, { path: '/d/two', source: far }])
+      for (const path of ['/d/full', '/l/one', '/d/one']) await assert.rejects(store.snapshots.link('a', [{ path, source: near }]), /is no empty file/, path)
+      assert.equal(lstatSync(near).nlink, 2)
+    } finally {
+      await kernel.mounts.unmount(elsewhere)
+    }
+    await store.snapshots.mount('a', target)
+    for (const [index, name] of ['one', 'two'].entries()) {
+      const { uid, gid, mode, mtimeMs } = lstatSync(join(target, 'd', name))
+      assert.deepEqual([readFileSync(join(target, 'd', name), 'utf8'), uid, gid, mode & 0o7777, mtimeMs], [`content ${index}`, 7, 8, 0o4750, 1_700_000_000_000])
+    }
+    assert.deepEqual(readdirSync(join(target, 'd')).sort(), ['full', 'old', 'one', 'two'])
   })
 
   test('after a crash whole snapshots are there, mounts are adopted, half-made ones are gone', async () => {
