@@ -59,6 +59,18 @@ describe('berth from up to down', () => {
     assert.match(instance.berth(['run', '--rm', '-m', '32m', '--pids-limit', '16', 'base', 'sh', '-c', 'cat /proc/self/cgroup; hostname; ip addr show eth0']).stdout, /inet /)
   })
 
+  test('what an image holds is attested by a scanner of one\'s choice', () => {
+    const scan = 'printf \'{"predicateType":"https://spdx.dev/Document","predicate":{"files":"%s"}}\' $(ls $BUILDKIT_SCAN_SOURCE) > $BUILDKIT_SCAN_DESTINATION/a.spdx.json'
+    assert.equal(instance.berth(['build', '-q', '-t', 'scanner', context('scanner', `FROM base\nRUN echo '${scan.replaceAll("'", "'\\''")}' > /scan\nENTRYPOINT ["sh","/scan"]\n`)]).status, 0)
+    const folder = context('scanned', 'FROM scratch\nCOPY Dockerfile /found-in-it\n')
+    const archive = join(folder, 'scanned.tar')
+    const built = instance.berth(['build', '--sbom', 'generator=scanner', '--provenance', 'true', '-t', 'scanned', '--output', `type=oci,dest=${archive}`, folder])
+    assert.equal(built.status, 0, built.stderr)
+    const text = readFileSync(archive, 'latin1')
+    assert.ok(text.includes('"predicate":{"files":"found-in-it"}'))
+    assert.ok(text.includes('https://slsa.dev/provenance/'))
+  })
+
   test('a broken Dockerfile names file, line and what was expected', () => {
     refused(['build', context('broken', 'FROM scratch\nCOPI busybox /\n')], /Dockerfile:2.*COPI/s)
     refused(['build', context('missing', 'FROM scratch\nCOPY nothing /\n')], /Dockerfile:2.*nothing/s)

@@ -33,6 +33,7 @@ export interface BuildOptions {
   readonly allow: readonly string[]
   readonly output?: string
   readonly provenance?: string
+  readonly sbom?: string
   readonly annotation: readonly string[]
   readonly push?: boolean
   readonly check?: boolean
@@ -101,8 +102,8 @@ function queryOf(options: BuildOptions, output: BuildOutput | undefined): URLSea
   const platforms = platformsOf(options)
   if (platforms.length > 1) query.set('platforms', JSON.stringify(platforms))
   else set('platform', platforms[0])
-  const provenance = provenanceOf(options)
-  set('attest', provenance === undefined ? undefined : JSON.stringify({ provenance }))
+  const attested = attestationsOf(options)
+  set('attest', attested.size === 0 ? undefined : JSON.stringify(Object.fromEntries(attested)))
   set('exporter', options.annotation.length === 0 ? undefined : JSON.stringify(Object.fromEntries(options.annotation.map(annotationOf))))
   set('networkmode', options.network)
   set('contexts', options.buildContext.length === 0 ? undefined : JSON.stringify(pairs(options.buildContext, {})))
@@ -120,10 +121,10 @@ function platformsOf({ platform }: BuildOptions): readonly string[] {
   return (platform ?? '').split(',').map((each) => each.trim()).filter((each) => each !== '')
 }
 
-/** Undefined: none. */
-function provenanceOf({ provenance }: BuildOptions): string | undefined {
-  if (provenance === undefined || provenance === 'false' || provenance === '0') return undefined
-  return provenance === 'true' || provenance === '1' ? 'mode=min' : provenance
+/** What is to be attested, with how: as `attest:TYPE` says it to a frontend. */
+function attestationsOf({ provenance, sbom }: BuildOptions): ReadonlyMap<string, string> {
+  const asked: readonly (readonly [type: string, spec: string | undefined, plain: string])[] = [['provenance', provenance, 'mode=min'], ['sbom', sbom, '']]
+  return new Map(asked.flatMap(([type, spec, plain]) => (spec === undefined || spec === 'false' || spec === '0' ? [] : [[type, spec === 'true' || spec === '1' ? plain : spec] as const])))
 }
 
 /** `index:key=value`, `manifest[linux/arm64]:key=value`, or `key=value` of every manifest: as BuildKit's exporters call it. */
@@ -138,7 +139,7 @@ export async function build(engine: DockerConnection, terminal: Terminal, contex
   const parsed = options.output === undefined ? undefined : parseOutput(options.output)
   const push = options.push === true || parsed?.push === true
   if (push && options.tag.length === 0) throw new ExitError('--push needs a name: give one with --tag')
-  const isIndex = platformsOf(options).length > 1 || provenanceOf(options) !== undefined
+  const isIndex = platformsOf(options).length > 1 || attestationsOf(options).size > 0
   if (isIndex && parsed?.type === 'docker') throw new ExitError("docker's archives hold images of one platform without attestations: use --output type=oci")
   if (isIndex && parsed?.type === 'oci' && options.tag.length === 0) throw new ExitError('an archive of an index needs a name: give one with --tag')
   const sink = parsed?.type === 'tar' || parsed?.type === 'local' ? sinkOf(parsed, terminal) : undefined

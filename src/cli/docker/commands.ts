@@ -41,6 +41,7 @@ export function dockerCommands(terminal: Terminal, endpoints: Endpoints, finish:
       .option('--allow <entitlement>', 'security.insecure (repeatable)', collect, [])
       .option('-o, --output <spec>', 'FOLDER, or type=local|tar|oci|docker,dest=PATH')
       .option('--provenance <spec>', 'attest how it was built: true, false, or mode=min|max[,version=v0.2]')
+      .option('--sbom <spec>', 'attest what it holds: true, false, or generator=IMAGE, the scanner')
       .option('--annotation <spec>', '[index|manifest|…[PLATFORM]:]KEY=VALUE (repeatable)', collect, [])
       .option('--push', 'push the tags when the image stands')
       .option('--check', 'only look for what is probably not meant')

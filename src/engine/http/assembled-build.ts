@@ -1,19 +1,18 @@
 /**
- * What `berth build` asks of `POST /build` beside an image: an index of several platforms, annotations, provenance. The words are those of
+ * What `berth build` asks of `POST /build` beside an image: an index of several platforms, annotations, provenance, SBOMs. The words are those of
  * BuildKit's exporters and attestations (`exports/`).
  */
-import { Fault } from '#base/fault.ts'
 import { parseJson } from '#base/json.ts'
 import { hostPlatform, platformText } from '#oci/platform.ts'
 import { Vertices } from '../build/vertices.ts'
 import type { BuiltImage } from '../contract/builds.ts'
-import type { Images } from '../contract/images.ts'
 import { attestationsOf, isAttested, type AttestedBuild } from '../exports/attested-build.ts'
 import { sbomWish } from '../exports/attestations.ts'
 import { assemble, needsAssembly } from '../exports/image-assembly.ts'
 import { imageOptions, type ImageOptions } from '../exports/image-options.ts'
 import type { Attributes } from '../exports/options.ts'
-import type { BuildRequest } from './backend.ts'
+import { scanImages } from '../exports/sbom.ts'
+import type { BuildRequest, EngineBackend, ImageBuilder } from './backend.ts'
 import { JsonInput } from './json-input.ts'
 
 export interface AssembledBuild {
@@ -26,7 +25,6 @@ export function assembledBuild(query: URLSearchParams, request: BuildRequest, { 
   if (request.output !== undefined || (request.call ?? 'build') !== 'build') return undefined
   const options = imageOptions(new Map([...mapOf(query, 'exporter'), ['name', request.tags.join(',')]]))
   const build = { invocationId: id, startedNs: nowNs(), nowNs, attributes: attributesOf(query, request), isMultiPlatform: request.platforms.length > 1 }
-  if (sbomWish(build.attributes) !== undefined) throw new Fault('unimplemented', 'SBOMs are made for clients of BuildKit’s kind alone: build with buildx')
   const targets = request.platforms.length === 0 ? [platformText(hostPlatform)] : request.platforms
   return needsAssembly(options, targets, { isMultiPlatform: build.isMultiPlatform, isAttested: isAttested(build, 'index') }) ? { options, build } : undefined
 }
@@ -51,11 +49,13 @@ function mapOf(query: URLSearchParams, name: string): Attributes {
 }
 
 /** Gives the request's names to what is made of its images. */
-export async function storeAssembled(images: Pick<Images, 'assembleIndex'>, built: readonly BuiltImage[], { options, build, request }: AssembledBuild & { readonly request: BuildRequest }): Promise<void> {
+export async function storeAssembled(backend: Pick<EngineBackend, 'images'> & { readonly builder: ImageBuilder }, images: readonly BuiltImage[], { options, build, request }: AssembledBuild & { readonly request: BuildRequest }): Promise<void> {
   using vertices = new Vertices(`${build.invocationId} index`, request.onMessage)
+  const wish = sbomWish(build.attributes)
+  const attested = wish === undefined ? build : { ...build, scans: await scanImages(images, wish, { ...backend, credentials: request.credentials, vertices, signal: request.signal }) }
   await vertices.during('exporting to image', async (vertex) => {
-    using assembly = images.assembleIndex()
-    const target = await assemble(assembly, built, { options, isMultiPlatform: build.isMultiPlatform, attestationsOf: (image) => attestationsOf(build, image, 'index'), vertex, signal: request.signal })
+    using assembly = backend.images.assembleIndex()
+    const target = await assemble(assembly, images, { options, isMultiPlatform: build.isMultiPlatform, attestationsOf: (image) => attestationsOf(attested, image, 'index'), vertex, signal: request.signal })
     await assembly.name(target, options.names)
     for (const name of options.names) {
       vertex.progress(`naming to ${name}`, `naming to ${name}`, { isDone: true })

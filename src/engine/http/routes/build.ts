@@ -148,7 +148,7 @@ async function build(exchange: Exchange): Promise<void> {
     const request = await requestOf(exchange, session, AbortSignal.any([exchange.signal, running.signal]), tell)
     const assembled = assembledBuild(query, request, { id: buildId || randomHex(systemRandom, 12), nowNs: () => backend.clock.nowNs() })
     const { images, answer } = await builder.build(assembled === undefined ? request : { ...request, tags: [] })
-    if (assembled !== undefined) await storeAssembled(backend.images, images, { ...assembled, request })
+    if (assembled !== undefined) await storeAssembled({ images: backend.images, builder }, images, { ...assembled, request })
     if (answer !== undefined) out.line(trace === undefined ? { stream: answer.text } : { id: 'berth.answer', aux: { Text: answer.text, ExitCode: String(answer.exitCode), Json: answer.json } })
   } catch (error) {
     out.fail(error)
