@@ -19,6 +19,7 @@ import { openEngine } from '#engine/open.ts'
 import { mappingOfOption } from '#engine/userns/subordinate-ids.ts'
 import { openPodRuntime } from '#engine/pods/pod-runtime.ts'
 import { openKernel } from '#linux/real/kernel.ts'
+import { realSendfile } from '#linux/real/sendfile.ts'
 import { openFileBlobs } from '#oci/blobs/file-system.ts'
 import { openRegistry } from '#registry/registry.ts'
 import { openFileStorage } from '#registry/storage/file-storage.ts'
@@ -50,7 +51,7 @@ const usernsMapping = await mappingOfOption(config.usernsRemap)
 const settings = readRegistrySettings(paths.registryFile)
 if (settings.address !== undefined || settings.s3 !== undefined || settings.folder !== undefined) throw new Fault('invalidArgument', `${paths.registryFile}: address and storage are for 'berth registry serve': this registry shares the engine's blobs`)
 const registry = stack.use(await openRegistry({
-  ...settings.modes, storage, engine: credential, clock, random, logger: log.child({ part: 'registry' }), instance: config.nodeName,
+  ...settings.modes, storage, sendfile: realSendfile, engine: credential, clock, random, logger: log.child({ part: 'registry' }), instance: config.nodeName,
   ...(settings.logsRequests ? { accessLog: log.child({ part: 'registry-access' }) } : {}),
   // The engine's collector knows who needs which blob, images and repositories alike.
   collect: { ...settings.modes.collect, blobs: async () => 0 },

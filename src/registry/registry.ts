@@ -6,6 +6,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock } from '#base/clock.ts'
 import type { Logger } from '#base/log.ts'
 import type { Random } from '#base/random.ts'
+import type { Sendfile } from '#linux/contract/sendfile.ts'
 import type { Digest } from '#oci/digest.ts'
 import { uuid4 } from '#base/random.ts'
 import { RegistryAuth } from './auth/registry-auth.ts'
@@ -55,6 +56,8 @@ export interface RegistryOptions {
   readonly accessLog?: Logger
   /** Names this registry in events. */
   readonly instance?: string
+  /** How blobs of the file system go out over plain HTTP; by default through memory, as over TLS. */
+  readonly sendfile?: Sendfile
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger
@@ -104,7 +107,7 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
   const happened = (event: RegistryEvent, call: Call): void => {
     if (!notifier.isIdle) notifier.notify(event, sourceOf(call, options))
   }
-  const rooms = { auth, content, manifests, repositories, uploads, quotas, mirror, clock, isReadOnly: options.readOnly === true, happened }
+  const rooms = { auth, content, manifests, repositories, uploads, quotas, mirror, clock, isReadOnly: options.readOnly === true, happened, ...(options.sendfile === undefined ? {} : { sendfile: options.sendfile }) }
   const handler = new Handler(rooms, { logger, records, collect, written: () => collector.touch(), observe: { metrics, clock, accessLog: options.accessLog } })
   const tasks = new TaskGroup((error) => options.logger.error({ error }, 'a task of the registry failed'))
   if (!notifier.isIdle) tasks.spawn((signal) => notifier.keepSending(signal))

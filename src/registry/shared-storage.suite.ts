@@ -8,6 +8,7 @@ import { present } from '#base/assert.ts'
 import { systemClock } from '#base/clock.ts'
 import { silentLogger } from '#base/log.ts'
 import { systemRandom } from '#base/random.ts'
+import { realSendfile } from '#linux/real/sendfile.ts'
 import { mediaTypes } from '#oci/descriptor.ts'
 import { digestOf } from '#oci/digest.ts'
 import { openRegistry } from './registry.ts'
@@ -26,7 +27,7 @@ export interface Instance extends AsyncDisposable {
 }
 
 export async function serve(storage: RegistryOptions['storage'], options: Partial<RegistryOptions> = {}): Promise<Instance> {
-  const registry = await openRegistry({ storage, clock: systemClock, random: systemRandom, logger: silentLogger, ...options })
+  const registry = await openRegistry({ storage, sendfile: realSendfile, clock: systemClock, random: systemRandom, logger: silentLogger, ...options })
   const server = createServer((req, res) => void registry.handle(req, res))
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo

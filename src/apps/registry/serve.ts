@@ -5,6 +5,7 @@ import { systemClock } from '#base/clock.ts'
 import { Fault } from '#base/fault.ts'
 import { createLogger } from '#base/log.ts'
 import { systemRandom } from '#base/random.ts'
+import { realSendfile } from '#linux/real/sendfile.ts'
 import { openFileBlobs } from '#oci/blobs/file-system.ts'
 import { openRegistry } from '#registry/registry.ts'
 import type { RegistryStorage } from '#registry/storage/contract.ts'
@@ -36,7 +37,7 @@ export async function serveRegistry(path: string): Promise<number> {
   const storage = stack.use(await storageOf(settings))
   const { host, port } = settings.address ?? usualAddress
   const registry = stack.use(await openRegistry({
-    ...settings.modes, storage, clock: systemClock, random: systemRandom, logger: log, instance: `${hostname()}:${port}`,
+    ...settings.modes, storage, sendfile: realSendfile, clock: systemClock, random: systemRandom, logger: log, instance: `${hostname()}:${port}`,
     ...(settings.logsRequests ? { accessLog: log.child({ part: 'access' }) } : {}),
   }))
   stack.use(await listenTcp(host, port, (request, response) => void registry.handle(request, response), settings.tls))

@@ -48,7 +48,7 @@ async function get(rooms: Rooms, call: Call): Promise<void> {
   const path = content.path(digest)
   if (path !== undefined) {
     call.res.writeHead(status, headersOf(digest, sizeBytes, range))
-    await sendFile(path, range ?? { start: 0, end: sizeBytes }, call.res)
+    await sendFile({ path, ...(range ?? { start: 0, end: sizeBytes }) }, call.res, rooms.sendfile)
   } else {
     const body = await content.open(digest, range ?? {})
     call.res.writeHead(status, headersOf(digest, sizeBytes, range))

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock } from '#base/clock.ts'
 import { Fault } from '#base/fault.ts'
 import type { RouteParams } from '#base/http.ts'
+import type { Sendfile } from '#linux/contract/sendfile.ts'
 import type { Digest } from '#oci/digest.ts'
 import type { Caller, RegistryAuth } from '../auth/registry-auth.ts'
 import type { Action } from '../auth/tokens.ts'
@@ -35,6 +36,7 @@ export interface Rooms {
   readonly quotas: Quotas
   readonly mirror: Mirror
   readonly clock: Clock
+  readonly sendfile?: Sendfile
   /** Nothing may be pushed or deleted. */
   readonly isReadOnly: boolean
   /** What happened that others want to know: a write, or a pull. */
