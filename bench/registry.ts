@@ -15,6 +15,9 @@ import { compare, isChosen, timed } from './measure.ts'
 const manifestGets = 2000
 const connections = 16
 const blobBytes = 200 * 1024 * 1024
+/** Memory does not follow the size of what is stored. */
+const largeBytes = 1024 ** 3
+const largeTitle = 'a blob of 1 GiB, there and back'
 
 const agent = new Agent({ keepAlive: true, maxSockets: connections })
 
@@ -34,8 +37,7 @@ function digestOf(bytes: Buffer): string {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}`
 }
 
-async function upload(host: string, blob: Buffer): Promise<string> {
-  const digest = digestOf(blob)
+async function upload(host: string, blob: Buffer, digest = digestOf(blob)): Promise<string> {
   const begun = await exchange('POST', `http://${host}/v2/bench/blobs/uploads/`)
   const target = new URL(begun.location ?? '', `http://${host}/`)
   target.searchParams.set('digest', digest)
@@ -107,6 +109,15 @@ export async function benchRegistry(): Promise<void> {
     part.writeUInt32LE((round += 1))
     return upload(host, part)
   })
-  console.log(`peak memory: berth ${peakMemory(ours.pid)}${theirs === undefined ? '' : `, docker-registry ${peakMemory(theirs.pid)}`}`)
+  const tellPeaks = (when: string): void => console.log(`peak memory ${when}: berth ${peakMemory(ours.pid)}${theirs === undefined ? '' : `, docker-registry ${peakMemory(theirs.pid)}`}`)
+  tellPeaks('so far')
+  if (isChosen(largeTitle)) {
+    const large = randomBytes(largeBytes)
+    const largeDigest = digestOf(large)
+    // While this process was busy, the other side has closed what it kept alive.
+    agent.destroy()
+    for (const { host } of hosts) await exchange('GET', `http://${host}/v2/bench/blobs/${await upload(host, large, largeDigest)}`)
+    tellPeaks(`after ${largeTitle}`)
+  }
   agent.destroy()
 }
