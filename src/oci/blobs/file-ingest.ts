@@ -155,7 +155,7 @@ export class FileIngest implements Ingest {
       throw new Fault('invalidArgument', `the ${this.#offset} bytes received have the digest ${digest}, not ${options.expect} as promised`, { details: { reason: 'DIGEST_INVALID' } })
     }
     const target = this.#parts.blobPath(digest)
-    if (await renew(target, this.#parts.clock.nowMs())) await this.#finish('aborted')
+    if (await renew(target, this.#parts.clock.nowMs())) await this.#throwAway()
     else {
       await this.#sync()
       await this.#parts.handle.chmod(0o400)
@@ -184,6 +184,16 @@ export class FileIngest implements Ingest {
 
   async abort(): Promise<void> {
     if (this.#state === 'open') await this.#finish('aborted')
+  }
+
+  /**
+   * Nobody waits until the file is gone: giving many synced blocks back takes long on disks that are told of each. Where that fails, an
+   * abandoned ingest is left, as after a crash.
+   */
+  async #throwAway(): Promise<void> {
+    this.#state = 'aborted'
+    await this.#parts.handle.close()
+    void rm(this.#parts.path, { force: true }).then(() => this.#parts.letGo(), () => this.#parts.letGo())
   }
 
   async release(): Promise<void> {

@@ -18,7 +18,7 @@ blobsSuite('file system', async () => {
   }
 })
 
-test('a committed ingest leaves no file but the blob', async () => {
+test('a committed ingest leaves no file but the blob', { timeout: 10_000 }, async () => {
   const root = await mkdtemp(join(testRoot, 'bl-'))
   const blobs = await openFileBlobs(root)
   for (let round = 0; round < 2; round += 1) {
@@ -26,7 +26,8 @@ test('a committed ingest leaves no file but the blob', async () => {
     await ingest.write((async function* () { yield Buffer.from('once') })())
     await ingest.commit()
   }
-  assert.deepEqual(await readdir(join(root, 'ingests')), [])
+  // The second one goes behind the commit's back; nobody takes it for abandoned meanwhile.
+  while ((await readdir(join(root, 'ingests'))).length > 0) assert.deepEqual(await Array.fromAsync(blobs.abandoned()), [])
   assert.equal((await readdir(join(root, 'blobs', 'sha256'))).length, 1)
   await rm(root, { recursive: true })
 })
