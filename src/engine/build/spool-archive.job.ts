@@ -8,6 +8,7 @@ import type { JobContext } from '#linux/contract/confined.ts'
 import { archiveFault } from '#oci/layer/entry.ts'
 import { readTar, type TarItem } from '#oci/layer/reader.ts'
 import { joinComponents, safeComponents } from '#oci/layer/safe-path.ts'
+import { WriteBehind } from './write-behind.ts'
 import { aloneName, contentHash, hashOfContent, hashText, type TreeEntry } from './tree.ts'
 
 export interface SpoolArchiveArgs {
@@ -62,14 +63,34 @@ async function spoolAlone(item: TarItem, writer: SpoolWriter): Promise<Content> 
   const offset = writer.end
   const fd = openSync(`/${aloneName(offset)}`, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600)
   try {
-    const own = new SpoolWriter({ fd, offset: 0 })
-    const content = await spoolFile(item, own)
-    own.flush()
-    writer.skip(own.end)
+    const content = item.segments === undefined ? await spoolWhole(item, fd) : await spoolSparse(item, fd)
+    writer.skip(content.sizeBytes)
     return { ...content, offset, isAlone: true }
   } finally {
     closeSync(fd)
   }
+}
+
+async function spoolWhole(item: TarItem, fd: number): Promise<Pick<Content, 'sizeBytes' | 'hash'>> {
+  await using file = new WriteBehind(fd)
+  const { sizeBytes } = item.entry
+  const hash = contentHash()
+  for (let done = 0; done < sizeBytes; ) {
+    const chunk = await item.read()
+    if (chunk === undefined) throw archiveFault('it ends before its content does', item.entry.path)
+    await file.append(chunk)
+    hash.update(chunk)
+    done += chunk.length
+  }
+  await file.end()
+  return { sizeBytes, hash: hashText(hash.digest('hex')) }
+}
+
+async function spoolSparse(item: TarItem, fd: number): Promise<Pick<Content, 'sizeBytes' | 'hash'>> {
+  const writer = new SpoolWriter({ fd, offset: 0 })
+  const content = await spoolFile(item, writer)
+  writer.flush()
+  return content
 }
 
 async function spoolFile(item: TarItem, writer: SpoolWriter): Promise<Content> {
