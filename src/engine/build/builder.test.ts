@@ -8,7 +8,7 @@ import { isFault } from '#base/fault.ts'
 import type { Kernel } from '#linux/contract/kernel.ts'
 import { openKernel } from '#linux/real/kernel.ts'
 import { sampleTar, type Sample } from '#oci/layer/archive-samples.ts'
-import type { BuildRequest } from '../http/backend.ts'
+import type { BuildCacheEntry, BuildRequest } from '../http/backend.ts'
 import { buildTests, openBuildLaboratory, shellFiles, withShell, type BuildLaboratory } from './builder.fixture.ts'
 import { openBuilder } from './builder.ts'
 
@@ -285,8 +285,15 @@ test('RUN --mount lends files and caches without leaving a trace in the image', 
   const files = (content: string): Sample[] => [...shell, { path: 'src', type: 'directory' }, { path: 'src/a', content }]
   const first = await build(dockerfile(1), files('a\n'))
   assert.equal(await fileOf(first.image, 'seen'), 'a\nstage\n')
+  const cacheMount = async (): Promise<readonly BuildCacheEntry[]> => (await laboratory.builder.diskUsage()).filter(({ type }) => type === 'exec.cachemount')
+  const [shown] = await cacheMount()
+  assert.deepEqual([shown?.sizeBytes, shown?.inUse, shown?.shared, shown?.usageCount], [2, false, false, 1])
+  assert.match(shown?.description ?? '', /^cached mount \/cache from exec \/bin\/sh -c busybox cat .* with id "\/\/cache"$/)
   const second = await build(dockerfile(2), files('a\n'))
   assert.equal(await fileOf(second.image, 'counted'), '1\n2\n')
+  assert.deepEqual((await cacheMount()).map(({ id, usageCount, sizeBytes }) => [id, usageCount, sizeBytes]), [[shown?.id, 2, 4]])
+  const pruned = await laboratory.builder.prune({ all: false, matches: ({ type }) => type === 'exec.cachemount' })
+  assert.deepEqual([pruned.deleted, pruned.reclaimedBytes, await cacheMount()], [[shown?.id], 4, []])
   assert.deepEqual(await treeOf(second.image), ['f 644 0:0 ./counted', 'f 644 0:0 ./seen'])
   const before = laboratory.commandsRun()
   await build(dockerfile(2), files('a\n'))

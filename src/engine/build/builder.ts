@@ -84,9 +84,9 @@ export class Builder implements ImageBuilder {
   constructor(options: BuilderOptions) {
     this.#options = options
     this.cache = options.cache
-    this.#cacheMounts = new CacheMounts(join(options.stateDir, 'mounts'))
+    this.#cacheMounts = new CacheMounts(join(options.stateDir, 'mounts'), options.clock)
     this.cacheMounts = cacheMountArchives(this.#cacheMounts, options.snapshots)
-    this.#kept = new KeptContexts(join(options.stateDir, 'contexts'))
+    this.#kept = new KeptContexts(join(options.stateDir, 'contexts'), options.clock)
     this.#keeper = new CacheKeeper({ ...options, mounts: this.#cacheMounts, contexts: this.#kept })
     this.#steps = new Gate(options.parallelSteps ?? 4)
   }

@@ -9,12 +9,22 @@ export function cacheMountArchives(mounts: CacheMounts, snapshots: Pick<Snapshot
   return {
     list: () => mounts.list(),
     async export(id, signal): Promise<Readable> {
-      const known = (await mounts.list()).find((mount) => mount.id === id)
-      if (known === undefined) throw new Fault('notFound', `no build has used a cache mount of id ${id}`)
-      return (await snapshots.readArchive('', '/.', { signal, tree: { root: known.path } })).tar
+      if (!(await mounts.list()).some((mount) => mount.id === id)) throw new Fault('notFound', `no build has used a cache mount of id ${id}`)
+      const { path, release } = await mounts.hold(id, 'an export')
+      try {
+        return (await snapshots.readArchive('', '/.', { signal, tree: { root: path } })).tar.once('close', release)
+      } catch (error) {
+        release()
+        throw error
+      }
     },
     async import(id, tar, signal) {
-      await snapshots.writeArchive('', '/', tar, { signal, tree: { root: await mounts.folderOf(id) } })
+      const { path, release } = await mounts.hold(id, 'an import')
+      try {
+        await snapshots.writeArchive('', '/', tar, { signal, tree: { root: path } })
+      } finally {
+        release()
+      }
     },
   }
 }

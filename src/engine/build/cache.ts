@@ -145,22 +145,16 @@ export class BuildCache {
   }
 
   /**
-   * Forgets what was not used for longest, until what is kept has at most `keepBytes`. With `only`, nothing but the steps of these keys.
-   * Answers the keys; the layers are then the collectors'.
+   * Forgets the steps of these keys, whose layers are then the collectors', and what has no layer (contents, times of images) and was not
+   * used since `othersUsedBeforeMs`.
    */
-  async prune(options: { readonly keepBytes: number; readonly usedBeforeMs?: number; readonly only?: ReadonlySet<string> }): Promise<readonly string[]> {
-    let { sizeBytes } = this.usage()
-    const gone: string[] = []
-    for (const [key, { record, usedAtMs }] of [...this.#known].sort(([, a], [, b]) => a.usedAtMs - b.usedAtMs)) {
-      if (options.keepBytes > 0 && sizeBytes <= options.keepBytes) break
-      if (options.usedBeforeMs !== undefined && usedAtMs >= options.usedBeforeMs) break
-      if (options.only?.has(key) === false) continue
-      if (record.kind === 'step') sizeBytes -= record.layer?.sizeBytes ?? 0
+  async forget({ steps, othersUsedBeforeMs }: { readonly steps: ReadonlySet<string>; readonly othersUsedBeforeMs: number }): Promise<void> {
+    for (const [key, { record, usedAtMs }] of [...this.#known]) {
+      const hasLayer = record.kind === 'step' && record.layer !== undefined
+      if (hasLayer ? !steps.has(key) : usedAtMs >= othersUsedBeforeMs) continue
       this.#known.delete(key)
       await rm(join(this.#folder, key), { force: true })
-      gone.push(key)
     }
-    return gone
   }
 }
 

@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { systemClock } from '#base/clock.ts'
 import { KeptContexts } from './kept-contexts.ts'
 import type { KeptFiles } from './tree.ts'
 
@@ -13,7 +14,7 @@ let kept: KeptContexts
 before(async () => {
   root = mkdtempSync(join(tmpdir(), 'kept-'))
   mkdirSync(join(root, 'work'))
-  kept = new KeptContexts(join(root, 'contexts'))
+  kept = new KeptContexts(join(root, 'contexts'), systemClock)
   await kept.open()
 })
 after(() => rmSync(root, { recursive: true }))
@@ -36,9 +37,11 @@ test('the next build of a folder begins with what the last one has spooled, and 
   await give('a', 'second')
   assert.equal(held(), 1)
   assert.equal((await kept.take('b', spool())).files.size, 0)
-  assert.deepEqual((await kept.take('a', spool())).files, files('second'.length))
+  const taken = await kept.take('a', spool())
+  assert.deepEqual(taken.files, files('second'.length))
   assert.equal(readFileSync(spool(), 'utf8'), 'second')
   assert.equal((await kept.take('a', join(root, 'work/other'))).files.size, 0)
+  await kept.give({ ...taken, files: new Map() }, spool())
   assert.equal(held(), 0)
 })
 
@@ -51,7 +54,17 @@ test('what nobody means any more is not kept, nor what a build did not spool, an
   await give('a', 'one')
   await give('b', 'two')
   assert.equal(held(), 2)
-  await kept.clear()
+  const lent = await kept.take('a', spool())
+  const shown = await kept.usage()
+  assert.deepEqual(shown.map(({ description, sizeBytes, usageCount, inUse }) => ({ description, sizeBytes, usageCount, inUse })).toSorted((a) => (a.inUse ? -1 : 1)), [
+    { description: 'local source for a', sizeBytes: 3, usageCount: 1, inUse: true },
+    { description: 'local source for b', sizeBytes: 3, usageCount: 1, inUse: false },
+  ])
+  assert.deepEqual(await Promise.all(shown.map(({ name }) => kept.remove(name))), shown.map(({ inUse }) => !inUse))
+  await kept.give(lent, spool())
+  const again = await kept.usage()
+  assert.deepEqual(again.map(({ usageCount, inUse }) => [usageCount, inUse]), [[2, false]])
+  assert.ok(await kept.remove(again[0]?.name ?? ''))
   assert.equal(held(), 0)
   await give('a', 'one')
   await kept.open()

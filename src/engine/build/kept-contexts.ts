@@ -7,7 +7,10 @@ import { randomUUID } from 'node:crypto'
 import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { deserialize, serialize } from 'node:v8'
+import type { Clock } from '#base/clock.ts'
 import { systemErrorCode } from '#base/fault.ts'
+import { cacheKey } from './cache.ts'
+import type { FolderUsage } from './cache-mounts.ts'
 import type { KeptFiles } from './tree.ts'
 
 /** Of all spools that are kept; the one longest unused goes first. */
@@ -17,22 +20,28 @@ const slackBytes = 64 * 1024 ** 2
 
 interface Kept {
   readonly place: string
-  readonly sizeBytes: number
+  readonly usage: FolderUsage
 }
 
 /** A folder under its key, for one build. Its files are what is known of it, and are replaced by what the build has learned. */
 export interface TakenContext {
   readonly key: string
   files: KeptFiles
+  /** Undefined: nothing was known of it. */
+  readonly usage?: FolderUsage
 }
 
 export class KeptContexts {
   readonly #folder: string
   /** Longest unused first. */
   readonly #kept = new Map<string, Kept>()
+  /** What builds have now. */
+  readonly #taken = new Set<FolderUsage>()
+  readonly #clock: Pick<Clock, 'nowMs'>
 
-  constructor(folder: string) {
+  constructor(folder: string, clock: Pick<Clock, 'nowMs'>) {
     this.#folder = folder
+    this.#clock = clock
   }
 
   async open(): Promise<void> {
@@ -48,11 +57,14 @@ export class KeptContexts {
     const files: KeptFiles = deserialize(await readFile(join(found.place, 'files')))
     await rename(join(found.place, 'spool'), path)
     await rm(found.place, { recursive: true })
-    return { key, files }
+    const usage = { ...found.usage, inUse: true }
+    this.#taken.add(usage)
+    return { key, files, usage }
   }
 
   /** Keeps what a build has spooled at `path`, which nobody has open any more. */
-  async give({ key, files }: TakenContext, path: string): Promise<void> {
+  async give({ key, files, usage }: TakenContext, path: string): Promise<void> {
+    if (usage !== undefined) this.#taken.delete(usage)
     const sizeBytes = await sizeOf(path)
     const wanted = files.values().reduce((sum, file) => sum + file.sizeBytes, 0)
     if (wanted === 0 || sizeBytes === 0 || sizeBytes > maxKeptBytes || sizeBytes > 2 * wanted + slackBytes) return
@@ -62,20 +74,31 @@ export class KeptContexts {
     await rename(path, join(place, 'spool'))
     const before = this.#kept.get(key)
     this.#kept.delete(key)
-    this.#kept.set(key, { place, sizeBytes })
+    const usedAtMs = this.#clock.nowMs()
+    const description = `local source for ${key.split(' ', 1).join('')}`
+    this.#kept.set(key, { place, usage: { name: cacheKey('context', key), description, createdAtMs: usage?.createdAtMs ?? usedAtMs, usageCount: (usage?.usageCount ?? 0) + 1, sizeBytes, usedAtMs, inUse: false } })
     if (before !== undefined) await rm(before.place, { recursive: true })
     await this.#shrink(maxKeptBytes)
   }
 
-  clear(): Promise<void> {
-    return this.#shrink(0)
+  usage(): Promise<readonly FolderUsage[]> {
+    return Promise.resolve([...this.#taken, ...this.#kept.values().map(({ usage }) => usage)])
+  }
+
+  /** False: a build has it, or it is gone already. */
+  async remove(name: string): Promise<boolean> {
+    const found = this.#kept.entries().find(([, { usage }]) => usage.name === name)
+    if (found === undefined) return false
+    this.#kept.delete(found[0])
+    await rm(found[1].place, { recursive: true })
+    return true
   }
 
   async #shrink(toBytes: number): Promise<void> {
-    let total = this.#kept.values().reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
-    for (const [key, { place, sizeBytes }] of [...this.#kept]) {
+    let total = this.#kept.values().reduce((sum, { usage }) => sum + usage.sizeBytes, 0)
+    for (const [key, { place, usage }] of [...this.#kept]) {
       if (total <= toBytes) return
-      total -= sizeBytes
+      total -= usage.sizeBytes
       this.#kept.delete(key)
       await rm(place, { recursive: true })
     }

@@ -46,6 +46,8 @@ export interface RunMountsOptions {
   readonly mounts: readonly RunMount[]
   /** The command's own folder, empty. */
   readonly folder: string
+  /** The command. */
+  readonly argv: readonly string[]
   /** What relative targets are relative to. */
   readonly workingDir: string
   readonly tools: StageTools
@@ -128,7 +130,7 @@ export class RunMounts implements AsyncDisposable {
   }
 
   async #cacheFolder(mount: CacheMount): Promise<string> {
-    const cache = await this.#shared.cacheMounts.acquire(mount)
+    const cache = await this.#shared.cacheMounts.acquire(mount, `exec ${this.#options.argv.join(' ')}`)
     this.#releases.push(cache.release)
     if (!cache.isNew || mount.from === undefined) return cache.path
     const content = await contentOf(mount, this.#options.instruction, this.#options.tools)

@@ -64,7 +64,7 @@ async function execute(rootfs: string, { state, instruction, command, mounts: wa
   const own = join(folder, `run-${id}`)
   await mkdir(own)
   const workingDir = state.config.WorkingDir ?? '/'
-  await using mounts = await RunMounts.open({ instruction, mounts: wanted, folder: own, workingDir, tools })
+  await using mounts = await RunMounts.open({ instruction, argv: command.argv, mounts: wanted, folder: own, workingDir, tools })
   if (command.script !== undefined) await mounts.addFile(command.script.path, command.script.text)
   channel.text(` ---> Running in ${shortId(id)}\n`)
   const tail = new OutputTail()

@@ -15,8 +15,13 @@ const fields: Readonly<Record<string, (entry: BuildCacheEntry) => Field>> = {
   inuse: ({ inUse }) => inUse,
   shared: ({ shared }) => shared,
   private: ({ shared }) => !shared,
-  mutable: () => false,
-  immutable: () => true,
+  mutable: (entry) => isMutable(entry),
+  immutable: (entry) => !isMutable(entry),
+}
+
+/** Builds write into the folders that they keep, never into a step's layer. */
+export function isMutable({ type }: Pick<BuildCacheEntry, 'type'>): boolean {
+  return type !== 'regular'
 }
 
 /** Undefined: everything is meant. */

@@ -1,6 +1,7 @@
 /** What the engine is and has, as BuildKit's clients ask for it: its one worker, its version, its cache (`api/types/worker.proto`). */
 import { ProtoWriter } from '#base/proto-wire.ts'
 import type { BuildCacheEntry, EngineSystem } from '../http/backend.ts'
+import { isMutable } from './cache-filter.ts'
 
 /**
  * Capabilities that clients look at before they ask for something (`solver/pb/caps.go`, `frontend/gateway/pb/caps.go`).
@@ -67,13 +68,15 @@ export function encodeVersion({ engineVersion, gitCommit }: Pick<EngineSystem, '
 }
 
 /** `UsageRecord`. */
-export function encodeUsage({ id, parentId, type, description, sizeBytes, createdAtNs, lastUsedAtNs, inUse, shared }: BuildCacheEntry): Buffer {
+export function encodeUsage({ id, parentId, type, description, sizeBytes, createdAtNs, lastUsedAtNs, usageCount, inUse, shared }: BuildCacheEntry): Buffer {
   const record = new ProtoWriter()
   record.string(1, id)
+  if (isMutable({ type })) record.varint(2, 1)
   if (inUse) record.varint(3, 1)
   record.varint(4, sizeBytes)
   writeTime(record, 6, createdAtNs)
   writeTime(record, 7, lastUsedAtNs)
+  record.varint(8, usageCount)
   record.string(9, description)
   record.string(10, type)
   if (shared) record.varint(11, 1)

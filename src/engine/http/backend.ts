@@ -75,9 +75,9 @@ export interface ImageBuilder {
    */
   build(request: BuildRequest): Promise<BuildResult>
   readonly cacheMounts: BuildCacheMounts
-  /** The cached steps, for `docker system df`. */
+  /** The cached steps and the folders kept for builds to come, for `docker system df`. */
   diskUsage(): Promise<readonly BuildCacheEntry[]>
-  /** `docker builder prune`: forgets cached steps, the least used first, and frees their layers where no image has them. */
+  /** `docker builder prune`: forgets cached steps and kept folders, the least used first, and frees the layers of steps where no image has them. */
   prune(options: BuildPruneOptions): Promise<{ readonly deleted: readonly string[]; readonly reclaimedBytes: number }>
 }
 
@@ -90,16 +90,17 @@ export interface BuildCacheMounts {
   import(id: string, tar: Readable, signal: AbortSignal): Promise<void>
 }
 
-/** One cached step of a build. */
+/** One cached step of a build, or a folder kept for builds to come: of a cache mount, of a client's context. */
 export interface BuildCacheEntry {
   readonly id: string
   /** The step whose layer it lies on; empty where the cache has none. */
   readonly parentId: string
-  readonly type: 'regular'
+  readonly type: 'regular' | 'exec.cachemount' | 'source.local'
   readonly description: string
   readonly sizeBytes: number
   readonly createdAtNs: bigint
   readonly lastUsedAtNs: bigint
+  readonly usageCount: number
   /** A build under way needs it. */
   readonly inUse: boolean
   /** An image has its layer, too. */

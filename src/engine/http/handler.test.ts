@@ -250,7 +250,7 @@ test('any JSON as a create body is taken or refused with a reason, never an inte
 })
 
 test('builder prune takes one value per filter, and its bounds by the version of the client', () => {
-  const entry = { id: 'abc1', parentId: 'p', type: 'regular', description: 'RUN x', sizeBytes: 1, createdAtNs: 0n, lastUsedAtNs: 0n, inUse: false, shared: true } as const
+  const entry = { id: 'abc1', parentId: 'p', type: 'regular', description: 'RUN x', sizeBytes: 1, createdAtNs: 0n, lastUsedAtNs: 0n, usageCount: 1, inUse: false, shared: true } as const
   const options = (filters: object, query: Readonly<Record<string, string>> = {}, minorVersion = 50): ReturnType<typeof pruneOptionsOf> => pruneOptionsOf({ query: new URLSearchParams({ ...query, filters: JSON.stringify(filters) }), minorVersion, backend: { clock: systemClock } })
   const matched = [{ id: ['^abc'] }, { parent: ['p'] }, { type: ['regular'] }, { description: ['RUN x'] }, { shared: [] }, { shared: ['true'] }, { private: ['false'] }, { inuse: ['0'] }, { id: ['1'], shared: ['1'] }]
   for (const filters of matched) assert.equal(options(filters).matches?.(entry), true, JSON.stringify(filters))

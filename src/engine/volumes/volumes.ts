@@ -8,12 +8,13 @@ import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises'
 
 import { dirname, join } from 'node:path'
 import type { Clock } from '#base/clock.ts'
-import { Fault, isFault, systemErrorCode } from '#base/fault.ts'
+import { Fault, isFault } from '#base/fault.ts'
 import { readState } from '#base/files.ts'
 import { isRecord } from '#base/json.ts'
 import type { Logger } from '#base/log.ts'
 import { randomHex, type Random } from '#base/random.ts'
 import { KeyedSerial } from '#base/task.ts'
+import { treeSize } from '#base/tree-size.ts'
 import type { Mounts } from '#linux/contract/mounts.ts'
 import type { Processes } from '#linux/contract/processes.ts'
 import type { EventPublisher } from '../contract/events.ts'
@@ -276,22 +277,4 @@ class LocalVolumes implements Volumes {
 function sameOptions(a: Readonly<Record<string, string>>, b: Readonly<Record<string, string>>): boolean {
   const names = new Set([...Object.keys(a), ...Object.keys(b)])
   return [...names].every((name) => a[name] === b[name])
-}
-
-/** Bytes of the files below a folder; what vanishes meanwhile counts nothing. */
-async function treeSize(folder: string): Promise<number> {
-  let total = 0
-  const pending = [folder]
-  for (let current = pending.pop(); current !== undefined; current = pending.pop()) {
-    try {
-      for (const entry of await readdir(current, { withFileTypes: true })) {
-        const path = join(current, entry.name)
-        if (entry.isDirectory()) pending.push(path)
-        else total += (await lstat(path)).size
-      }
-    } catch (error) {
-      if (systemErrorCode(error) !== 'ENOENT') throw error
-    }
-  }
-  return total
 }

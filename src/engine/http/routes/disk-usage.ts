@@ -61,8 +61,8 @@ async function volumesUsage({ volumes }: EngineBackend, minorVersion: number): P
   )
 }
 
-function cacheJson({ id, parentId, type, description, sizeBytes, createdAtNs, lastUsedAtNs, inUse, shared }: BuildCacheEntry): object {
-  return { ID: id, Parent: parentId, ...(parentId === '' ? {} : { Parents: [parentId] }), Type: type, Description: description, InUse: inUse, Shared: shared, Size: sizeBytes, CreatedAt: rfc3339Nano(createdAtNs), LastUsedAt: rfc3339Nano(lastUsedAtNs), UsageCount: 1 }
+function cacheJson({ id, parentId, type, description, sizeBytes, createdAtNs, lastUsedAtNs, usageCount, inUse, shared }: BuildCacheEntry): object {
+  return { ID: id, Parent: parentId, ...(parentId === '' ? {} : { Parents: [parentId] }), Type: type, Description: description, InUse: inUse, Shared: shared, Size: sizeBytes, CreatedAt: rfc3339Nano(createdAtNs), LastUsedAt: rfc3339Nano(lastUsedAtNs), UsageCount: usageCount }
 }
 
 export const diskUsageRoutes: readonly (readonly [string, string, Handler])[] = [['GET', '/system/df', diskUsage]]
