@@ -39,11 +39,11 @@ function descriptorOf(socket: Socket): unknown {
 
 test('sends a part, and nothing beyond the end of the file', async () => {
   const { client, socket } = await pair()
-  const target = present(realSendfile.open(socket), 'target')
-  assert.equal(await target.send({ file: file.fd, position: 2, lengthBytes: 3 }), 3)
+  const target = present(realSendfile.open(socket, file.fd), 'target')
+  assert.equal(await target.send(2, 3), 3)
   assert.equal(String((await once(client, 'data'))[0]), 'cde')
-  assert.equal(await target.send({ file: file.fd, position: 6, lengthBytes: 100 }), 2)
-  assert.equal(await target.send({ file: file.fd, position: 8, lengthBytes: 100 }), 0)
+  assert.equal(await target.send(6, 100), 2)
+  assert.equal(await target.send(8, 100), 0)
   target[Symbol.dispose]()
   socket.destroy()
   await once(client, 'close')
@@ -52,12 +52,12 @@ test('sends a part, and nothing beyond the end of the file', async () => {
 test('a socket that Node has closed: the connection that takes its number gets nothing', async () => {
   const first = await pair()
   const number = descriptorOf(first.socket)
-  const target = present(realSendfile.open(first.socket), 'target')
+  const target = present(realSendfile.open(first.socket, file.fd), 'target')
   first.socket.destroy()
   await once(first.socket, 'close')
   const others = [await pair(), await pair()]
   assert.ok(others.some(({ client, socket }) => [client, socket].some((end) => descriptorOf(end) === number)), 'the number is used again')
-  await target.send({ file: file.fd, position: 0, lengthBytes: 8 })
+  await target.send(0, 8)
   target[Symbol.dispose]()
   for (const { client, socket } of others) {
     socket.end('mine')
@@ -70,25 +70,25 @@ test('a socket that Node has closed: the connection that takes its number gets n
 
 test('the other end has gone: nothing is taken, and nobody is killed by SIGPIPE', async () => {
   const { client, socket } = await pair()
-  using target = present(realSendfile.open(socket), 'target')
+  using target = present(realSendfile.open(socket, file.fd), 'target')
   socket.on('error', (error) => error)
   client.resetAndDestroy()
   await new Promise((resolve) => socket.once('close', resolve))
-  assert.equal(await target.send({ file: file.fd, position: 0, lengthBytes: 8 }), 0)
+  assert.equal(await target.send(0, 8), 0)
 })
 
 test('no way onto what is closed, has an idle timeout, or is TLS', async () => {
   const { client, socket } = await pair()
   const tls = new TLSSocket(socket, { isServer: true })
-  assert.equal(realSendfile.open(tls), undefined)
+  assert.equal(realSendfile.open(tls, file.fd), undefined)
   const timed = connect({ port: (server.address() as AddressInfo).port, host: '127.0.0.1', timeout: 60_000 })
   await once(timed, 'connect')
-  assert.equal(realSendfile.open(timed), undefined)
+  assert.equal(realSendfile.open(timed, file.fd), undefined)
   timed.destroy()
-  using target = present(realSendfile.open(client), 'target')
+  using target = present(realSendfile.open(client, file.fd), 'target')
   assert.equal(typeof target.send, 'function')
   client.destroy()
-  assert.equal(realSendfile.open(client), undefined)
+  assert.equal(realSendfile.open(client, file.fd), undefined)
   tls.destroy()
   socket.destroy()
 })

@@ -46,26 +46,27 @@ export async function sendFile({ path, start, end }: SentPart, res: ServerRespon
   }
 }
 
-/** Until the end, or not beyond the first piece where the connection is none for sendfile(2). */
+/**
+ * Nearly to the end, or not beyond the first piece where the connection is none for sendfile(2). Node writes the last piece: a client that has
+ * all and hangs up at once has not gone away.
+ */
 async function sendByKernel(sending: Sending, sendfile: Sendfile): Promise<void> {
-  const { file, res, end } = sending
-  const buffer = Buffer.allocUnsafeSlow(Math.min(ownBytes, end - sending.position))
+  const { file, res } = sending
+  const end = sending.end - ownBytes
+  if (sending.position >= end) return
+  const buffer = Buffer.allocUnsafeSlow(ownBytes)
   // When it has been written, so have the head and the answers before this one.
-  await sendPiece(sending, buffer)
+  await write(res, await readPiece(sending, buffer))
   const { socket } = res
   if (socket === null) return
-  using target = sendfile.open(socket)
+  using target = sendfile.open(socket, file.fd)
   if (target === undefined) return
   while (sending.position < end) {
-    const taken = await target.send({ file: file.fd, position: sending.position, lengthBytes: Math.min(callBytes, end - sending.position) })
+    const taken = await target.send(sending.position, Math.min(callBytes, end - sending.position))
     sending.position += taken
     sentByKernel.set(socket, (sentByKernel.get(socket) ?? 0) + taken)
-    if (taken === 0) await sendPiece(sending, buffer)
+    if (taken === 0) await write(res, await readPiece(sending, buffer))
   }
-}
-
-async function sendPiece(sending: Sending, buffer: Buffer): Promise<void> {
-  if (sending.position < sending.end) await write(sending.res, await readPiece(sending, buffer))
 }
 
 async function sendByBuffers(sending: Sending): Promise<void> {
