@@ -51,4 +51,9 @@ test('an index is looked into, and containers are made of the platform that was 
   // A tag by name stands for the same.
   assert.equal((await client.call('POST', '/images/many:1/tag?repo=second&tag=1')).status, 201)
   assert.equal(list(field(await get('/images/second:1/json?manifests=1'), 'Manifests')).length, 2)
+  // The name never goes for one platform.
+  const part = `platforms=${encodeURIComponent(JSON.stringify({ os: 'linux', architecture: foreign }))}`
+  assert.equal((await client.call('DELETE', `/images/many:1?${part}`)).status, 400)
+  assert.equal((await client.call('DELETE', `/images/many:1?force=1&${part}`)).status, 501)
+  assert.equal(list(field(await get('/images/many:1/json?manifests=1'), 'Manifests')).length, 2)
 })

@@ -172,7 +172,8 @@ function findTarget(stages: readonly Stage[], target: string | undefined, file: 
   const last = stages.at(-1)
   if (last === undefined) throw syntaxFault({ file, line: 1 }, 'no build stage: the file has no FROM')
   if (target === undefined || target === '') return last
-  const found = stages.findLast(({ name, index }) => name === target.toLowerCase() || String(index) === target)
+  // By name only, as both of Docker's builders: a stage's number is for `--from`.
+  const found = stages.findLast(({ name }) => name === target.toLowerCase())
   if (found !== undefined) return found
   const names = stages.flatMap(({ name }) => name ?? [])
   const meant = nearest(target, names)

@@ -218,8 +218,14 @@ function removalsJson(backend: EngineBackend, removals: readonly ImageRemoval[],
 
 async function remove(exchange: Exchange): Promise<void> {
   const { backend, query, res, minorVersion } = exchange
-  for (const text of minorVersion >= 50 ? query.getAll('platforms') : []) await resolved(backend, param(exchange, 'name'), platformFrom(text, 'platforms'))
+  const platforms = minorVersion >= 50 ? query.getAll('platforms').map((text) => platformFrom(text, 'platforms')) : []
   const image = await backend.images.resolve(param(exchange, 'name'))
+  if (platforms.length > 0 && (await backend.images.manifests(param(exchange, 'name'))).manifests.filter(({ kind, isAvailable }) => kind.is === 'image' && isAvailable).length > 1) {
+    // Moby takes these platforms' content alone (`daemon/containerd/image_delete.go`). Here a name keeps all of what it stands for, and must not lose the rest for one part.
+    if (!queryBoolean(query, 'force')) throw new Fault('invalidArgument', 'Content will be removed from all images referencing this variant. Use --force to force delete.')
+    throw new Fault('unimplemented', `${param(exchange, 'name')} is an image of several platforms: they can only be removed together`)
+  }
+  for (const platform of platforms) await resolved(backend, param(exchange, 'name'), platform)
   const removals = await backend.images.remove(param(exchange, 'name'), { force: queryBoolean(query, 'force'), noPrune: queryBoolean(query, 'noprune'), usedBy: imageUsers(backend) })
   sendJson(res, removalsJson(backend, removals, [image]))
 }
