@@ -164,4 +164,5 @@ test('only what the target needs is planned, and ARGs before FROM reach FROM alo
   assert.deepEqual(stageDependencies(plan.target, plan.stages), [2, 0])
   assert.deepEqual(planStages(text, { buildPlatform: 'linux/amd64', target: 'A' }).needed.map(({ index }) => index), [0])
   assert.throws(() => planStages(text, { buildPlatform: 'linux/amd64', target: 'unsed' }), /did you mean unused\?/)
+  assert.throws(() => planStages(text, { buildPlatform: 'linux/amd64', target: '0' }), /failed to reach build target 0/)
 })
