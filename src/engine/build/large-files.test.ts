@@ -1,6 +1,7 @@
 /** Large files of a context become files of a layer without being copied, once; whatever else takes them has bytes of its own. */
 import assert from 'node:assert/strict'
 import { mock, test } from 'node:test'
+import { present } from '#base/assert.ts'
 import { openKernel } from '#linux/real/kernel.ts'
 import { digestOf } from '#oci/digest.ts'
 import { sampleTar, type Sample } from '#oci/layer/archive-samples.ts'
@@ -34,6 +35,18 @@ test('the first copy is a link, others are not, and each has the owner, mode, ti
   assert.deepEqual(links, [['/one']])
   assert.deepEqual(image.config.rootfs.diff_ids, [layerOf('one', large('b'), { mode: 0o4711, modifiedNs: at }), layerOf('two', large('b'), { mode: 0o640, uid: 7, gid: 8, modifiedNs: at })])
   assert.equal(await fileOf(image, 'one'), large('b'))
+})
+
+test('folders that are copied with a large file in them keep their times', async () => {
+  const samples: readonly Sample[] = [{ path: 'd', type: 'directory', modifiedNs: at + 7n }, { path: 'd/big', content: large('d'), modifiedNs: at }]
+  const { image, links } = await linksOf('FROM scratch\nCOPY d/ /\nCOPY . /all/\n', samples)
+  assert.deepEqual(links, [['/big']])
+  const again = await linksOf('FROM scratch\nCOPY . /\n', [{ path: '.dockerignore', content: 'Dockerfile\n.dockerignore\n' }, ...samples])
+  assert.deepEqual(again.links, [['/d/big']])
+  const [folder, file] = samples
+  // A folder that a step makes hides what its name was below.
+  assert.deepEqual(again.image.config.rootfs.diff_ids, [digestOf(sampleTar([present(folder, 'folder'), { path: 'd/.wh..wh..opq', mode: 0 }, present(file, 'file')]))])
+  assert.equal(await fileOf(image, 'all/d/big'), large('d'))
 })
 
 test('links in a destination are followed, and what comes later in a step stands', async () => {

@@ -6,6 +6,7 @@ import { lstat, rmdir, unlink } from 'node:fs/promises'
 import { dirname, join, posix, relative } from 'node:path'
 import { Fault, systemErrorCode } from '#base/fault.ts'
 import type { ConfinedJobs } from '#linux/contract/confined.ts'
+import { folderTimesJob, type FolderTimes } from '#oci/layer/jobs.ts'
 import type { ContainerSpec, ResolvedMount } from '../contract/containers.ts'
 import type { Networks } from '../contract/networks.ts'
 import type { ContainerExit, Runtime } from '../contract/runtime.ts'
@@ -17,7 +18,6 @@ import { makeFolders } from '../containers/own-folders.ts'
 import { runtimeSpecOf } from '../containers/spec.ts'
 import { checkUserNamespace } from '../userns/conflicts.ts'
 import type { Owner, Remap } from '../userns/remap.ts'
-import type { FolderTimes } from './folder-times.job.ts'
 
 export interface CommandRunnerOptions {
   readonly runtime: Pick<Runtime, 'create' | 'start' | 'attach' | 'delete' | 'onExit'>
@@ -162,7 +162,7 @@ async function missingMountPoints({ rootfs, mounts, mountPointsStay }: CommandRe
       const parent = dirname(path)
       if (parents.has(parent) || missing.includes(parent)) continue
       const { atimeNs, mtimeNs } = await lstat(parent, { bigint: true })
-      if (parent !== rootfs) parents.set(parent, { path: `/${relative(rootfs, parent)}`, accessedNs: atimeNs, modifiedNs: mtimeNs })
+      if (parent !== rootfs) parents.set(parent, { path: Buffer.from(`/${relative(rootfs, parent)}`), accessedNs: atimeNs, modifiedNs: mtimeNs })
     }
   }
   return { missing, parents: [...parents.values()] }
@@ -196,5 +196,5 @@ async function removeStubs(confined: ConfinedJobs, rootfs: string, { missing, pa
   }
   // When everything that was made is gone again, the folders are as they were, and so are their times.
   if (removed < missing.length || parents.length === 0) return
-  await confined.run<readonly FolderTimes[], void>(rootfs, new URL('./folder-times.job.ts', import.meta.url), parents)
+  await confined.run<readonly FolderTimes[], void>(rootfs, folderTimesJob, parents)
 }

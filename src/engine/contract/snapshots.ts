@@ -91,7 +91,7 @@ export interface FileToLink {
 }
 
 export interface SnapshotCommitter {
-  /** Puts files in the place of empty ones in an active snapshot that is not mounted, by hard links; by copies where those cannot be. */
+  /** Puts files in the place of empty ones in an active snapshot that is not mounted, by hard links; by copies where those cannot be. Folders keep their times. */
   link(key: SnapshotKey, files: readonly FileToLink[]): Promise<void>
   /** The changes of an active snapshot as a reproducible layer tar in the blob store: entries sorted, parents first, whiteouts. */
   diff(key: SnapshotKey, options?: { readonly signal?: AbortSignal }): Promise<LayerDescriptor>

@@ -2,14 +2,19 @@
 import { chmod, chown, copyFile, link, lstat, realpath, stat, unlink, utimes } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { Fault, systemErrorCode } from '#base/fault.ts'
+import type { FolderTimes } from '#oci/layer/jobs.ts'
 import type { FileToLink } from '../contract/snapshots.ts'
 
-/** `root` is a tree that nobody else changes meanwhile. */
-export async function linkFiles(root: string, files: readonly FileToLink[]): Promise<void> {
+/** `root` is a tree that nobody else changes meanwhile. Answers the times that folders of it had: they have others now. */
+export async function linkFiles(root: string, files: readonly FileToLink[]): Promise<readonly FolderTimes[]> {
+  const folders = new Map<string, FolderTimes>()
   const base = await realpath(root, { encoding: 'buffer' })
   for (const { path, source } of files) {
     const target = Buffer.concat([base, Buffer.from(path, 'latin1')])
     await mustBeEmptyFile(target)
+    const folder = dirname(path)
+    const { atimeNs, mtimeNs } = await lstat(Buffer.from(dirname(target.toString('latin1')), 'latin1'), { bigint: true })
+    if (!folders.has(folder)) folders.set(folder, { path: Buffer.from(folder, 'latin1'), accessedNs: atimeNs, modifiedNs: mtimeNs })
     await unlink(target)
     try {
       await link(source, target)
@@ -18,6 +23,7 @@ export async function linkFiles(root: string, files: readonly FileToLink[]): Pro
       await copyWhole(source, target)
     }
   }
+  return [...folders.values()]
 }
 
 /** No link above it leads elsewhere, either. */

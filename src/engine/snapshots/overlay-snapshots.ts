@@ -19,8 +19,8 @@ import type { LayerCompression } from '#oci/descriptor.ts'
 import { mediaTypes } from '#oci/descriptor.ts'
 import { parseDigest } from '#oci/digest.ts'
 import type { Digest } from '#oci/digest.ts'
-import { listJob, packJob, statJob, unpackJob } from '#oci/layer/jobs.ts'
-import type { ListedEntry, PackArgs, PackResult, StatResult, UnpackArgs, UnpackResult } from '#oci/layer/jobs.ts'
+import { folderTimesJob, listJob, packJob, statJob, unpackJob } from '#oci/layer/jobs.ts'
+import type { FolderTimes, ListedEntry, PackArgs, PackResult, StatResult, UnpackArgs, UnpackResult } from '#oci/layer/jobs.ts'
 import type { ChainId, DiffId } from '../contract/images.ts'
 import type { ArchiveTree, ArchiveWriteOptions, FileToLink, LayerDescriptor, PathStat, SnapshotChange, SnapshotFolders, SnapshotKey, SnapshotMountOptions, Snapshots } from '../contract/snapshots.ts'
 import { ActiveStore, clearVolatileMark } from './active-store.ts'
@@ -259,7 +259,8 @@ class OverlayDriver implements OverlaySnapshots {
   async link(key: SnapshotKey, files: readonly FileToLink[]): Promise<void> {
     if (files.length === 0) return
     this.#mustBeUnmounted(key)
-    await linkFiles(this.#actives.get(key).upper, files)
+    const { upper } = this.#actives.get(key)
+    await this.#options.confined.run<readonly FolderTimes[], void>(upper, folderTimesJob, await linkFiles(upper, files))
   }
 
   async diff(key: SnapshotKey, options: { readonly signal?: AbortSignal } = {}): Promise<LayerDescriptor> {

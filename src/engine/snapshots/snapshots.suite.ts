@@ -202,6 +202,7 @@ export function snapshotsSuite(layerForm: LayerForm): void {
     writeFileSync(join(target, 'd/two'), '')
     writeFileSync(join(target, 'd/full'), 'full')
     symlinkSync('d', join(target, 'l'))
+    const foldersTime = lstatSync(join(target, 'd'), { bigint: true }).mtimeNs
     await assert.rejects(store.snapshots.link('a', [{ path: '/d/one', source: '/etc/passwd' }]), (error) => isFault(error, 'conflict'), 'it is mounted')
     await store.snapshots.unmount(target)
     const elsewhere = store.folder('elsewhere')
@@ -227,6 +228,7 @@ export function snapshotsSuite(layerForm: LayerForm): void {
       assert.deepEqual([readFileSync(join(target, 'd', name), 'utf8'), uid, gid, mode & 0o7777, mtimeMs], [`content ${index}`, 7, 8, 0o4750, 1_700_000_000_000])
     }
     assert.deepEqual(readdirSync(join(target, 'd')).sort(), ['full', 'old', 'one', 'two'])
+    assert.equal(lstatSync(join(target, 'd'), { bigint: true }).mtimeNs, foldersTime)
   })
 
   test('after a crash whole snapshots are there, mounts are adopted, half-made ones are gone', async () => {

@@ -87,5 +87,15 @@ export interface StatResult {
 
 export const statJob = new URL('./stat.job.ts', import.meta.url)
 
+/** Set again where a folder still stands. */
+export interface FolderTimes {
+  /** Bytes, absolute, from the job's root. */
+  readonly path: Uint8Array
+  readonly accessedNs: bigint
+  readonly modifiedNs: bigint
+}
+
+export const folderTimesJob = new URL('./folder-times.job.ts', import.meta.url)
+
 /** Brings everything of the root's file system to the disk (syncfs). */
 export const syncJob = new URL('./sync.job.ts', import.meta.url)
