@@ -33,6 +33,7 @@ export function steadyProgress(output: string, folders: readonly string[]): read
   let text = stripVTControlCharacters(output).replaceAll('\r', '\n')
   for (const folder of folders) text = text.replaceAll(folder, 'FOLDER')
   const steps = new Map<string, string>()
+  const known = new Set<string>()
   const lines: string[] = []
   for (const raw of text.split('\n')) {
     const numbered = /^#(\d+) (.*)$/.exec(raw)
@@ -40,10 +41,20 @@ export function steadyProgress(output: string, folders: readonly string[]): read
     const number = numbered?.[1]
     if (number !== undefined && line.startsWith('[')) steps.set(number, line)
     // Whether a step was known is a fact of that step.
-    if (number !== undefined && line === 'CACHED' && !/^\[.*internal\]|\] FROM /.test(steps.get(number) ?? '[internal]')) lines.push(`known: ${steps.get(number)}`)
+    if (number !== undefined && line === 'CACHED' && !/^\[.*internal\]|\] FROM /.test(steps.get(number) ?? '[internal]')) known.add(steps.get(number) ?? '')
     if (!ownAffairs.some((pattern) => pattern.test(line))) lines.push(line)
   }
+  for (const step of known) {
+    // Of targets that share a step, one makes it while the others wait: which one is chance.
+    const isShared = new Set(steps.values().filter((other) => withoutName(other) === withoutName(step))).size > 1
+    lines.push(`known: ${isShared ? withoutName(step) : step}`)
+  }
   return [...new Set(lines)].toSorted()
+}
+
+/** `[target 2/3] COPY …` without the target's or stage's name. */
+function withoutName(step: string): string {
+  return step.replace(/^\[\S+ (\d+\/\d+\])/, '[$1')
 }
 
 function steady(line: string): string {
