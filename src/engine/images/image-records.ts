@@ -4,6 +4,7 @@
  */
 import { mkdir, readdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import { readState, sweepUnfinished, writeState } from '#base/files.ts'
 import type { Logger } from '#base/log.ts'
 import type { BlobReader } from '#oci/blobs/contract.ts'
@@ -73,8 +74,10 @@ export class ImageRecords {
     return [...this.#images.values()]
   }
 
+  /** What is written so already is not written again: a build of known steps gives a known image. */
   async put(image: KnownImage): Promise<void> {
-    await writeState(this.#pathOf(image.record.id), { formatVersion, ...image.record })
+    const before = this.#images.get(image.record.id)?.record
+    if (!isDeepStrictEqual(before, image.record)) await writeState(this.#pathOf(image.record.id), { formatVersion, ...image.record })
     this.#images.set(image.record.id, image)
   }
 
