@@ -50,7 +50,7 @@ export async function job(args: SpoolArchiveArgs, context: JobContext): Promise<
     }
     const isAlone = item.entry.type === 'file' && item.entry.sizeBytes >= aloneBytes && aloneLeft > 0
     if (isAlone) aloneLeft -= 1
-    const content = isAlone ? await spoolAlone(item, writer) : item.entry.type === 'file' ? await spoolFile(item, writer) : { offset: writer.end, sizeBytes: 0, hash: '' }
+    const content = item.entry.type === 'file' ? await (isAlone ? spoolAlone : spoolFile)(item, writer) : { offset: writer.end, sizeBytes: 0, hash: '' }
     if (path !== '') entries.set(path, entryOf(item, path, content))
   }
   writer.flush()

@@ -19,7 +19,7 @@ export function spoolIn(folder: string): string {
 }
 
 /** How files are placed, without where their bytes are. */
-export type Placing = Omit<PlaceFilesArgs, 'fd' | 'alone'>
+export type PlacedHow = Omit<PlaceFilesArgs, 'fd' | 'alone'>
 
 export class Spool implements AsyncDisposable {
   readonly #file: FileHandle
@@ -121,7 +121,7 @@ export class Spool implements AsyncDisposable {
    * Puts files into a root as COPY does. With `mayLink`, files that stand alone may be left empty there, for the caller to link in their place:
    * each once, because the link shares the file's owner, mode and time with us.
    */
-  async place(root: string, args: Placing, { signal, mayLink = false }: { readonly signal: AbortSignal; readonly mayLink?: boolean }): Promise<readonly FileToLink[]> {
+  async place(root: string, args: PlacedHow, { signal, mayLink = false }: { readonly signal: AbortSignal; readonly mayLink?: boolean }): Promise<readonly FileToLink[]> {
     await using files = new AsyncDisposableStack()
     const alone: AloneFile[] = []
     for (const [offset, same] of Map.groupBy(args.selection.flatMap(({ entries }) => entries.filter(({ isAlone }) => isAlone === true)), (entry) => entry.offset)) {

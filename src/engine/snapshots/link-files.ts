@@ -13,8 +13,7 @@ export async function linkFiles(root: string, files: readonly FileToLink[]): Pro
     const target = Buffer.concat([base, Buffer.from(path, 'latin1')])
     await mustBeEmptyFile(target)
     const folder = dirname(path)
-    const { atimeNs, mtimeNs } = await lstat(Buffer.from(dirname(target.toString('latin1')), 'latin1'), { bigint: true })
-    if (!folders.has(folder)) folders.set(folder, { path: Buffer.from(folder, 'latin1'), accessedNs: atimeNs, modifiedNs: mtimeNs })
+    if (!folders.has(folder)) folders.set(folder, await timesOf(base, folder))
     await unlink(target)
     try {
       await link(source, target)
@@ -24,6 +23,12 @@ export async function linkFiles(root: string, files: readonly FileToLink[]): Pro
     }
   }
   return [...folders.values()]
+}
+
+async function timesOf(base: Buffer, folder: string): Promise<FolderTimes> {
+  const path = Buffer.from(folder, 'latin1')
+  const { atimeNs, mtimeNs } = await lstat(Buffer.concat([base, path]), { bigint: true })
+  return { path, accessedNs: atimeNs, modifiedNs: mtimeNs }
 }
 
 /** No link above it leads elsewhere, either. */
